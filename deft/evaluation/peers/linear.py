@@ -1,0 +1,210 @@
+"""Linear readers: multinomial logistic regression on motion, on pixels or on the experts' outputs.
+
+They say how much of the answer is already linear in what the language model is given.  The strongest one on region
+flow is the yardstick that sets the benchmark's difficulty, before any network is trained.  A small grid is searched on
+the validation subjects of each fold; nothing is chosen on the test subjects, and the tie is never broken in training.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+# Course positions are 1..T-1 (position 0 is the onset itself).  Nine stored positions put the apex at 3 and the hold
+# at 4; the corpus stores three (onset, apex, hold).
+APEX_HOLD = {9: (2, 3), 3: (0, 1)}
+# Smoothstep rise (1/3, 2/3, 1), hold, smoothstep fall (3/4, 1/2, 1/4, 0): the weight of a matched filter for the
+# envelope that the recipe of the clips states, so late noisy frames count little.
+ENVELOPE = {9: (0.26, 0.74, 1.0, 1.0, 0.84, 0.5, 0.16, 0.0), 3: (1.0, 1.0)}
+VIEWS = ("apex", "peak", "peak+", "course", "course+", "true")
+GRID_C = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def features(name: str, motion: dict[str, np.ndarray]) -> np.ndarray:
+    """Region motion as one row per clip.
+
+    motion: 'courses' (N, T-1, 36, 5) [u, v, magnitude, coherence, strain], px of the aligned face, onset -> t; 'true'
+    needs 'region_true' (N, 36, 2) px instead.
+    name: 'apex' u, v at the apex (N, 72) · 'peak' mean of apex and hold (N, 72) · 'peak+' the same with magnitude and
+    strain (N, 144) · 'course' mean over the course weighted by the expected envelope (N, 72) · 'course+' the same with
+    magnitude and strain (N, 144) · 'true' the true region motion (N, 72), the ceiling of a linear reader.
+    """
+    if name not in VIEWS:
+        raise ValueError(f"unknown linear features {name!r}; choose one of {', '.join(VIEWS)}")
+    if name == "true":
+        return _flat(motion["region_true"])
+    courses = np.asarray(motion["courses"], np.float32)
+    positions = courses.shape[1] + 1
+    if positions not in APEX_HOLD:
+        raise ValueError(f"courses hold {positions} positions; linear features know {sorted(APEX_HOLD)} "
+                         "(onset ... apex, hold ... offset, or onset, apex, hold)")
+    if name.startswith("course"):
+        weight = np.asarray(ENVELOPE[positions], np.float32)
+        mean = np.einsum("t,ntrc->nrc", weight / weight.sum(), courses)
+    elif name == "apex":
+        mean = courses[:, APEX_HOLD[positions][0]]
+    else:
+        mean = courses[:, list(APEX_HOLD[positions])].mean(axis=1)
+    return _flat(mean[..., [0, 1, 2, 4]] if name.endswith("+") else mean[..., :2])
+
+
+def pixels(apex_gray: np.ndarray, side: int = 32) -> np.ndarray:
+    """Apex frames (N, H, W) uint8 averaged to side x side and flattened: (N, side*side) float32 in [0, 1]."""
+    n, height, width = apex_gray.shape
+    if height % side or width % side:
+        raise ValueError(f"frames of {height}x{width} px do not divide into {side}x{side} cells")
+    cells = np.asarray(apex_gray, np.float32).reshape(n, side, height // side, side, width // side)
+    return _flat(cells.mean(axis=(2, 4)) / 255.0)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One fitted fold: standardisation and regression learned on its training subjects."""
+
+    fold: int
+    classes: tuple[str, ...]
+    mean: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    coef: np.ndarray  # (C, D)
+    bias: np.ndarray  # (C,)
+    chosen: dict  # C, class_weight and the validation UF1 they were chosen for
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """x (N, D) -> (N, C), rows sum to 1."""
+        z = (x - self.mean) / self.scale @ self.coef.T + self.bias
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+
+def role_of(index: pd.DataFrame, folds: pd.DataFrame, fold: int) -> np.ndarray:
+    """Role of every row of `index` in one fold: (N,) of 'train', 'validation' or 'test'."""
+    key = folds.set_index(["dataset", "subject"])
+    if key.index.has_duplicates:
+        twice = key.index[key.index.duplicated()][0]
+        raise ValueError(f"folds.csv names subject {twice} twice; one row per (dataset, subject) is needed")
+    rows = pd.MultiIndex.from_frame(index[["dataset", "subject"]])
+    absent = rows.difference(key.index)
+    if len(absent):
+        raise ValueError(f"folds.csv has no row for {list(absent[:3])}; make the folds again (01_clips)")
+    found = key.reindex(rows)
+    return np.where(found["fold"].to_numpy() == fold, "test",
+                    np.where(found["validation_of"].to_numpy() == fold, "validation", "train"))
+
+
+def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
+        classes: tuple[str, ...] | None = None) -> list[Reader]:
+    """One Reader per fold, from the kept clips of its training subjects; the grid is decided on validation subjects.
+
+    x: (N, D), in the order of `index`.  seed: unused by the convex solver, part of every peer's signature.
+    """
+    x = np.asarray(x, np.float64)
+    if len(x) != len(index):
+        raise ValueError(f"{len(x)} feature rows for {len(index)} clips")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise ValueError(f"feature {column} of clip {index['clip'].iloc[row]} is {x[row, column]}; run its stage again")
+    truth = index["emotion"].to_numpy()
+    classes = tuple(classes or _emotions())
+    usable = (index["condition"].to_numpy() == "kept") & np.isin(truth, classes)
+    readers = []
+    for fold in sorted(folds["fold"].unique()):
+        role = role_of(index, folds, fold)
+        train, check = usable & (role == "train"), usable & (role == "validation")
+        if not train.any():
+            raise ValueError(f"fold {fold} has no kept clip of a training subject")
+        mean = x[train].mean(axis=0)
+        scale = x[train].std(axis=0) + 1e-6
+        z = (x - mean) / scale
+        best: Reader | None = None
+        for strength in GRID_C:
+            for weight in (None, "balanced"):
+                model = LogisticRegression(C=strength, class_weight=weight, max_iter=300).fit(z[train], truth[train])
+                coef, bias = _in_order(model, classes)
+                reader = Reader(int(fold), classes, mean, scale, coef, bias,
+                                {"C": strength, "class_weight": weight, "validation_uf1": -1.0})
+                if check.any():
+                    answer = np.asarray(classes)[reader.probabilities(x[check]).argmax(axis=1)]
+                    reader.chosen["validation_uf1"] = _uf1(truth[check], answer, classes)
+                if best is None or reader.chosen["validation_uf1"] > best.chosen["validation_uf1"]:
+                    best = reader  # ties go to the stronger regularisation, which comes first
+        readers.append(best)
+    return readers
+
+
+def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame | None) -> pd.DataFrame:
+    """Every clip answered by the reader that never saw its subject.
+
+    folds None: subjects nobody trained on (the held-back set), answered by the mean over the readers of all folds.
+    -> DataFrame clip, dataset, subject, fold (-1 when averaged), condition, truth, prediction, scores (dict per class).
+    """
+    classes = readers[0].classes
+    x = np.asarray(x, np.float64)
+    if folds is None:
+        probability = np.mean([reader.probabilities(x) for reader in readers], axis=0)
+        fold = np.full(len(index), -1)
+    else:
+        probability, fold = np.full((len(x), len(classes)), np.nan), np.full(len(index), -1)
+        for reader in readers:
+            test = role_of(index, folds, reader.fold) == "test"
+            probability[test], fold[test] = reader.probabilities(x[test]), reader.fold
+        if np.isnan(probability).any():
+            raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
+    return answers(index, probability, classes, fold)
+
+
+def fit_predict(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
+                classes: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """`fit` then `predict` on the same clips: out-of-fold answers for the kept and the broken condition."""
+    return predict(fit(x, index, folds, seed, classes), x, index, folds)
+
+
+def answers(index: pd.DataFrame, probability: np.ndarray, classes: tuple[str, ...], fold: np.ndarray) -> pd.DataFrame:
+    """Probabilities (N, C) in the order of `index` -> the rows every peer hands back."""
+    frame = index[["clip", "dataset", "subject", "condition"]].reset_index(drop=True).copy()
+    frame.insert(3, "fold", np.asarray(fold, int))
+    frame["truth"] = index["emotion"].to_numpy()
+    frame["prediction"] = np.asarray(classes)[probability.argmax(axis=1)]
+    frame["scores"] = [{c: round(float(p), 5) for c, p in zip(classes, row)} for row in probability]
+    return frame
+
+
+def scores(frame: pd.DataFrame, classes: tuple[str, ...] | None = None) -> dict[str, dict[str, float]]:
+    """{'kept': {'uf1', 'uar', 'accuracy'}, 'broken': ...} of `fit_predict`, pooled over folds."""
+    from deft.evaluation.metrics import recognition_scores
+
+    classes = tuple(classes or _emotions())
+    return {str(name): recognition_scores(part["truth"], part["prediction"], classes)
+            for name, part in frame.groupby("condition")}
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, np.float32)
+    return x.reshape(len(x), -1)
+
+
+def _emotions() -> tuple[str, ...]:
+    from deft.clips.facs import EMOTIONS
+
+    return EMOTIONS
+
+
+def _in_order(model: LogisticRegression, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients in the protocol's class order; a class without a training clip can never be answered."""
+    coef = np.zeros((len(classes), model.coef_.shape[1]))
+    bias = np.full(len(classes), -1e9)
+    if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+        model_coef, model_bias = np.vstack([-model.coef_[0] / 2, model.coef_[0] / 2]), np.array(
+            [-model.intercept_[0] / 2, model.intercept_[0] / 2])
+    else:
+        model_coef, model_bias = model.coef_, model.intercept_
+    for row, name in enumerate(model.classes_):
+        coef[classes.index(name)], bias[classes.index(name)] = model_coef[row], model_bias[row]
+    return coef, bias
+
+
+def _uf1(truth, predicted, classes) -> float:
+    from deft.evaluation.metrics import recognition_scores
+
+    return recognition_scores(truth, predicted, classes)["uf1"]
