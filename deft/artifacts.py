@@ -1,0 +1,137 @@
+"""The register of every table and figure: what it shows, which claim it bears on, who makes it from what.
+
+The README table, the tests and the notebooks all read this one list. Saving goes through `save_table` and `save_figure`,
+so that every product carries its profile, seed and commit, and says that it was SIMULATED.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from deft import paths, runtime
+
+CLAIMS = {
+    "C1": "static appearance and subtle motion are entangled, and that hurts",
+    "C2": "dataset text does not fully match the muscle movement",
+    "C3": "Uni-MER, built under two constraints (optical flow and action units), corresponds to the movement",
+    "C4": "three experts give independent, interpretable representations",
+    "C5": "hybrid discriminative + generative training with structured prompts recognises best",
+    "C6": "the answers (class, evidence, reasoning) are interpretable, local motion above all",
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One table or figure of the paper. `function` is the dotted name that makes it; `inputs` are relative to work/<profile>."""
+    id: str
+    title: str
+    claim: tuple[str, ...]
+    notebook: str
+    function: str
+    inputs: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return "table" if self.id.startswith("T") else "figure"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """File names relative to figures/<profile>."""
+        if self.kind == "table":
+            return tuple(f"tables/{self.id}.{suffix}" for suffix in ("csv", "md", "tex"))
+        return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf"))
+
+
+def _table(id, title, claim, inputs):
+    return Artifact(id, title, claim, "09_tables", f"deft.evaluation.tables.{id.lower()}", inputs)
+
+
+def _figure(id, title, claim, inputs):
+    return Artifact(id, title, claim, "10_figures", f"deft.evaluation.figures.{id.lower()}", inputs)
+
+
+REGISTRY: tuple[Artifact, ...] = (
+    _table("T1", "Data and Uni-MER: what the annotations say against what moved", ("C2",), ("clips/bench", "evidence/bench", "unimer")),
+    _table("T2", "Main results: every system, tie kept and tie broken", ("C1", "C5"), ("predictions.jsonl",)),
+    _table("T3", "Experts: each alone, all pairs, all three", ("C4",), ("predictions.jsonl",)),
+    _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench")),
+    _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm")),
+    _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
+    _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),
+    _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts")),
+    _figure("F4", "Answers with their evidence", ("C6",), ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench")),
+    _figure("F6", "Confusion matrices, tie broken", ("C5",), ("predictions.jsonl",)),
+    _figure("F8", "Training curves", (), ("experts", "mllm")),
+)
+
+
+def get(id: str) -> Artifact:
+    """The entry with this id; an unknown id names the known ones."""
+    for artifact in REGISTRY:
+        if artifact.id == id:
+            return artifact
+    raise KeyError(f"no artifact {id!r}; the register has {', '.join(a.id for a in REGISTRY)}")
+
+
+def readme_table() -> str:
+    """The artifact table of the README, as Markdown."""
+    lines = ["| | what it shows | claim | made by | file |", "|---|---|---|---|---|"]
+    for a in REGISTRY:
+        notebook = f"[{a.notebook}](notebooks/{a.notebook}.ipynb)"
+        lines.append(f"| {a.id} | {a.title} | {', '.join(a.claim) or '-'} | {notebook} | `figures/<profile>/{a.files[0]}` |")
+    return "\n".join(lines)
+
+
+def stamp(profile: str, seed: int) -> str:
+    """The words every product carries on its face."""
+    return f"SIMULATED · {profile} · seed {seed} · {runtime.commit()}"
+
+
+def save_table(df, id: str, profile: str, note: str = "", seed: int = 7) -> None:
+    """Write the data frame `df` as CSV (data only), Markdown and LaTeX (both with title, note and stamp) under figures/<profile>/tables."""
+    artifact = get(id)
+    words = " ".join(w for w in (note, f"{stamp(profile, seed)}.") if w)
+    title = f"{id}. {artifact.title}"
+    texts = {
+        "csv": df.to_csv(index=False, lineterminator="\n"),
+        "md": f"**{title}**\n\n{df.to_markdown(index=False)}\n\n{words}\n",
+        "tex": df.to_latex(index=False, escape=True, na_rep="-", caption=_latex(f"{title}. {words}"), label=f"tab:{id.lower()}"),
+    }
+    for suffix, text in texts.items():
+        with runtime.atomic(paths.figures(profile) / "tables" / f"{id}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _latex(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, "\\" + character)
+    return text.replace("·", "$\\cdot$")
+
+
+def save_figure(fig, id: str, profile: str, seed: int = 7) -> None:
+    """Stamp the matplotlib figure and write it as PNG and PDF under figures/<profile>. No dates inside: same data, same bytes."""
+    get(id)
+    fig.text(0.995, 0.002, stamp(profile, seed), ha="right", va="bottom", fontsize=6, color="0.35")
+    for suffix, metadata in (("png", {"Software": "deft"}), ("pdf", {"CreationDate": None, "Creator": "deft"})):
+        with runtime.atomic(paths.figures(profile) / f"{id}.{suffix}") as temporary:
+            fig.savefig(temporary, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
+
+
+def sha256(path) -> str:
+    """Hash of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_manifest(profile: str, seed: int = 7) -> dict:
+    """Write figures/<profile>/manifest.json: profile, seed, provenance and the hash of every product there; returns it."""
+    folder = paths.figures(profile)
+    files = {str(p.relative_to(folder)): {"sha256": sha256(p), "bytes": p.stat().st_size}
+             for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
+             and p.relative_to(folder).parts[0] != "reference"}
+    missing = [f for a in REGISTRY for f in a.files if f not in files]
+    manifest = {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
+    runtime.write_json(folder / "manifest.json", manifest)
+    return manifest

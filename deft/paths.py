@@ -1,0 +1,25 @@
+"""Where things live: the repository, the work folder (intermediate data) and the figures folder (tables and figures).
+
+`DEFT_WORK` and `DEFT_FIGURES` move the two output folders; everything else in the package asks here.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+LOCK_FILE = ROOT / "constraints.txt"
+
+
+def _base(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or ROOT / default).expanduser().absolute()
+
+
+def work(profile: str) -> Path:
+    """Folder of one profile's intermediate data: `$DEFT_WORK/<profile>`, by default `work/<profile>`. Not created here."""
+    return _base("DEFT_WORK", "work") / profile
+
+
+def figures(profile: str) -> Path:
+    """Folder of one profile's tables and figures: `$DEFT_FIGURES/<profile>`, by default `figures/<profile>`."""
+    return _base("DEFT_FIGURES", "figures") / profile

@@ -1,0 +1,197 @@
+"""How a run stays repeatable and safe: seeds derived at the point of use, files that appear whole or not at all, provenance.
+
+numpy is imported inside the functions that need it, so that `python -m deft status` stays light.
+"""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from deft import paths
+
+RECORDED_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-contrib-python-headless", "torch", "transformers",
+                     "peft", "tokenizers", "safetensors", "matplotlib", "papermill", "ipykernel")
+
+
+# ---------------------------------------------------------------- seeds
+
+def seed_of(seed: int, what: str, index: int = 0) -> int:
+    """One 63-bit seed per (seed, what, index): two uses never share a stream, and none depends on the order of calls."""
+    digest = hashlib.sha256(f"{int(seed)}/{what}/{int(index)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def rng(seed: int, what: str, index: int = 0):
+    """An explicit `np.random.Generator` for (seed, what, index); the global generator is never used."""
+    import numpy as np
+
+    return np.random.default_rng(seed_of(seed, what, index))
+
+
+# ---------------------------------------------------------------- files
+
+@contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`; on success it is renamed to `path`, on any failure it is removed.
+
+    The temporary name keeps the suffix (`np.save` and friends look at it). A folder written there replaces the old folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _plain(value):
+    """JSON has no NaN and knows no numpy: NaN and infinity become null, numpy scalars and arrays become numbers and lists."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(v) for v in value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return value
+
+
+def write_json(path, value) -> None:
+    """Write `value` as indented UTF-8 JSON, whole or not at all. NaN is written as null."""
+    text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Read JSON; a file that does not parse is named, with the place, instead of a bare decoder error."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as JSON ({error}); remove the file and run its stage again") from error
+
+
+def write_jsonl(path, rows) -> None:
+    """Write one JSON object per line, whole or not at all. NaN is written as null."""
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_jsonl(path) -> list[dict]:
+    """Read one JSON object per line; a broken line is named by its number."""
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: not readable as JSON ({error}); "
+                                 f"the file may be half-written: remove it and run its stage again") from error
+    return rows
+
+
+def save_array(folder, name: str, array) -> Path:
+    """Write `folder/name.npy`, whole or not at all; returns its path."""
+    import numpy as np
+
+    path = Path(folder) / f"{name}.npy"
+    with atomic(path) as temporary:
+        np.save(temporary, np.asarray(array), allow_pickle=False)
+    return path
+
+
+def load_array(folder, name: str, mmap: bool = True):
+    """Read `folder/name.npy`, memory-mapped read-only unless `mmap=False`."""
+    import numpy as np
+
+    path = Path(folder) / f"{name}.npy"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: run the stage that writes it (`make status` names it)")
+    return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+
+
+# ---------------------------------------------------------------- machine and provenance
+
+def jobs() -> int:
+    """Cores this process may use; `DEFT_JOBS` overrides."""
+    wanted = os.environ.get("DEFT_JOBS")
+    if wanted:
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ValueError(f"DEFT_JOBS={wanted!r}: expected a whole number of at least 1")
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far, GiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """Short git commit of the repository, with `+` when tracked files differ from it; `unknown` outside git."""
+    def git(*arguments):
+        return subprocess.run(["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=7", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError):
+        return None
+
+
+def provenance() -> dict:
+    """What a result was made with: commit, versions of the packages that matter, and the machine. No heavy import."""
+    versions = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {"commit": commit(), "python": platform.python_version(), "versions": versions,
+            "hardware": {"system": f"{platform.system()} {platform.machine()}", "cpu": _cpu(), "cores": jobs(), "memory_gib": _memory_gib()}}
