@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from deft.evaluation.metrics import recognition_scores
+from deft.evaluation.protocols import roles_of
+
 # Course positions are 1..T-1 (position 0 is the onset itself).  Nine stored positions put the apex at 3 and the hold
 # at 4; the corpus stores three (onset, apex, hold).
 APEX_HOLD = {9: (2, 3), 3: (0, 1)}
@@ -78,21 +81,6 @@ class Reader:
         return e / e.sum(axis=1, keepdims=True)
 
 
-def role_of(index: pd.DataFrame, folds: pd.DataFrame, fold: int) -> np.ndarray:
-    """Role of every row of `index` in one fold: (N,) of 'train', 'validation' or 'test'."""
-    key = folds.set_index(["dataset", "subject"])
-    if key.index.has_duplicates:
-        twice = key.index[key.index.duplicated()][0]
-        raise ValueError(f"folds.csv names subject {twice} twice; one row per (dataset, subject) is needed")
-    rows = pd.MultiIndex.from_frame(index[["dataset", "subject"]])
-    absent = rows.difference(key.index)
-    if len(absent):
-        raise ValueError(f"folds.csv has no row for {list(absent[:3])}; make the folds again (01_clips)")
-    found = key.reindex(rows)
-    return np.where(found["fold"].to_numpy() == fold, "test",
-                    np.where(found["validation_of"].to_numpy() == fold, "validation", "train"))
-
-
 def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
         classes: tuple[str, ...] | None = None) -> list[Reader]:
     """One Reader per fold, from the kept clips of its training subjects; the grid is decided on validation subjects.
@@ -110,10 +98,12 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
     usable = (index["condition"].to_numpy() == "kept") & np.isin(truth, classes)
     readers = []
     for fold in sorted(folds["fold"].unique()):
-        role = role_of(index, folds, fold)
+        role = roles_of(index, folds, fold)
         train, check = usable & (role == "train"), usable & (role == "validation")
         if not train.any():
             raise ValueError(f"fold {fold} has no kept clip of a training subject")
+        if len(set(truth[train])) < 2:
+            raise ValueError(f"fold {fold}: all training clips are {truth[train][0]!r}; render more clips or subjects")
         mean = x[train].mean(axis=0)
         scale = x[train].std(axis=0) + 1e-6
         z = (x - mean) / scale
@@ -126,7 +116,7 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
                                 {"C": strength, "class_weight": weight, "validation_uf1": -1.0})
                 if check.any():
                     answer = np.asarray(classes)[reader.probabilities(x[check]).argmax(axis=1)]
-                    reader.chosen["validation_uf1"] = _uf1(truth[check], answer, classes)
+                    reader.chosen["validation_uf1"] = recognition_scores(truth[check], answer, classes)["uf1"]
                 if best is None or reader.chosen["validation_uf1"] > best.chosen["validation_uf1"]:
                     best = reader  # ties go to the stronger regularisation, which comes first
         readers.append(best)
@@ -147,7 +137,7 @@ def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd
     else:
         probability, fold = np.full((len(x), len(classes)), np.nan), np.full(len(index), -1)
         for reader in readers:
-            test = role_of(index, folds, reader.fold) == "test"
+            test = roles_of(index, folds, reader.fold) == "test"
             probability[test], fold[test] = reader.probabilities(x[test]), reader.fold
         if np.isnan(probability).any():
             raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
@@ -172,8 +162,6 @@ def answers(index: pd.DataFrame, probability: np.ndarray, classes: tuple[str, ..
 
 def scores(frame: pd.DataFrame, classes: tuple[str, ...] | None = None) -> dict[str, dict[str, float]]:
     """{'kept': {'uf1', 'uar', 'accuracy'}, 'broken': ...} of `fit_predict`, pooled over folds."""
-    from deft.evaluation.metrics import recognition_scores
-
     classes = tuple(classes or _emotions())
     return {str(name): recognition_scores(part["truth"], part["prediction"], classes)
             for name, part in frame.groupby("condition")}
@@ -202,9 +190,3 @@ def _in_order(model: LogisticRegression, classes: tuple[str, ...]) -> tuple[np.n
     for row, name in enumerate(model.classes_):
         coef[classes.index(name)], bias[classes.index(name)] = model_coef[row], model_bias[row]
     return coef, bias
-
-
-def _uf1(truth, predicted, classes) -> float:
-    from deft.evaluation.metrics import recognition_scores
-
-    return recognition_scores(truth, predicted, classes)["uf1"]
