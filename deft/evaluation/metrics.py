@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deft import runtime
+
 SCORES = ("uf1", "uar", "accuracy")
 
 
@@ -127,7 +129,7 @@ def resamples(subjects: int, B: int = 1000, seed: int = 7) -> np.ndarray:
     """
     if subjects < 2:
         raise ValueError(f"an interval over subjects needs at least 2 subjects, found {subjects}")
-    generator = np.random.default_rng([int(seed), int(subjects), int(B)])
+    generator = runtime.rng(seed, "subject-bootstrap", subjects)
     return generator.multinomial(subjects, np.full(subjects, 1.0 / subjects), size=B).astype(np.float64)
 
 

@@ -1,1 +1,95 @@
-"""The other systems, under the same folds and the same selection rule (DESIGN.md section 6)."""
+"""The other systems, under the same folds and the same selection rule (DESIGN.md section 6).
+
+majority · lr-pixels (apex, 32 px) · lr-flow (the strongest linear reader of DIS region flow, the frozen yardstick) ·
+lr-experts (linear reader of what the language model is given) · bayes-experts (textbook prototypes on the motion
+expert's unit probabilities).  The last two are the fair opponents: they say what the language model itself adds.
+"""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from deft import paths, runtime
+
+PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts")
+APEX = 3  # position of the apex among the nine stored frames
+
+
+def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
+    """Rows of predictions.jsonl for every peer, kept and broken clips.
+
+    part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
+    the mean over folds).  Reads clips/, faces/, motion/ and experts/features/ under work/<profile>.
+    The solvers are convex and unseeded: another seed gives the same answers, so one seed is enough for peers.
+    """
+    if unknown := set(systems) - set(PEERS):
+        raise ValueError(f"unknown peer {sorted(unknown)}; choose from {', '.join(PEERS)}")
+    if part not in ("bench", "heldback"):
+        raise ValueError(f"part is {part!r}; choose 'bench' or 'heldback'")
+    from deft.clips.store import ClipStore
+    from deft.evaluation.protocols import read_folds
+
+    work = paths.work(profile)
+    index = ClipStore(work / "clips" / "bench").index
+    folds = read_folds(work / "clips" / "folds.csv")
+    target = None if part == "bench" else ClipStore(work / "clips" / part).index
+    rows: list[dict] = []
+    for system in systems:
+        frame = _answer(system, profile, seed, index, folds, target)
+        frame = frame.assign(system=system, text="", seed=int(seed), set=part)
+        rows += frame.to_dict("records")
+    return rows
+
+
+def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd.DataFrame,
+            target: pd.DataFrame | None) -> pd.DataFrame:
+    from deft.clips.facs import EMOTIONS
+    from deft.evaluation.peers import bayes, linear, majority
+    from deft.evaluation.protocols import roles_of
+
+    asked, part = (index, "bench") if target is None else (target, "heldback")
+    if system == "majority":
+        probability, fold = majority.probabilities(index, folds, target)
+        return linear.answers(asked, probability, EMOTIONS, fold)
+    if system == "bayes-experts":
+        probability = bayes.probabilities(bayes.clip_units(_features(profile, part, "motion_units")),
+                                          _base_rate(profile))
+        fold = np.full(len(asked), -1)
+        if target is None:  # nothing is fitted; the fold is where the other systems test the clip
+            for number in folds["fold"].unique():
+                fold[roles_of(index, folds, number) == "test"] = number
+        return linear.answers(asked, probability, EMOTIONS, fold)
+    views = _views(system, profile, "bench")
+    fitted = {name: linear.fit(x, index, folds, seed) for name, x in views.items()}
+    if target is not None:
+        views = _views(system, profile, part)
+    return linear.predict_chosen(fitted, views, asked, None if target is not None else folds)
+
+
+def _views(system: str, profile: str, part: str) -> dict[str, np.ndarray]:
+    """The feature sets a linear peer may read; validation subjects decide between them where there are several."""
+    from deft.evaluation.peers import linear
+
+    work = paths.work(profile)
+    if system == "lr-pixels":
+        return {"pixels": linear.pixels(runtime.load_array(work / "faces" / part, "gray")[:, APEX])}
+    if system == "lr-flow":
+        from deft.clips.benchmark import LINEAR_YARDSTICK
+
+        courses = runtime.load_array(work / "motion" / part, "courses")
+        return {LINEAR_YARDSTICK: linear.features(LINEAR_YARDSTICK, {"courses": courses})}
+    motion, texture = (linear.logits(_features(profile, part, f"{name}_units")) for name in ("motion", "texture"))
+    tokens = np.asarray(_features(profile, part, "motion"), np.float32).reshape(len(motion), -1)
+    return {"motion units": motion, "motion and texture units": np.hstack([motion, texture]),
+            "motion units and tokens": np.hstack([motion, tokens])}
+
+
+def _features(profile: str, part: str, name: str) -> np.ndarray:
+    return runtime.load_array(paths.work(profile) / "experts" / "features" / part, name)
+
+
+def _base_rate(profile: str) -> np.ndarray:
+    """(17,) how often the expert itself says a unit shows, over the corpus its probabilities were calibrated on."""
+    from deft.evaluation.peers import bayes
+
+    return bayes.clip_units(_features(profile, "corpus", "motion_units")).mean(axis=0)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from deft.clips.facs import EMOTIONS
 from deft.evaluation.metrics import recognition_scores
 from deft.evaluation.protocols import roles_of
 
@@ -82,7 +83,7 @@ class Reader:
 
 
 def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
-        classes: tuple[str, ...] | None = None) -> list[Reader]:
+        classes: tuple[str, ...] = EMOTIONS) -> list[Reader]:
     """One Reader per fold, from the kept clips of its training subjects; the grid is decided on validation subjects.
 
     x: (N, D), in the order of `index`.  seed: unused by the convex solver, part of every peer's signature.
@@ -94,7 +95,7 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
         row, column = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(f"feature {column} of clip {index['clip'].iloc[row]} is {x[row, column]}; run its stage again")
     truth = index["emotion"].to_numpy()
-    classes = tuple(classes or _emotions())
+    classes = tuple(classes)
     usable = (index["condition"].to_numpy() == "kept") & np.isin(truth, classes)
     readers = []
     for fold in sorted(folds["fold"].unique()):
@@ -129,23 +130,40 @@ def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd
     folds None: subjects nobody trained on (the held-back set), answered by the mean over the readers of all folds.
     -> DataFrame clip, dataset, subject, fold (-1 when averaged), condition, truth, prediction, scores (dict per class).
     """
-    classes = readers[0].classes
-    x = np.asarray(x, np.float64)
-    if folds is None:
-        probability = np.mean([reader.probabilities(x) for reader in readers], axis=0)
-        fold = np.full(len(index), -1)
-    else:
-        probability, fold = np.full((len(x), len(classes)), np.nan), np.full(len(index), -1)
-        for reader in readers:
-            test = roles_of(index, folds, reader.fold) == "test"
-            probability[test], fold[test] = reader.probabilities(x[test]), reader.fold
-        if np.isnan(probability).any():
-            raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
-    return answers(index, probability, classes, fold)
+    return predict_chosen({"": readers}, {"": x}, index, folds)
+
+
+def logits(probability: np.ndarray) -> np.ndarray:
+    """Calibrated probabilities (N, 17, 2) -> log odds (N, 34), limited to about +-7."""
+    p = np.clip(_flat(probability), 1e-3, 1 - 1e-3)
+    return np.log(p / (1 - p))
+
+
+def predict_chosen(fitted: dict[str, list[Reader]], views: dict[str, np.ndarray], index: pd.DataFrame,
+                   folds: pd.DataFrame | None) -> pd.DataFrame:
+    """`predict`, each fold answered from the view (feature set) whose reader did best on its validation subjects.
+
+    fitted, views: name of the view -> one Reader per fold, -> features (N, D) of the clips of `index`.
+    """
+    each = {name: np.asarray(x, np.float64) for name, x in views.items()}
+    numbers = [reader.fold for reader in next(iter(fitted.values()))]
+    total = np.zeros((len(index), len(next(iter(fitted.values()))[0].classes)))
+    where = np.full(len(index), -1)
+    for place, number in enumerate(numbers):
+        name = max(fitted, key=lambda view: fitted[view][place].chosen["validation_uf1"])
+        reader = fitted[name][place]
+        if folds is None:
+            total += reader.probabilities(each[name]) / len(numbers)
+            continue
+        test = roles_of(index, folds, number) == "test"
+        total[test], where[test] = reader.probabilities(each[name][test]), number
+    if folds is not None and (where < 0).any():
+        raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
+    return answers(index, total, next(iter(fitted.values()))[0].classes, where)
 
 
 def fit_predict(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
-                classes: tuple[str, ...] | None = None) -> pd.DataFrame:
+                classes: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     """`fit` then `predict` on the same clips: out-of-fold answers for the kept and the broken condition."""
     return predict(fit(x, index, folds, seed, classes), x, index, folds)
 
@@ -160,9 +178,8 @@ def answers(index: pd.DataFrame, probability: np.ndarray, classes: tuple[str, ..
     return frame
 
 
-def scores(frame: pd.DataFrame, classes: tuple[str, ...] | None = None) -> dict[str, dict[str, float]]:
+def scores(frame: pd.DataFrame, classes: tuple[str, ...] = EMOTIONS) -> dict[str, dict[str, float]]:
     """{'kept': {'uf1', 'uar', 'accuracy'}, 'broken': ...} of `fit_predict`, pooled over folds."""
-    classes = tuple(classes or _emotions())
     return {str(name): recognition_scores(part["truth"], part["prediction"], classes)
             for name, part in frame.groupby("condition")}
 
@@ -170,12 +187,6 @@ def scores(frame: pd.DataFrame, classes: tuple[str, ...] | None = None) -> dict[
 def _flat(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float32)
     return x.reshape(len(x), -1)
-
-
-def _emotions() -> tuple[str, ...]:
-    from deft.clips.facs import EMOTIONS
-
-    return EMOTIONS
 
 
 def _in_order(model: LogisticRegression, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,31 @@
+"""Majority: always the commonest emotion of the training subjects.  What a score is worth when nothing was looked at."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from deft.clips.facs import EMOTIONS
+from deft.evaluation.protocols import roles_of
+
+
+def shares(index: pd.DataFrame, folds: pd.DataFrame, fold: int, classes: tuple[str, ...] = EMOTIONS) -> np.ndarray:
+    """Class shares (C,) among the kept clips of the training subjects of one fold."""
+    train = (roles_of(index, folds, fold) == "train") & (index["condition"].to_numpy() == "kept")
+    count = np.array([(index["emotion"].to_numpy()[train] == name).sum() for name in classes], np.float64)
+    if not count.sum():
+        raise ValueError(f"fold {fold} has no kept training clip of {', '.join(classes)}")
+    return count / count.sum()
+
+
+def probabilities(index: pd.DataFrame, folds: pd.DataFrame, target: pd.DataFrame | None = None,
+                  classes: tuple[str, ...] = EMOTIONS) -> tuple[np.ndarray, np.ndarray]:
+    """-> ((N, C) class shares answered for every clip, (N,) fold); `target`: held-back clips, mean over folds, fold -1."""
+    numbers = sorted(folds["fold"].unique())
+    if target is not None:
+        mean = np.mean([shares(index, folds, fold, classes) for fold in numbers], axis=0)
+        return np.tile(mean, (len(target), 1)), np.full(len(target), -1)
+    out, where = np.zeros((len(index), len(classes))), np.full(len(index), -1)
+    for fold in numbers:
+        test = roles_of(index, folds, fold) == "test"
+        out[test], where[test] = shares(index, folds, fold, classes), fold
+    return out, where
