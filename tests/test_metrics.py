@@ -1,0 +1,203 @@
+"""Every metric against an example worked by hand and against scikit-learn; intervals against a case whose truth is known."""
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+from deft.evaluation import metrics, protocols, reported
+
+CLASSES = ("a", "b", "c")
+
+
+def test_worked_example():
+    truth = list("aaabbc")
+    said = ["a", "a", "b", "b", None, "a"]
+    # a: TP 2 FP 1 FN 1 -> F1 4/6, recall 2/3; b: TP 1 FP 1 FN 1 -> 2/4, 1/2; c: TP 0 FN 1 -> 0, 0
+    found = metrics.recognition_scores(truth, said, CLASSES)
+    assert found["uf1"] == pytest.approx((4 / 6 + 2 / 4 + 0) / 3)
+    assert found["uar"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert found["accuracy"] == pytest.approx(3 / 6)
+
+
+def test_agrees_with_scikit_learn():
+    generator = np.random.default_rng(0)
+    truth, said = generator.choice(CLASSES, 200), generator.choice([*CLASSES, "nonsense"], 200)
+    found = metrics.recognition_scores(truth, said, CLASSES)
+    extra = {"labels": list(CLASSES), "average": "macro", "zero_division": 0}
+    assert found["uf1"] == pytest.approx(f1_score(truth, said, **extra))
+    assert found["uar"] == pytest.approx(recall_score(truth, said, **extra))
+    assert found["accuracy"] == pytest.approx(accuracy_score(truth, said))
+
+
+def test_answer_outside_the_vocabulary_is_a_miss_not_a_class():
+    good = metrics.recognition_scores(list("ab"), ["a", "b"], ("a", "b"))
+    odd = metrics.recognition_scores(list("ab"), ["a", "joy"], ("a", "b"))
+    assert good["uf1"] == 1.0
+    assert odd == {"uf1": 0.5, "uar": 0.5, "accuracy": 0.5}  # a: 1, b: 0; no third class dilutes the mean
+
+
+def test_a_class_that_never_occurs_does_not_vanish():
+    assert metrics.recognition_scores(list("ab"), list("ab"), CLASSES)["uf1"] == pytest.approx(2 / 3)
+    assert metrics.recognition_scores(list("ab"), list("ab"), CLASSES)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("truth, said, classes, words", [
+    ([], [], CLASSES, "no clips"), (["a"], [], CLASSES, "1 truths but 0"), (["z"], ["a"], CLASSES, "row 0: truth 'z'"),
+    (["a"], ["a"], (), "class list is empty"), (["a"], ["a"], ("a", "a"), "names a class twice")])
+def test_bad_input_is_named(truth, said, classes, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.recognition_scores(truth, said, classes)
+
+
+def test_fold_average_is_another_number_and_a_class_can_vanish():
+    truth, said, fold = list("aab" + "abb"), list("aaa" + "abb"), [0] * 3 + [1] * 3
+    pooled = metrics.recognition_scores(truth, said, ("a", "b"))["uf1"]
+    averaged = metrics.fold_averaged_scores(truth, said, fold, ("a", "b"))["uf1"]
+    assert pooled == pytest.approx((6 / 7 + 4 / 5) / 2)
+    assert averaged == pytest.approx(((4 / 5 + 0) / 2 + 1) / 2)
+    # A fold of one class, all right: with the protocol's list it scores 1/2, with the occurring classes 1.
+    assert metrics.fold_averaged_scores(list("aa"), list("aa"), [0, 0], ("a", "b"))["uf1"] == 0.5
+    assert metrics.fold_averaged_scores(list("aa"), list("aa"), [0, 0], ("a", "b"), vanish=True)["uf1"] == 1.0
+
+
+def test_vanishing_matches_scikit_learn_without_labels():
+    generator = np.random.default_rng(3)
+    truth, said = generator.choice(["a", "b"], 40), generator.choice(["b", "c"], 40)
+    found = metrics.fold_averaged_scores(truth, said, np.zeros(40), ("a", "b", "c", "d"), vanish=True)
+    assert found["uf1"] == pytest.approx(f1_score(truth, said, average="macro", zero_division=0))
+
+
+def test_unit_scores_count_only_units_that_occur():
+    truth, said = np.zeros((40, 3), bool), np.zeros((40, 3), bool)
+    truth[:20, 0], said[:10, 0], said[30:35, 0] = True, True, True  # TP 10, FP 5, FN 10
+    truth[:12, 1], said[:12, 1] = True, True
+    truth[:9, 2] = True  # nine times: too rare
+    found = metrics.unit_scores(truth, said, (1, 2, 4))
+    assert found["f1"] == {1: pytest.approx(20 / 35), 2: 1.0}
+    assert found["left_out"] == [4]
+    assert found["macro_f1"] == pytest.approx((20 / 35 + 1) / 2)
+    assert found["f1"][1] == pytest.approx(f1_score(truth[:, 0], said[:, 0]))
+    with pytest.raises(ValueError, match="no unit occurs 50 times"):
+        metrics.unit_scores(truth, said, (1, 2, 4), minimum=50)
+
+
+def _study(generator, subjects=40, clips=14, skill=0.7, spread=0.15):
+    """Subjects whose skill varies; truth 'a' or 'b' in equal parts, so the population accuracy is `skill`."""
+    rows = []
+    for subject in range(subjects):
+        right = generator.random(clips) < np.clip(generator.normal(skill, spread), 0, 1)
+        truth = generator.choice(["a", "b"], clips)
+        rows.append(pd.DataFrame({"dataset": "d", "subject": f"s{subject}", "truth": truth,
+                                  "prediction": np.where(right, truth, np.where(truth == "a", "b", "a"))}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _counts(rows):
+    return metrics.confusion_per_subject(rows["truth"], rows["prediction"], metrics.subject_of(rows), ("a", "b"))
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    generator, inside = np.random.default_rng(1), 0
+    for _ in range(150):
+        interval = metrics.subject_bootstrap(_counts(_study(generator))[1], metrics.accuracy, B=300)
+        inside += interval.low <= 0.7 <= interval.high
+    assert 0.87 <= inside / 150 <= 0.99
+
+
+def test_bootstrap_equals_the_slow_way():
+    rows = _study(np.random.default_rng(2), subjects=6)
+    names, counts = _counts(rows)
+    weight = metrics.resamples(6, 20, 5)
+    slow = []
+    for draw in weight.astype(int):
+        again = pd.concat([rows[metrics.subject_of(rows) == name] for name, times in zip(names, draw) for _ in range(times)])
+        slow.append(metrics.recognition_scores(again["truth"], again["prediction"], ("a", "b"))["uf1"])
+    found = metrics.subject_bootstrap(counts, metrics.uf1, B=20, seed=5)
+    assert found.low == pytest.approx(np.percentile(slow, 2.5)) and found.high == pytest.approx(np.percentile(slow, 97.5))
+    assert found.value == pytest.approx(metrics.recognition_scores(rows["truth"], rows["prediction"], ("a", "b"))["uf1"])
+
+
+def test_paired_interval_is_narrower_than_the_two_and_zero_against_itself():
+    rows = _study(np.random.default_rng(4), spread=0.3)
+    better = rows.copy()
+    miss = np.flatnonzero(better["truth"] != better["prediction"])[::6]
+    better.loc[miss, "prediction"] = better.loc[miss, "truth"]
+    a, b = metrics.aligned(_counts(better), _counts(rows))
+    paired = metrics.paired_bootstrap(a, b, metrics.uf1)
+    alone = metrics.subject_bootstrap(b, metrics.uf1)
+    assert 0 < paired.low < paired.value < paired.high
+    assert paired.high - paired.low < alone.high - alone.low
+    same = metrics.paired_bootstrap(b, b, metrics.uf1)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="different subjects"):
+        metrics.aligned(_counts(rows), _counts(rows[rows["subject"] != "s3"]))
+
+
+def test_subjects_of_two_datasets_are_two_people():
+    rows = pd.DataFrame({"dataset": ["d", "e"], "subject": ["01", "01"]})
+    assert len(set(metrics.subject_of(rows))) == 2
+    with pytest.raises(ValueError, match="at least 2 subjects"):
+        metrics.resamples(1)
+
+
+# ---------------------------------------------------------------- protocols
+def test_composite_membership():
+    of = protocols.composite_class
+    assert of("casme2", "04", "EP12_01f", "disgust") is None and of("casme2", "5", "EP09_05f", "happiness") is None
+    assert of("casme2", "04", "EP13_01", "repression") == "negative" and of("casme2", "01", "x", "others") is None
+    assert of("samm", "006", "x", "Contempt") == "negative" and of("samm", "006", "x", "Other") is None
+    assert of("smic-hs", "s3", "x", "positive") == "positive"
+    with pytest.raises(ValueError, match="no composite map"):
+        of("nowhere", "1", "x", "happiness")
+    counted = np.array(list(protocols.COMPOSITE_COUNTS.values()))
+    assert counted[:, 0].sum() == 68 and counted[:, 1:].sum() == 442
+
+
+def test_composite_report_names_what_disagrees():
+    table = pd.DataFrame({"dataset": ["smic-hs"] * 3, "subject": ["1", "1", "2"], "coarse": ["negative", "positive", None]})
+    report = protocols.composite_report(table).set_index(["dataset", "part"])
+    assert report.loc[("smic-hs", "subjects"), "found"] == 1 and not report["agrees"].any()
+
+
+def test_splits_are_subject_disjoint_and_cover():
+    table = pd.DataFrame({"dataset": ["a", "a", "b", "b", "b"], "subject": ["1", "2", "1", "1", "3"],
+                          "split": ["train", "train", "testA", "testA", "testB"]})
+    splits = list(protocols.loso(table))
+    assert [s.name for s in splits] == ["a/1", "a/2", "b/1", "b/3"]
+    assert sorted(np.concatenate([s.test for s in splits])) == list(range(5))
+    assert all(not set(s.train) & set(s.test) for s in splits)
+    assert [len(s.test) for s in protocols.holdout(table)] == [2, 1]
+    shared = table.assign(subject=["1", "2", "1", "1", "2"], dataset="a")
+    with pytest.raises(ValueError, match="both trained on and tested"):
+        protocols.holdout(shared)
+    cross = protocols.cross_dataset(table, ["a"], "b")
+    assert list(cross.train) == [0, 1] and list(cross.test) == [2, 3, 4]
+    with pytest.raises(ValueError, match="keeps them apart"):
+        protocols.cross_dataset(table, ["a", "b"], "b")
+    assert [s.name for s in protocols.leave_one_dataset_out(table)] == ["b -> a", "a -> b"]
+
+
+def test_roles_and_folds_file(tmp_path):
+    folds = pd.DataFrame({"subject": ["s1", "s2", "s3"], "dataset": "d", "look": 0, "fold": [0, 1, 1], "validation_of": [-1, -1, 0]})
+    index = pd.DataFrame({"dataset": "d", "subject": ["s1", "s2", "s3", "s1"]})
+    assert list(protocols.roles_of(index, folds, 0)) == ["test", "train", "validation", "test"]
+    folds.to_csv(tmp_path / "folds.csv", index=False)
+    assert protocols.read_folds(tmp_path / "folds.csv").equals(folds)
+    folds.assign(validation_of=folds["fold"]).to_csv(tmp_path / "folds.csv", index=False)
+    with pytest.raises(ValueError, match="tested and validated"):
+        protocols.read_folds(tmp_path / "folds.csv")
+    with pytest.raises(ValueError, match="no row for"):
+        protocols.roles_of(index.assign(subject="s9"), folds, 0)
+
+
+# ---------------------------------------------------------------- published numbers
+def test_published_numbers_carry_their_source(tmp_path):
+    table = reported.load().set_index("method")
+    assert table.loc["STSTNet", "uf1"] == 0.7353 and np.isnan(table.loc["DEFT-LLM", "uf1"])
+    path = tmp_path / "reported.csv"
+    path.write_text("protocol,method,uf1,uar,other,source\nx,y,.5,not available,,\n")
+    with pytest.raises(ValueError, match="row 2.*no source"):
+        reported.load(path)
+    path.write_text("protocol,method,uf1,uar,other,source\nx,y,88,not available,,z\n")
+    with pytest.raises(ValueError, match="not between 0 and 1"):
+        reported.load(path)
