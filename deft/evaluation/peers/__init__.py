@@ -12,7 +12,6 @@ import pandas as pd
 from deft import paths, runtime
 
 PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts")
-APEX = 3  # position of the apex among the nine stored frames
 
 
 def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
@@ -68,14 +67,13 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
 
 def _views(system: str, profile: str, part: str) -> dict[str, np.ndarray]:
     """The feature sets a linear peer may read; validation subjects decide between them where there are several."""
+    from deft.clips.benchmark import APEX, LINEAR_YARDSTICK
     from deft.evaluation.peers import linear
 
     work = paths.work(profile)
     if system == "lr-pixels":
         return {"pixels": linear.pixels(runtime.load_array(work / "faces" / part, "gray")[:, APEX])}
     if system == "lr-flow":
-        from deft.clips.benchmark import LINEAR_YARDSTICK
-
         courses = runtime.load_array(work / "motion" / part, "courses")
         return {LINEAR_YARDSTICK: linear.features(LINEAR_YARDSTICK, {"courses": courses})}
     motion, texture = (linear.logits(_features(profile, part, f"{name}_units")) for name in ("motion", "texture"))

@@ -1,0 +1,144 @@
+"""Peers on made-up features: one that carries only the tied look, one that carries the emotion whatever the look."""
+import numpy as np
+import pandas as pd
+import pytest
+
+from deft import paths, runtime
+from deft.clips.facs import EMOTIONS, UNIT_INDEX, UNITS
+from deft.clips.splits import make_folds
+from deft.evaluation import peers
+from deft.evaluation.peers import bayes, linear, majority
+
+
+def benchmark(seed=0, subjects=18, clips=10, tie=0.9):
+    """-> (index, folds): looks tied to emotion in the kept clips, drawn without regard to it in the broken ones."""
+    generator, rows = np.random.default_rng(seed), []
+    for subject in range(subjects):
+        look = subject // 3 % len(EMOTIONS)  # every dataset meets every look
+        for condition in ("kept", "broken"):
+            for clip in range(clips):
+                tied = condition == "kept" and generator.random() < tie
+                rows.append({"clip": f"s{subject:02d}_{condition}_{clip}", "dataset": f"sim-{'abc'[subject % 3]}",
+                             "subject": f"s{subject:02d}", "condition": condition, "look": look,
+                             "emotion": EMOTIONS[look] if tied else str(generator.choice(EMOTIONS))})
+    index = pd.DataFrame(rows)
+    return index, make_folds(index[["subject", "dataset", "look"]].drop_duplicates().reset_index(drop=True), 3, 7)
+
+
+def test_a_look_reader_falls_when_the_tie_breaks_and_a_motion_reader_does_not():
+    index, folds = benchmark()
+    generator = np.random.default_rng(1)
+    look = np.eye(5)[index["look"]] + generator.normal(0, 0.2, (len(index), 5))
+    code = index["emotion"].map(EMOTIONS.index).to_numpy()
+    motion = np.eye(5)[code] + generator.normal(0, 0.4, (len(index), 5))
+    by_look = linear.scores(linear.fit_predict(look, index, folds))
+    by_motion = linear.scores(linear.fit_predict(motion, index, folds))
+    assert by_look["kept"]["uf1"] > 0.7 and by_look["broken"]["uf1"] < 0.35
+    assert by_motion["broken"]["uf1"] > 0.7
+
+
+def test_nothing_of_the_test_subjects_or_the_broken_clips_enters_the_fit():
+    index, folds = benchmark()
+    x = np.random.default_rng(2).normal(size=(len(index), 4))
+    first = linear.fit(x, index, folds)[0]
+    test = index["subject"].isin(folds.loc[folds["fold"] == 0, "subject"]).to_numpy()
+    changed = np.where((test | (index["condition"] == "broken").to_numpy())[:, None], 99.0, x)
+    again = linear.fit(changed, index, folds)[0]
+    assert np.array_equal(first.coef, again.coef) and first.chosen == again.chosen
+
+
+def test_every_clip_is_answered_once_by_the_fold_that_never_saw_its_subject():
+    index, folds = benchmark()
+    frame = linear.fit_predict(np.random.default_rng(3).normal(size=(len(index), 4)), index, folds)
+    assert list(frame["clip"]) == list(index["clip"])
+    assert (frame["fold"].to_numpy() == index["subject"].map(folds.set_index("subject")["fold"])).all()
+    assert all(abs(sum(s.values()) - 1) < 1e-3 and max(s, key=s.get) == p for s, p in zip(frame["scores"], frame["prediction"]))
+
+
+def test_validation_subjects_choose_between_views():
+    index, folds = benchmark()
+    generator = np.random.default_rng(4)
+    good = np.eye(5)[index["emotion"].map(EMOTIONS.index)] + generator.normal(0, 0.3, (len(index), 5))
+    views = {"noise": generator.normal(size=(len(index), 5)), "signal": good}
+    fitted = {name: linear.fit(x, index, folds) for name, x in views.items()}
+    assert linear.scores(linear.predict_chosen(fitted, views, index, folds))["broken"]["uf1"] > 0.7
+
+
+def test_features_of_courses():
+    courses = np.zeros((2, 8, 36, 5), np.float32)
+    courses[:, 2, :, 0], courses[:, 3, :, 0], courses[:, 2, :, 4] = 1.0, 3.0, 0.5
+    assert linear.features("apex", {"courses": courses}).shape == (2, 72)
+    assert linear.features("apex", {"courses": courses})[0, 0] == 1.0
+    assert linear.features("peak", {"courses": courses})[0, 0] == 2.0
+    assert linear.features("peak+", {"courses": courses}).shape == (2, 144)
+    assert linear.features("peak+", {"courses": courses})[0, 3] == 0.25
+    assert linear.features("course", {"courses": courses})[0, 0] == pytest.approx(4 / sum(linear.ENVELOPE[9]))
+    assert linear.features("true", {"region_true": np.ones((2, 36, 2))}).shape == (2, 72)
+    with pytest.raises(ValueError, match="unknown linear features"):
+        linear.features("best", {"courses": courses})
+    with pytest.raises(ValueError, match="5 positions"):
+        linear.features("peak", {"courses": courses[:, :4]})
+
+
+def test_bad_features_are_named():
+    index, folds = benchmark()
+    x = np.zeros((len(index), 2))
+    x[5, 1] = np.nan
+    with pytest.raises(ValueError, match=f"feature 1 of clip {index['clip'][5]}"):
+        linear.fit(x, index, folds)
+    with pytest.raises(ValueError, match="3 feature rows"):
+        linear.fit(x[:3], index, folds)
+
+
+def test_bayes_reads_the_textbook():
+    base = np.full(len(UNITS), 0.2)
+    unit = np.full((3, len(UNITS)), 0.05)
+    unit[0, [UNIT_INDEX[6], UNIT_INDEX[12]]] = 0.95
+    unit[1, [UNIT_INDEX[1], UNIT_INDEX[2]]] = 0.95
+    unit[2] = base  # nothing learned: every likelihood ratio is 1, the prior comes back
+    found = bayes.probabilities(unit, base)
+    assert EMOTIONS[found[0].argmax()] == "happiness" and EMOTIONS[found[1].argmax()] == "surprise"
+    assert found[2] == pytest.approx(np.full(5, 0.2))
+    sides = np.zeros((1, len(UNITS), 2))
+    sides[0, 3] = 0.2, 0.7
+    assert bayes.clip_units(sides)[0, 3] == 0.7
+
+
+def test_majority_answers_the_commonest_training_emotion():
+    index, folds = benchmark(tie=1.0)
+    probability, fold = majority.probabilities(index, folds)
+    assert len(set(probability.argmax(axis=1)[fold == 0])) == 1
+    averaged, none = majority.probabilities(index, folds, target=index.head(4))
+    assert averaged.shape == (4, 5) and (none == -1).all()
+
+
+def test_all_peers_from_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    monkeypatch.setattr("deft.clips.benchmark.LINEAR_YARDSTICK", "peak+", raising=False)
+    index, folds = benchmark(clips=4)
+    generator, work = np.random.default_rng(5), paths.work("smoke")
+    columns = {"coarse": "", "fps": 200.0, "onset": 0, "apex": 3, "offset": 8, "units": "", "distractor": "", "split": ""}
+    from deft.clips import store
+
+    for part in ("bench", "heldback"):
+        for subject, rows in index.groupby("subject"):
+            store.write_shard(work / "clips" / part / f"{subject}.npz",
+                              [{**row, **columns} for row in rows[["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict("records")],
+                              "plan", nothing=np.zeros(len(rows)))
+        n = len(index)
+        runtime.save_array(work / "faces" / part, "gray", generator.integers(0, 255, (n, 9, 64, 64), dtype=np.uint8))
+        runtime.save_array(work / "motion" / part, "courses", generator.normal(size=(n, 8, 36, 5)).astype(np.float32))
+        for name in ("motion", "texture"):
+            runtime.save_array(work / "experts" / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
+            runtime.save_array(work / "experts" / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
+    runtime.save_array(work / "experts" / "features" / "corpus", "motion_units", generator.random((50, 17, 2)).astype(np.float32))
+    folds.to_csv(work / "clips" / "folds.csv", index=False)
+    for part in ("bench", "heldback"):
+        rows = peers.predict_all("smoke", 7, part)
+        assert len(rows) == len(peers.PEERS) * len(index)
+        assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed"} <= set(rows[0])
+        assert {row["fold"] for row in rows} == ({0, 1, 2} if part == "bench" else {-1})
+    runtime.write_jsonl(work / "predictions.jsonl", rows)
+    assert runtime.read_jsonl(work / "predictions.jsonl")[0]["system"] == "majority"
+    with pytest.raises(ValueError, match="unknown peer"):
+        peers.predict_all("smoke", 7, systems=("oracle",))
