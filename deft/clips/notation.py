@@ -159,8 +159,7 @@ def _term(term: str) -> tuple[list[list[ActionUnit]], list[str]]:
         return [], [_unescape(_QUOTED.fullmatch(term.strip()).group(1))]
     if unit := _unit(narrow):
         return [[unit]], []
-    reflex = _REFLEX.fullmatch(narrow) or _REFLEX_BARE.fullmatch(narrow)
-    if reflex:
+    if reflex := _reflex(narrow):
         groups, unparsed = _cell(reflex.group("inside"))
         if groups and not unparsed:
             return [[replace(unit, kind="reflex") for unit in group] for group in groups], []
@@ -172,7 +171,7 @@ def _term(term: str) -> tuple[list[list[ActionUnit]], list[str]]:
             if groups and not unparsed:
                 return [[replace(u, certain=u.certain and not doubt) for u in group] for group in groups], []
         return [], [term]
-    if len(pieces := _OR.split(narrow)) > 1 and _depths(narrow) is not None and "(" not in narrow:
+    if len(pieces := _OR.split(narrow)) > 1 and _depths(narrow) is not None:
         if units := _alternatives([piece.strip() for piece in pieces]):
             return [units], []
         return [], [term]
@@ -183,6 +182,19 @@ def _term(term: str) -> tuple[list[list[ActionUnit]], list[str]]:
     if len(words) > 1 and all(units := [_unit(word) for word in words]):
         return [[unit] for unit in units], []
     return [], [term]
+
+
+def _reflex(text: str) -> re.Match | None:
+    match = _REFLEX.fullmatch(text)
+    if match and _closes(text[match.start("inside") - 1:]) == len(text) - match.start("inside"):
+        return match
+    return _REFLEX_BARE.fullmatch(text) if "(" not in text else None
+
+
+def _reflex_unit(text: str) -> ActionUnit | None:
+    match = _reflex(text)
+    unit = _unit(match["inside"]) if match else None
+    return unit and replace(unit, kind="reflex")
 
 
 def _closes(text: str) -> int:
@@ -198,7 +210,7 @@ def _closes(text: str) -> int:
 def _alternatives(pieces: list[str]) -> list[ActionUnit] | None:
     """Pieces of a split at "or" and "/" (separators included) -> units of one group; None if any piece does not parse."""
     words = pieces[0::2]
-    units = [_unit(word) for word in words]
+    units = [_unit(word) or _reflex_unit(word) for word in words]
     for i, word in enumerate(words):
         letter = word.upper()
         if units[i] is None and len(letter) == 1 and i > 0 and letter in "ABCDE" and units[i - 1]:
