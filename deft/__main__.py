@@ -1,0 +1,99 @@
+"""`python -m deft run|status|verify|analyse`: the command line. Nothing heavy is imported before it is needed."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from deft import paths
+from deft.config import ConfigError, nearest
+from deft.run import RunError
+
+COMMANDS = ("run", "status", "verify", "analyse")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with the nearest valid name in its complaint about an unknown command."""
+
+    def error(self, message):
+        given = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
+        hint = f" ({nearest(given, COMMANDS)})" if "invalid choice" in message and given not in COMMANDS else ""
+        super().error(message + hint)
+
+
+def parser() -> argparse.ArgumentParser:
+    main = Parser(prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands.")
+    commands = main.add_subparsers(dest="command", required=True)
+    for name, words in (("run", "run every notebook that needs it"), ("status", "what is stale and why"),
+                        ("verify", "compare tables with the committed reference")):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("--profile", default="demo", help="a file notebooks/params/<profile>.yaml (default: demo)")
+        command.add_argument("--notebooks", type=Path, default=paths.NOTEBOOKS, help=argparse.SUPPRESS)
+        if name == "run":
+            command.add_argument("--only", metavar="STAGE", help="this stage alone")
+            command.add_argument("--from", dest="start", metavar="STAGE", help="this stage and those after it")
+            command.add_argument("--force", action="store_true", help="run even what has not changed")
+        if name == "status":
+            command.add_argument("--json", action="store_true", help="machine-readable: [{stage, state, reason}]")
+        if name == "verify":
+            command.add_argument("--write-reference", action="store_true", help="keep the present tables as the new reference")
+    analyse = commands.add_parser("analyse", help="look at one clip of your own: a video or a folder of frames")
+    analyse.add_argument("clip", type=Path)
+    for name in ("onset", "apex", "offset"):
+        analyse.add_argument(f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given")
+    analyse.add_argument("--landmarks", type=Path, help="OpenFace CSV with 68 points per frame")
+    analyse.add_argument("--profile", default="demo")
+    analyse.add_argument("--out", type=Path, help="folder of the report")
+    return main
+
+
+def status(profile: str, notebooks: Path, as_json: bool) -> int:
+    from deft.run import stale
+    from deft.run.chain import Chain
+
+    rows = stale.states(Chain(profile, notebooks))
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            print(f"{row['stage']:<20} {row['state']:<12} {row['reason']}")
+    return 0
+
+
+def main(arguments=None) -> int:
+    given = parser().parse_args(arguments)
+    try:
+        if given.command == "run":
+            from deft.run import driver
+            from deft.run.chain import Chain
+
+            return driver.run(Chain(given.profile, given.notebooks), given.only, given.start, given.force)
+        if given.command == "status":
+            return status(given.profile, given.notebooks, given.json)
+        if given.command == "verify":
+            from deft.run import verify
+
+            return verify.write_reference(given.profile) if given.write_reference else verify.verify(given.profile)
+        from deft.analyse import analyse
+
+        report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out)
+        print(f"report: {report}")
+        return 0
+    except (RunError, ConfigError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
+        if given.command == "analyse":
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        if isinstance(error, OSError) and error.errno == 28:
+            print(f"error: the disk is full ({error}); free some space and run the same command again, finished stages are intact", file=sys.stderr)
+            return 2
+        raise
+    except KeyboardInterrupt:
+        print("\nstopped; finished stages are intact, the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

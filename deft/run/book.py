@@ -1,0 +1,100 @@
+"""Notebooks as the driver sees them: code cells, parameters, and the files they say they read and write.
+
+The promise stands in the notebook's metadata: `deft: {"reads": [...], "writes": [...]}`, paths relative to work/<profile>,
+or `figures:PATH` for figures/<profile>. Only the JSON is read here; nbformat is not needed to see what is stale.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from deft import config
+from deft.run import RunError
+
+NAME = re.compile(r"\d\d_\w+$")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One notebook of the chain. `cells` are (id, source) of its code cells without the parameters cell."""
+    name: str
+    path: Path
+    cells: tuple[tuple[str, str], ...]
+    defaults: dict
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+def source_of(cell: dict) -> str:
+    """A cell's text; notebooks on disk keep it as a string or as a list of lines."""
+    text = cell.get("source", "")
+    return text if isinstance(text, str) else "".join(text)
+
+
+def is_parameters(cell: dict) -> bool:
+    return "parameters" in cell.get("metadata", {}).get("tags", [])
+
+
+def read(path: Path) -> Stage:
+    """Read one notebook; anything malformed is named."""
+    try:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        cells = [c for c in book["cells"] if c["cell_type"] == "code"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a readable notebook ({type(error).__name__}: {error})") from error
+    tagged = [c for c in cells if is_parameters(c)]
+    if len(tagged) > 1:
+        raise RunError(f"{path}: {len(tagged)} cells are tagged `parameters`; keep one")
+    promise = book.get("metadata", {}).get("deft", {})
+    unknown = sorted(set(promise) - {"reads", "writes", "modules"})
+    if unknown:
+        raise RunError(f"{path}: metadata deft.{unknown[0]} is unknown; {config.nearest(unknown[0], ['reads', 'writes', 'modules'])}")
+    return Stage(
+        name=path.stem, path=path,
+        cells=tuple((c.get("id", f"cell-{i}"), source_of(c)) for i, c in enumerate(cells) if not is_parameters(c)),
+        defaults=config.literals(source_of(tagged[0]), str(path)) if tagged else {},
+        reads=_clean(path, promise.get("reads", [])), writes=_clean(path, promise.get("writes", [])),
+        modules=tuple(promise.get("modules", [])))
+
+
+def _clean(path: Path, names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        inner = PurePosixPath(name.removeprefix("figures:"))
+        if inner.is_absolute() or ".." in inner.parts or not inner.parts:
+            raise RunError(f"{path}: metadata names {name!r}; paths are relative to work/<profile>, or `figures:PATH`")
+    return tuple(name.rstrip("/") for name in names)
+
+
+def overlap(first: str, second: str) -> bool:
+    """Whether two promised paths are the same or one contains the other."""
+    return first == second or first.startswith(second + "/") or second.startswith(first + "/")
+
+
+def load(folder: Path) -> tuple[Stage, ...]:
+    """All notebooks NN_name.ipynb of a folder in order, checked against each other: one writer per path, no reading ahead."""
+    folder = Path(folder)
+    stages = tuple(read(p) for p in sorted(folder.glob("*.ipynb")) if NAME.match(p.stem))
+    if not stages:
+        raise RunError(f"{folder}: no notebooks named NN_name.ipynb")
+    for i, later in enumerate(stages):
+        for earlier in stages[:i]:
+            for mine in later.writes:
+                for theirs in earlier.writes:
+                    if overlap(mine, theirs):
+                        raise RunError(f"{earlier.name} and {later.name} both write {mine if mine == theirs else f'{theirs} / {mine}'}; one file has one writer")
+            for read_name in earlier.reads:
+                clash = [w for w in later.writes if overlap(read_name, w)]
+                own = [s for s in stages[:i] if any(overlap(read_name, w) for w in s.writes)]
+                if clash and not own:
+                    raise RunError(f"{earlier.name} reads {read_name}, which only the later {later.name} writes")
+    return stages
+
+
+def find(stages, wanted: str) -> Stage:
+    """The stage called `wanted` (its full name or its number)."""
+    for stage in stages:
+        if wanted in (stage.name, stage.name.split("_")[0]):
+            return stage
+    raise RunError(f"unknown stage {wanted!r}; {config.nearest(wanted, [s.name for s in stages])}")

@@ -1,0 +1,123 @@
+"""Where one profile of one set of notebooks keeps its records, and the lock that lets only one run at a time write them."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deft import config, paths, runtime
+from deft.run import RunError, book
+
+SPACE_NEEDED = 200 * 2**20  # bytes; below this a run could not even keep its records and would end half-way
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The notebooks of one folder under one profile. `root` holds the package and the lock file."""
+    profile: str
+    notebooks: Path = paths.NOTEBOOKS
+    root: Path = paths.ROOT
+    stages: tuple = field(init=False)
+    changes: dict = field(init=False)
+
+    def __post_init__(self):
+        stages = book.load(self.notebooks)
+        object.__setattr__(self, "stages", stages)
+        object.__setattr__(self, "changes", config.overrides(self.profile, {s.name: s.defaults for s in stages}, self.notebooks))
+
+    @property
+    def work(self) -> Path:
+        return paths.work(self.profile)
+
+    @property
+    def executed(self) -> Path:
+        return self.work / "executed"
+
+    def parameters(self, stage) -> dict:
+        """The values a notebook will see: its own literals with the profile's changes."""
+        return {**stage.defaults, **self.changes[stage.name]}
+
+    def place(self, name: str) -> Path:
+        """Where a promised path is on disk."""
+        if name.startswith("figures:"):
+            return paths.figures(self.profile) / name.removeprefix("figures:")
+        return self.work / name
+
+    # ------------------------------------------------------------ records
+
+    def record_path(self, stage) -> Path:
+        return self.work / "status" / f"{stage.name}.json"
+
+    def record(self, stage) -> dict | None:
+        """What is known of the last run of a stage; an unreadable record is treated as none, and `broken` says so."""
+        path = self.record_path(stage)
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) and "state" in found else {"state": "broken"}
+        except (ValueError, OSError):
+            return {"state": "broken"}
+
+    def write_record(self, stage, record: dict) -> None:
+        runtime.write_json(self.record_path(stage), record)
+
+    def lock_hash(self) -> str:
+        """The lock file and the Python version: what else a result depends on."""
+        path = self.root / "constraints.txt"
+        text = path.read_bytes() if path.exists() else b""
+        return hashlib.sha256(text + ".".join(platform.python_version_tuple()[:2]).encode()).hexdigest()
+
+    # ------------------------------------------------------------ writing safely
+
+    def prepare(self) -> None:
+        """Make the output folders and prove that they can be written; otherwise say what to do."""
+        for folder, variable in ((self.work, "DEFT_WORK"), (paths.figures(self.profile), "DEFT_FIGURES")):
+            try:
+                for part in (folder, folder / "status") if folder == self.work else (folder,):
+                    part.mkdir(parents=True, exist_ok=True)
+                probe = folder / f".writable.{os.getpid()}"
+                probe.write_bytes(b"x" * 4096)
+                probe.unlink()
+            except OSError as error:
+                remedy = "free some space" if error.errno == errno.ENOSPC else f"set {variable} to a folder you may write"
+                raise RunError(f"cannot write to {folder}: {error.strerror or error}; {remedy}") from error
+            free = shutil.disk_usage(folder).free
+            if free < SPACE_NEEDED:
+                raise RunError(f"disk nearly full: {free / 2**20:.0f} MiB free at {folder}, at least {SPACE_NEEDED / 2**20:.0f} MiB needed; "
+                               f"free some space or set {variable} to another disk")
+
+    @contextmanager
+    def locked(self):
+        """Hold the profile's lock. The kernel drops it when the holder dies, so a lock left behind never blocks."""
+        path = self.work / ".lock"
+        with open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise RunError(f"another run of profile {self.profile!r} is going on ({file.read().strip() or 'holder unknown'}); "
+                               f"wait for it to end, or use another DEFT_WORK") from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+            yield
+
+    def is_locked(self) -> bool:
+        """Whether a run holds the lock now."""
+        path = self.work / ".lock"
+        try:
+            with open(path, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True

@@ -1,0 +1,106 @@
+"""Run the chain: each notebook that needs it, in order, with a line of progress per stage and per cell."""
+
+import sys
+import time
+
+from deft import runtime
+from deft.run import RunError, book, execute, stale
+from deft.run.chain import Chain
+from deft.run.closure import Closure
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _progress(cell: int, cells: int, identity: str, seconds: float | None) -> None:
+    """One line per cell; on a terminal the line of a running cell is shown and then overwritten."""
+    line = f"          cell {cell:2d}/{cells}  {identity}"
+    if seconds is not None:
+        say(f"\r{line}  {duration(seconds)}" if sys.stdout.isatty() else f"{line}  {duration(seconds)}")
+    elif sys.stdout.isatty():
+        print(line, end="", flush=True)
+
+
+def chosen(stages, only: str | None, start: str | None):
+    """The stages a command asks for: one, or one and everything after it, or all."""
+    if only and start:
+        raise RunError("--only and --from exclude each other")
+    if only:
+        return [book.find(stages, only)]
+    first = book.find(stages, start).name if start else ""
+    return [s for s in stages if s.name >= first]
+
+
+def _require_inputs(chain, stage, hashes) -> None:
+    for name in stage.reads:
+        if name != "status" and not hashes.files(name):
+            writers = [s.name for s in chain.stages if any(book.overlap(name, w) for w in s.writes)]
+            remedy = f"run {writers[0]} first" if writers else "no notebook writes it: correct the notebook's metadata"
+            raise RunError(f"{stage.name} reads {name}, which does not exist at {chain.place(name)}; {remedy}")
+
+
+def _outputs(stage, hashes, before: dict) -> tuple[dict, str]:
+    """({file: (size, time, hash)}, problem): a promised path must exist and must have been written by this very run."""
+    outputs = {}
+    for promise in stage.writes:
+        files = hashes.files(promise)
+        if not files:
+            return outputs, f"promised to write {promise} but did not"
+        entries = {name: hashes.entry(name) for name in files}
+        if all(tuple(before.get(name, ())) == entry for name, entry in entries.items()):
+            return outputs, f"promised to write {promise} but left the one of an earlier run as it was"
+        outputs.update(entries)
+    return outputs, ""
+
+
+def run_stage(chain: Chain, stage, hashes: stale.Hashes, closure: Closure) -> str:
+    """Execute one stage and keep its record; returns the error in words, empty on success."""
+    _require_inputs(chain, stage, hashes)
+    before = (chain.record(stage) or {}).get("outputs", {})
+    record = {"stage": stage.name, "state": stale.RUNNING, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "outputs": before,
+              "parameters": chain.parameters(stage), "seed": chain.parameters(stage).get("seed"), **runtime.provenance()}
+    mark = stale.fingerprint(chain, stage, hashes, closure)
+    chain.write_record(stage, record)
+    outcome = execute.run(chain, stage, _progress)
+    error = outcome.error
+    if not error:
+        record["outputs"], error = _outputs(stage, hashes, before)
+    record.update(state=stale.FAILED if error else stale.DONE, seconds=round(outcome.seconds, 2), peak_memory_gib=round(outcome.peak_memory_gib, 3),
+                  finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), fingerprint=mark)
+    if error:
+        record["error"] = error
+    chain.write_record(stage, record)
+    return error
+
+
+def run(chain: Chain, only: str | None = None, start: str | None = None, force: bool = False) -> int:
+    """Run what must run; returns the exit code. Stops at the first failure and leaves finished stages as they are."""
+    wanted = chosen(chain.stages, only, start)
+    chain.prepare()
+    with chain.locked():
+        say(f"deft run · profile {chain.profile} · {len(wanted)} of {len(chain.stages)} stages · {chain.work}")
+        hashes, began, ran, peak = stale.Hashes(chain), time.monotonic(), 0, 0.0
+        for stage in wanted:
+            closure = Closure(chain.root)  # read anew: a module may have been edited while the stage before was running
+            label = f"[{chain.stages.index(stage) + 1:2d}/{len(chain.stages)}] {stage.name:<18}"
+            state, reason = stale.state_of(chain, stage, hashes, closure, running=False)
+            if state == stale.DONE and not force:
+                say(f"{label} done before, nothing changed")
+                continue
+            say(f"{label} runs: {reason if state != stale.DONE else 'asked for by --force'}")
+            error = run_stage(chain, stage, hashes, closure)
+            record = chain.record(stage)
+            if error:
+                say(f"{label} FAILED after {duration(record['seconds'])}: {error}")
+                say(f"  executed copy with the traceback: {chain.executed / stage.name}.ipynb.failed"
+                    f"\n  finished stages are intact; mend the cause and run the same command again")
+                return 1
+            ran, peak = ran + 1, max(peak, record["peak_memory_gib"])
+            say(f"{label} done in {duration(record['seconds'])}, peak memory {record['peak_memory_gib']:.2f} GiB")
+        say(f"{ran} run, {len(wanted) - ran} unchanged, {duration(time.monotonic() - began)}" + (f", peak memory {peak:.2f} GiB" if ran else ""))
+    return 0

@@ -1,0 +1,151 @@
+"""What must run and why, decided by content: code cells, parameters, files read, modules imported, the lock file.
+
+Editing Markdown or touching a file changes nothing. Outputs are checked by existence, size and time; only a file whose
+size or time differs is read again.
+"""
+
+import hashlib
+from pathlib import Path
+
+from deft.run import book
+from deft.run.closure import Closure
+
+DONE, STALE, NEVER, FAILED, RUNNING, INTERRUPTED = "done", "stale", "never run", "failed", "running", "interrupted"
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file's bytes, read in pieces."""
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()
+
+
+class Hashes:
+    """sha256 of files, remembered by (size, time): what a record already knows is not read again."""
+
+    def __init__(self, chain):
+        self.chain = chain
+        self._known: dict[str, tuple[int, int, str]] = {}
+        for stage in chain.stages:
+            self.learn((chain.record(stage) or {}).get("outputs", {}))
+
+    def learn(self, outputs: dict) -> None:
+        """Take over the (size, time, hash) of a record's outputs."""
+        self._known.update({name: tuple(entry) for name, entry in outputs.items()})
+
+    def entry(self, name: str) -> tuple[int, int, str]:
+        """(size, mtime in ns, sha256) of a promised file as it is now."""
+        stat = self.chain.place(name).stat()
+        known = self._known.get(name)
+        if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+            self._known[name] = known = (stat.st_size, stat.st_mtime_ns, digest(self.chain.place(name)))
+        return known
+
+    def files(self, name: str) -> list[str]:
+        """The files behind a promised path: itself, or everything in the folder; hidden and half-written files do not count."""
+        place = self.chain.place(name)
+        if place.is_dir():
+            inner = sorted(p for p in place.rglob("*") if p.is_file())
+            return [f"{name}/{p.relative_to(place).as_posix()}" for p in inner if not any(part.startswith(".") for part in p.relative_to(place).parts)]
+        return [name] if place.is_file() else []
+
+
+def inputs_of(chain, stage) -> dict[str, list[str]]:
+    """The paths a stage reads and what stands for them: reading `status` means the records of the stages before it."""
+    before = [s for s in chain.stages if s.name < stage.name]
+    return {name: [f"status/{s.name}.json" for s in before] if name == "status" else [name] for name in stage.reads}
+
+
+def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
+    """Everything a stage's result depends on, as hashes that can be compared one by one."""
+    read = {}
+    for name, places in inputs_of(chain, stage).items():
+        files = [f for place in places for f in hashes.files(place)]
+        own = [f for f in files if any(book.overlap(f, w) for w in stage.writes)]
+        total = hashlib.sha256("".join(f"{f} {hashes.entry(f)[2]}\n" for f in files if f not in own).encode())
+        read[name] = total.hexdigest() if files else None
+    return {
+        "cells": {identity: hashlib.sha256(source.encode()).hexdigest() for identity, source in stage.cells},
+        "order": [identity for identity, _ in stage.cells],
+        "parameters": {name: repr(value) for name, value in chain.parameters(stage).items()},
+        "reads": read,
+        "writes": list(stage.writes),
+        "modules": closure.files([source for _, source in stage.cells], stage.modules),
+        "lock": chain.lock_hash(),
+    }
+
+
+def difference(stage, old: dict, new: dict) -> str:
+    """The first difference between two fingerprints in words, with the number of further ones; empty when equal."""
+    found = []
+    for name in sorted(old["parameters"].keys() | new["parameters"].keys()):
+        before, after = old["parameters"].get(name), new["parameters"].get(name)
+        if before != after:
+            found.append(f"parameter {name} " + (f"added ({after})" if before is None else "removed" if after is None else f"changed {before} -> {after}"))
+    for name in sorted(old["cells"].keys() | new["cells"].keys()):
+        before, after = old["cells"].get(name), new["cells"].get(name)
+        if before != after:
+            word = "added" if before is None else "removed" if after is None else "changed"
+            found.append(f"code cell in {stage.name} {word} ({name})")
+    if not found and old["order"] != new["order"]:
+        found.append(f"code cells in {stage.name} in another order")
+    for name in sorted(old["modules"].keys() | new["modules"].keys()):
+        before, after = old["modules"].get(name), new["modules"].get(name)
+        if before != after:
+            found.append(f"module {name} " + ("added" if before is None else "no longer used" if after is None else "changed"))
+    for name in sorted(old["reads"].keys() | new["reads"].keys()):
+        before, after = old["reads"].get(name), new["reads"].get(name)
+        if before != after:
+            found.append(f"input {name} " + ("missing" if after is None else "changed"))
+    if old["writes"] != new["writes"]:
+        found.append("what it promises to write changed")
+    if old["lock"] != new["lock"]:
+        found.append("the lock file (constraints.txt) or the Python version changed")
+    if not found:
+        return ""
+    return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+
+
+def outputs_wrong(chain, record: dict, hashes: Hashes) -> str:
+    """The first recorded output that is missing or altered, in words; empty when all are as they were written."""
+    for name, (_, _, known) in record.get("outputs", {}).items():
+        if not chain.place(name).is_file():
+            return f"output {name} missing"
+        if hashes.entry(name)[2] != known:
+            return f"output {name} altered since it was written"
+    return ""
+
+
+def state_of(chain, stage, hashes: Hashes, closure: Closure, running: bool) -> tuple[str, str]:
+    """(state, reason) of one stage, looking at its own record only."""
+    record = chain.record(stage)
+    if record is None:
+        return NEVER, "never run"
+    if record["state"] == "broken":
+        return STALE, "its record in status/ cannot be read"
+    if record["state"] == RUNNING:
+        return (RUNNING, "a run is going on") if running else (INTERRUPTED, "the last run stopped in the middle of it")
+    if record["state"] == FAILED:
+        return FAILED, record.get("error", "the last run failed")
+    words = difference(stage, record["fingerprint"], fingerprint(chain, stage, hashes, closure)) or outputs_wrong(chain, record, hashes)
+    return (STALE, words) if words else (DONE, "nothing changed")
+
+
+def states(chain) -> list[dict]:
+    """[{stage, state, reason}] for the whole chain; what reads from a stage that must run is stale too."""
+    hashes, closure, running = Hashes(chain), Closure(chain.root), chain.is_locked()
+    result, ahead = [], []
+    for stage in chain.stages:
+        state, reason = state_of(chain, stage, hashes, closure, running)
+        if state == DONE:
+            for name in stage.reads:
+                writer = next((s for s in ahead if name == "status" or any(book.overlap(name, w) for w in s.writes)), None)
+                if writer is not None:
+                    state, reason = STALE, f"reads {name}, and {writer.name} will run before it"
+                    break
+        if state != DONE:
+            ahead.append(stage)
+        result.append({"stage": stage.name, "state": state, "reason": reason})
+    return result
