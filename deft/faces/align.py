@@ -1,0 +1,70 @@
+"""One similarity per clip: every frame of a clip is moved by the same matrix.
+
+Design, section 3: a warp fitted frame by frame follows the landmarks' jitter and the expression itself, and so erases
+micro-motion or invents it. The matrix therefore comes from the onset frames only, and a subject's clips may share one.
+"""
+import cv2
+import numpy as np
+
+SIZE = 128
+# Eye centres in the canonical frame, px. 30 px between the eyes puts the hair line near y = 14 and the chin near y = 108,
+# so that forehead, jaw and some background are inside; it is also the scale at which the simulator renders, so that
+# alignment shifts and turns a clip but hardly resamples it.
+EYES = np.array([[49.0, 50.0], [79.0, 50.0]])  # the person's right eye, the person's left eye
+
+
+def eye_centres(landmarks):
+    """(..., 68, 2) -> (..., 2, 2): the person's right eye (smaller x), then the left."""
+    points = np.asarray(landmarks, np.float64)
+    return np.stack([points[..., 36:42, :].mean(-2), points[..., 42:48, :].mean(-2)], -2)
+
+
+def similarity(source, target):
+    """Least-squares similarity (2, 3) that moves source (K, 2) to target (K, 2); Umeyama, PAMI 13(4), 1991, without reflection."""
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    a, b = source - source.mean(0), target - target.mean(0)
+    spread = (a**2).sum()
+    if spread < 1e-9:
+        raise ValueError("all source points coincide: no similarity can be fitted")
+    c, s = (a * b).sum() / spread, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / spread
+    linear = np.array([[c, -s], [s, c]])
+    return np.hstack([linear, (target.mean(0) - linear @ source.mean(0))[:, None]])
+
+
+def subject_similarity(landmarks, size=SIZE):
+    """The alignment matrix (2, 3), original px -> canonical px, of one clip or of one subject.
+
+    landmarks: (68, 2), or (M, 68, 2) onset landmarks of M clips filmed with the same camera; their median is aligned.
+    The eyes fix rotation and horizontal place; the scale comes from the eyes' distance alone: jaw and mouth move.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape[-2:] != (68, 2) or points.ndim not in (2, 3) or points.size == 0:
+        raise ValueError(f"landmarks must be (68, 2) or (clips, 68, 2), got {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("landmarks contain NaN or infinity: drop the clip or find the landmarks again")
+    eyes = eye_centres(points if points.ndim == 2 else np.median(points, 0))
+    if np.linalg.norm(eyes[1] - eyes[0]) < 4:
+        raise ValueError("the eye centres are less than 4 px apart: are the landmarks in pixels?")
+    return similarity(eyes, EYES * size / SIZE)
+
+
+def apply(frames, matrix, size=SIZE):
+    """Warp every frame by the same matrix. frames: (T, H, W) or (T, H, W, 3) uint8 -> (T, size, size[, 3]) uint8."""
+    frames = np.asarray(frames)
+    if frames.ndim not in (3, 4):
+        raise ValueError(f"frames must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
+    matrix = np.asarray(matrix, np.float64)
+    return np.stack([cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for frame in frames])
+
+
+def points(landmarks, matrix):
+    """Move points (..., 2) by the matrix (2, 3)."""
+    matrix = np.asarray(matrix, np.float64)
+    return np.asarray(landmarks, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def flow(field, matrix, size=SIZE):
+    """Move a flow field (H, W, 2) px of the original frame into the canonical frame, turning and scaling its vectors too."""
+    matrix = np.asarray(matrix, np.float64)
+    moved = cv2.warpAffine(np.asarray(field, np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
+    return moved @ matrix[:, :2].T.astype(np.float32)

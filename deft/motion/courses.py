@@ -1,0 +1,154 @@
+"""Region courses: what each of the 36 regions does from onset to offset, in numbers a reader can check.
+
+Design, section 3: flow onset -> every frame, rigid motion removed, then per region and frame the mean vector, magnitude,
+coherence and strain. The same pass keeps the peak flow (mean over apex and hold: averaging two frames lifted the linear
+baseline from .695 to .740 UF1 in the feasibility study) and the residual that the flow does not explain, for the two dynamic experts.
+
+All vectors are aligned px, +x right, +y down, onset -> t.
+"""
+from __future__ import annotations
+
+import cv2
+import joblib
+import numpy as np
+from tqdm.auto import tqdm
+
+from deft import runtime
+from deft.clips.facs import REGIONS
+from deft.faces import align, regions
+from deft.motion import flow as optical
+from deft.motion import rigid
+
+COURSE = ("u", "v", "magnitude", "coherence", "strain")  # last axis of `courses`
+HALF = 64  # side of the peak and residual maps, px
+PRIOR_NOISE, PRIOR_WEIGHT = 0.08, 8.0  # px, and how many stable-region vectors this prior counts for
+
+
+def peak_positions(count):
+    """(apex, hold) positions in a stored clip of `count` frames: 9 key frames (bench) or onset-apex-hold (corpus)."""
+    if count < 3:
+        raise ValueError(f"a clip needs at least onset, apex and hold (3 frames), got {count}")
+    return (3, 4) if count == 9 else (1, 2)
+
+
+def flows(gray, landmarks, method="dis"):
+    """Flow onset -> t with the head's motion removed. gray: (T, S, S) uint8 aligned -> ((T-1, S, S, 2), rigid part of the same shape)."""
+    head = rigid.Fitter(landmarks, gray.shape[1])
+    parts = [head.remove(optical.estimate(gray[0], frame, method)) for frame in gray[1:]]
+    return np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
+
+
+def courses_of(field, weights):
+    """Region statistics. field: (T-1, S, S, 2) px, weights: (36, S, S) each summing to 1 -> (T-1, 36, 5), see COURSE."""
+    count = len(field)
+    magnitude = np.hypot(field[..., 0], field[..., 1])
+    stack = np.stack([field[..., 0], field[..., 1], magnitude, optical.strain(field)], 1).reshape(count * 4, -1)
+    u, v, length, strain = np.moveaxis((stack @ weights.reshape(len(REGIONS), -1).T).reshape(count, 4, -1), 1, 0)
+    coherence = np.hypot(u, v) / np.maximum(length, 1e-6)  # 1: the whole region moves one way; 0: directions cancel
+    return np.stack([u, v, length, coherence, strain], -1).astype(np.float32)
+
+
+def noise_floor(courses):
+    """Length in px that a region's mean vector has when nothing moves: RMS per axis over the stable regions and all frames.
+
+    A clip gives only 4 stable regions x (T - 1) correlated frames, so the estimate is shrunk to PRIOR_NOISE, the usual
+    value on the simulated camera; without it a lucky clip would make every twitch significant.
+    """
+    still = courses[:, rigid.STABLE_ROWS, :2].astype(np.float64)
+    weight = len(rigid.STABLE_ROWS) * min(len(courses), 4)
+    return float(np.sqrt((weight * (still**2).mean() + PRIOR_WEIGHT * PRIOR_NOISE**2) / (weight + PRIOR_WEIGHT)))
+
+
+def peak_map(field):
+    """Mean flow (S, S, 2) px -> (64, 64, 4) float16 [u, v, strain, magnitude], still in aligned px."""
+    small = cv2.resize(np.dstack([field, optical.strain(field)]), (HALF, HALF), interpolation=cv2.INTER_AREA)
+    return np.dstack([small, np.hypot(small[..., 0], small[..., 1])]).astype(np.float16)
+
+
+def local_contrast(image, sigma=2.0):
+    """Standard deviation of the grey level around each pixel."""
+    mean = cv2.GaussianBlur(image, (0, 0), sigma)
+    return np.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), sigma) - mean * mean, 0))
+
+
+def residual(onset, peak, field):
+    """What motion does not explain. onset, peak: (S, S) float32 grey levels; field: (S, S, 2) px onset -> peak.
+
+    Returns (2, 64, 64) float16, grey levels / 255: [change of shading left after warping, change of local contrast].
+    Traps (learning.md, "texture leaks motion"): an imperfect flow leaves displacement behind as edges. A second, local
+    registration removes most of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and
+    Kanade 1981) and its first-order effect is taken out. Broad lighting changes go by subtracting the face-wide blur.
+    """
+    moved = optical.warp(onset, field)
+    moved += cv2.GaussianBlur(peak - moved, (0, 0), 16)  # flicker and head shadow: broad, not a furrow
+    difference = peak - moved
+    gx, gy = cv2.Sobel(moved, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(moved, cv2.CV_32F, 0, 1, scale=0.125)
+
+    def window(image):
+        return cv2.GaussianBlur(image, (0, 0), 3.0)
+
+    xx, yy, xy = window(gx * gx) + 4.0, window(gy * gy) + 4.0, window(gx * gy)  # 4: flat skin gives no shift, only noise
+    bx, by = window(gx * difference), window(gy * difference)
+    area = xx * yy - xy * xy
+    difference = difference - gx * (yy * bx - xy * by) / area - gy * (xx * by - xy * bx) / area
+    contrast = local_contrast(peak) - local_contrast(moved)
+    small = cv2.resize(np.dstack([difference, contrast]), (HALF, HALF), interpolation=cv2.INTER_AREA)
+    return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
+
+
+def describe(gray, landmarks, method="dis", peak=None):
+    """Everything the later stages want from one aligned clip.
+
+    gray: (T, S, S) uint8, frame 0 the onset. landmarks: (68, 2) px in the aligned frame. peak: positions that count as
+    the peak, by default `peak_positions(T)`. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64),
+    noise (float, px).
+    """
+    gray = np.asarray(gray)
+    if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
+        raise ValueError(f"gray must be (T, S, S) uint8 aligned frames, got {gray.dtype} {gray.shape}")
+    at = list(peak or peak_positions(len(gray)))
+    field, head = flows(gray, landmarks, method)
+    courses = courses_of(field, regions.masks(landmarks, gray.shape[1]))
+    mean = np.mean([field[t - 1] for t in at], axis=0)
+    whole = mean + np.mean([head[t - 1] for t in at], axis=0)  # the residual must follow the head too
+    frames = gray.astype(np.float32)
+    return {"courses": courses, "peak": peak_map(mean), "residual": residual(frames[0], frames[at].mean(0), whole),
+            "noise": np.float32(noise_floor(courses))}
+
+
+def region_truth(flow_true, matrix, weights):
+    """True mean vector per region (36, 2) in aligned px from the store's flow (H, W, 2) in original px."""
+    field = align.flow(flow_true, matrix, weights.shape[1])
+    return (weights.reshape(len(weights), -1) @ field.reshape(-1, 2)).astype(np.float32)
+
+
+def describe_set(faces, out, method="dis", flow_true=None, jobs=None):
+    """Describe every clip of a set and write the arrays of `motion/<set>/`; returns their shapes.
+
+    faces: folder with gray.npy, landmarks.npy, matrix.npy (stage 02). out: folder to write. flow_true: iterable of
+    (rows slice, (flow (n, H, W, 2),)) from `ClipStore.stream("flow_true")`, or None. Clips are memory-mapped and spread over
+    threads (OpenCV and numpy release the lock); the result does not depend on `jobs`.
+    """
+    gray, landmarks, matrix = (runtime.load_array(faces, name) for name in ("gray", "landmarks", "matrix"))
+    clips, frames, side = gray.shape[:3]
+    arrays = {"courses": np.zeros((clips, frames - 1, len(REGIONS), len(COURSE)), np.float32), "peak": np.zeros((clips, HALF, HALF, 4), np.float16),
+              "residual": np.zeros((clips, 2, HALF, HALF), np.float16), "noise": np.zeros(clips, np.float32)}
+
+    def one(row):
+        try:
+            return row, describe(np.asarray(gray[row]), landmarks[row], method)
+        except ValueError as error:
+            raise ValueError(f"clip {row} of {faces}: {error}") from error
+
+    threads = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")
+    for row, found in tqdm(threads(joblib.delayed(one)(row) for row in range(clips)), total=clips, desc=f"{out.name} motion", unit="clip", mininterval=2):
+        for name, value in found.items():
+            arrays[name][row] = value
+    if flow_true is not None:
+        arrays["region_true"] = np.zeros((clips, len(REGIONS), 2), np.float32)
+        for rows, (fields,) in flow_true:
+            for row, field in zip(range(rows.start, rows.stop), fields):
+                arrays["region_true"][row] = region_truth(field, matrix[row], regions.masks(landmarks[row], side))
+    for name, array in arrays.items():
+        runtime.save_array(out, name, array)
+    return {name: array.shape for name, array in arrays.items()}
