@@ -1,0 +1,61 @@
+# DEFT-LLM as a paper you can run: this file is the table of contents. `make help` prints it.
+#   make reproduce                 every table and figure, from simulated clips, on this machine
+#   make reproduce PROFILE=smoke   the same chain in minutes, with a handful of clips
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PROFILE ?= demo
+PYTHON ?= python3
+
+# An active virtual or conda environment that already has the locked packages is used as it is; otherwise .venv is made here.
+ACTIVE := $(firstword $(VIRTUAL_ENV) $(CONDA_PREFIX))
+USABLE := $(if $(ACTIVE),$(shell "$(ACTIVE)/bin/python" -m deft.run.environment --quiet >/dev/null 2>&1 && echo yes))
+PY := $(if $(USABLE),$(ACTIVE)/bin/python,.venv/bin/python)
+ENV := $(if $(USABLE),,.venv/.deft-stamp)
+# A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
+$(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
+
+.PHONY: env reproduce verify status test lab analyse bench clean help
+
+env: $(ENV)                   ## make .venv from the lock (constraints.txt), or accept the active environment
+	@echo "environment: $(PY)"
+
+reproduce: $(ENV)             ## run every notebook that needs it: all tables and figures of PROFILE
+	@"$(PY)" -m deft run --profile "$(PROFILE)"
+
+verify: $(ENV)                ## compare the tables with the committed reference, claim by claim
+	@"$(PY)" -m deft verify --profile "$(PROFILE)"
+
+status: $(ENV)                ## what is stale, and why
+	@"$(PY)" -m deft status --profile "$(PROFILE)"
+
+test: $(ENV)                  ## every test, with one smoke run of all notebooks
+	@"$(PY)" -m pytest tests
+
+lab: $(ENV)                   ## open the notebooks in JupyterLab, on this machine only, with its token
+	@"$(PY)" -m jupyter lab --ServerApp.ip=127.0.0.1 notebooks
+
+analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=]
+	@test -n "$(CLIP)" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n]"; exit 2; }
+	@"$(PY)" -m deft analyse "$(CLIP)" --profile "$(PROFILE)" $(if $(ONSET),--onset "$(ONSET)") $(if $(APEX),--apex "$(APEX)") $(if $(OFFSET),--offset "$(OFFSET)")
+
+bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv
+	@"$(PY)" -m tests.bench --profile "$(PROFILE)"
+
+clean:                        ## remove the intermediate data and products of PROFILE (the reference stays)
+	@$(PYTHON) -m deft.run.clean "$(PROFILE)"
+
+help:                         ## this table of contents
+	@echo "make TARGET [PROFILE=demo|smoke]      (default: demo)"; echo
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
+
+.venv/.deft-stamp: constraints.txt pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$(PYTHON)" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python has no venv/ensurepip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@test -x .venv/bin/python || { echo "making .venv"; "$(PYTHON)" -m venv .venv; }
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || { echo "error: .venv has no pip; remove .venv and run make env again"; exit 1; }
+	@.venv/bin/python -m deft.run.environment --quiet || { echo "installing the locked packages into .venv (minutes, once)"; .venv/bin/python -m pip install --quiet -r constraints.txt \
+	  || { echo "error: pip could not install the lock; check the network (or PIP_INDEX_URL) and run make env again"; exit 1; }; }
+	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
