@@ -1,0 +1,104 @@
+"""What the figures read: files under work/<profile> and figures/<profile>/tables, nothing else and nothing typed in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import paths, runtime
+from deft.clips import facs
+from deft.clips.store import ClipStore
+from deft.evaluation.metrics import Interval
+
+
+class FigureError(FileNotFoundError):
+    """A figure's input does not exist; the message names it and the notebook that writes it."""
+
+
+def need(path, notebook):
+    """The path, or an error that says which notebook makes the file."""
+    path = Path(path)
+    if not path.exists():
+        raise FigureError(f"{path.parent.name}/{path.name} does not exist; run notebook {notebook} first (`make reproduce`)")
+    return path
+
+
+def array(profile, stage, name, notebook, set_="bench"):
+    """One array of a stage, mapped from disk: only the rows that are used are read."""
+    need(paths.work(profile) / stage / set_ / f"{name}.npy", notebook)
+    return runtime.load_array(paths.work(profile) / stage / set_, name)
+
+
+def index(profile, set_="bench"):
+    """The table of clips of one set, in the order of every array."""
+    need(paths.work(profile) / "clips" / set_, "01_clips")
+    return ClipStore(paths.work(profile) / "clips" / set_).index
+
+
+def truth(profile, rows, name, set_="bench"):
+    """The named truth array of a few clips, (len(rows), ...): read shard by shard, so memory stays small."""
+    rows, store, found = list(rows), ClipStore(paths.work(profile) / "clips" / set_), {}
+    for where, (values,) in store.stream(name):
+        for row in rows:
+            if where.start <= row < where.stop:
+                found[row] = values[row - where.start]
+    return np.stack([found[row] for row in rows])
+
+
+def story(table):
+    """Row of the clip that is followed through all notebooks: happiness, tie broken, first subject; else the first clip."""
+    for rows in (table[(table.condition == "broken") & (table.emotion == "happiness") & (table.distractor == "")], table):
+        if len(rows):
+            return int(rows.index[0])
+    raise FigureError("the benchmark holds no clip; run notebook 01_clips first")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One clip as the figures show it.
+
+    rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed;
+    motion: (36, 2) px per region at the apex; noise: px.
+    """
+
+    row: pd.Series
+    rgb: np.ndarray
+    flow: np.ndarray
+    motion: np.ndarray
+    noise: float
+
+
+def pictures(profile, table, row):
+    """Everything the figures show of clip `row` of the benchmark."""
+    from deft.evaluation.figures.draw import enlarge
+
+    rgb = np.asarray(array(profile, "faces", "rgb", "02_faces")[row])
+    peak = np.asarray(array(profile, "motion", "peak", "03_motion")[row], np.float32)
+    courses = np.asarray(array(profile, "motion", "courses", "03_motion")[row])
+    apex = int(table.apex[row]) - int(table.onset[row]) - 1  # courses begin at the first frame after the onset
+    noise = float(array(profile, "motion", "noise", "03_motion")[row])
+    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]), courses[apex, :, :2], noise)
+
+
+def annotated(row):
+    """What the annotators wrote for one clip, as {(unit, side)}; an annotation without a side counts for both."""
+    sides = facs.unit_sides(row.units if isinstance(row.units, str) else "")
+    return {(unit, s) for unit, side in sides.items() if unit in facs.UNITS for s in (facs.SIDES if side == "B" else (side,))}
+
+
+def predictions(profile):
+    """All answers of all systems: work/<profile>/predictions.jsonl as a table."""
+    path = need(paths.work(profile) / "predictions.jsonl", "08_answers")
+    return pd.DataFrame(runtime.read_jsonl(path))
+
+
+def table(profile, name):
+    """One of the paper's tables as notebook 09 wrote it."""
+    return pd.read_csv(need(paths.figures(profile) / "tables" / f"{name}.csv", "09_tables"))
+
+
+def recognition(profile):
+    """UF1 with its interval per (system, condition), as table T2 prints it."""
+    t2 = table(profile, "T2")
+    return {(r.system, r.condition): Interval(r.uf1, r.uf1_low, r.uf1_high) for r in t2.itertuples()}

@@ -1,0 +1,89 @@
+"""The pictures of a report, each as PNG bytes: frames, energy over time, magnified movement, flow, regions, units."""
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from deft.evaluation.figures import draw
+
+STEPS, SIDE = 8, 288   # pictures from onset to apex in the moving picture; its side in px
+STRIP = 9              # frames shown between onset and offset
+
+
+def _png(fig):
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.06)
+    return buffer.getvalue()
+
+
+def strip(frames, moments):
+    """frames: (T, 128, 128, 3) uint8 aligned -> a row of frames from onset to offset, the three moments named."""
+    names = {moments.onset: "onset", moments.apex: "apex", moments.offset: "offset"}
+    between = np.linspace(moments.onset, max(moments.offset, moments.onset + 1), STRIP).round().astype(int)
+    shown = sorted({int(t) for t in between if t < len(frames)} | set(names))
+    with draw.style():
+        fig = draw.canvas(10.2, 10.2 / len(shown) + 0.35)
+        for i, t in enumerate(shown):
+            ax = fig.add_axes([i / len(shown), 0, 0.97 / len(shown), 1 - 0.3 / (10.2 / len(shown) + 0.35)])
+            draw.show(ax, frames[t], f"{names.get(t, '')} {t}".strip(), fontweight="bold" if t in names else "normal", fontsize=8)
+        return _png(fig)
+
+
+def energy(moments, fps):
+    """Motion energy over the clip with its moments."""
+    with draw.style():
+        fig = draw.canvas(8.4, 2.3)
+        ax = fig.add_axes([0.08, 0.22, 0.9, 0.66])
+        ax.plot(moments.energy, color=draw.BLUE, lw=1.4, marker="o", ms=2.2)
+        ax.axvspan(moments.onset, moments.offset, color="#EFEFEF", zorder=0, lw=0)
+        top = max(float(moments.energy.max()) * 1.25, 1e-3)
+        for name, colour, where in (("onset", draw.GREEN, moments.onset), ("apex", draw.RED, moments.apex), ("offset", draw.PINK, moments.offset)):
+            ax.axvline(where, color=colour, lw=1.4)
+            ax.text(where, top, f"{name} {where}", color=draw.INK, ha="center", va="bottom", fontsize=8)
+        ax.set(xlim=(-0.5, len(moments.energy) - 0.5), ylim=(min(0, float(moments.energy.min())), top), ylabel="energy, px",
+               xlabel=f"frame (1 frame = {1000 / fps:.3g} ms)")
+        return _png(fig)
+
+
+def moving(onset, flow, times, milliseconds=70):
+    """An animated PNG: the onset frame carried along `times` its flow to the apex and back. onset: (H, W, 3) uint8."""
+    there = [draw.magnify(onset, flow, times * (1 - np.cos(np.pi * k / STEPS)) / 2) for k in range(STEPS + 1)]
+    frames = [Image.fromarray(cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)) for f in there + there[-2:0:-1]]
+    wait = [milliseconds] * len(frames)
+    wait[0] = wait[STEPS] = 6 * milliseconds
+    buffer = io.BytesIO()
+    frames[0].save(buffer, format="PNG", save_all=True, append_images=frames[1:], duration=wait, loop=0)
+    return buffer.getvalue()
+
+
+def flow(onset, apex, field):
+    """Onset, apex, their difference, the flow in colour and its wheel, in one row."""
+    limit = draw.flow_limit(field)
+    with draw.style():
+        fig = draw.canvas(10, 2.75)
+        pictures = ((onset, "onset"), (apex, "apex"), (draw.difference(onset, apex), f"difference ×{draw.MAGNIFY}"),
+                    (draw.flows.colour(field, limit), "flow, onset to apex"))
+        for i, (picture, title) in enumerate(pictures):
+            draw.show(fig.add_axes([0.225 * i, 0.02, 0.215, 0.86]), picture, title)
+        draw.show_wheel(fig.add_axes([0.915, 0.3, 0.08, 0.34]), limit)
+        return _png(fig)
+
+
+def regions(motion, noise):
+    """motion: (36, 2) px at the apex; noise: px."""
+    with draw.style():
+        fig = draw.canvas(6.8, 4.6)
+        draw.region_chart(fig.add_axes([0.18, 0.12, 0.8, 0.86]), motion, noise)
+        return _png(fig)
+
+
+def units(probability):
+    """probability: (17, 2), sides L, R."""
+    with draw.style():
+        fig = draw.canvas(5.4, 4.4)
+        ax = fig.add_axes([0.1, 0.12, 0.6, 0.86])
+        draw.unit_chart(ax, probability)
+        draw.unit_legend(ax, annotated=False, truth=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
+        return _png(fig)
