@@ -1,0 +1,233 @@
+"""What the experts are shown: one set's pairs as arrays, mirrored and jittered by draws from (seed, epoch, index).
+
+Inputs come from the stages before (faces, motion); targets from the truth of simulated clips. An expert gets only the inputs
+it names, so what it must not see is not in the room.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from deft import runtime
+from deft.clips.facs import FURROWS, REGIONS
+from deft.clips.store import ClipStore
+
+INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
+TARGETS = {"structure": ("landmarks",), "texture": ("units", "furrows", "region_true", "look"),
+           "motion": ("units", "region_true", "look"), "rgb": ("units", "landmarks")}
+NAMES = tuple(INPUTS)
+
+
+# ---------------------------------------------------------------- reading
+
+@dataclass(frozen=True)
+class Pairs:
+    """One set. index: one row per clip. arrays: (N, ...) each, images (N, C, 64, 64) uint8 or float16, the rest float32."""
+
+    index: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def rows(self, split: str) -> np.ndarray:
+        found = np.flatnonzero(self.index["split"].to_numpy() == split)
+        if not len(found):
+            raise ValueError(f"no clip has split '{split}' (found {sorted(set(self.index['split']))}); the corpus needs training and "
+                             "validation subjects, make it again (01_clips)")
+        return found
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256("\n".join(self.index["clip"].astype(str) + self.index["split"].astype(str)).encode())
+        for name in sorted(self.arrays):
+            digest.update(name.encode() + str(self.arrays[name].shape).encode())
+            digest.update(np.ascontiguousarray(self.arrays[name]).view(np.uint8))
+        return digest.hexdigest()[:16]
+
+
+def _halve(images: np.ndarray) -> np.ndarray:
+    """(N, 128, 128, 3) uint8 -> (N, 3, 64, 64) float32 by 2x2 means: the camera's noise halves, the motion stays subpixel."""
+    n, height, width, channels = images.shape
+    out = np.empty((n, channels, height // 2, width // 2), np.float32)
+    for start in range(0, n, 256):  # a block at a time: the whole corpus as float32 would be gigabytes
+        block = images[start:start + 256].astype(np.float32)
+        out[start:start + 256] = block.reshape(len(block), height // 2, 2, width // 2, 2, channels).mean((2, 4)).transpose(0, 3, 1, 2)
+    return out
+
+
+def region_inputs(courses: np.ndarray, apex: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """courses (N, T-1, 36, 5), apex (N,) stored position of the apex frame, noise (N,) px -> (N, 181): mean of apex and hold, noise."""
+    rows = np.arange(len(courses))
+    apex = np.asarray(apex, int)
+    if len(apex) and (apex.min() < 1 or apex.max() >= courses.shape[1]):
+        raise ValueError(f"apex positions {apex.min()}..{apex.max()} leave no hold frame in courses of {courses.shape[1] + 1} positions")
+    peak = (courses[rows, apex - 1] + courses[rows, apex]) / 2  # (N, 36, 5)
+    return np.concatenate([peak.reshape(len(peak), -1), np.asarray(noise)[:, None]], axis=1).astype(np.float32)
+
+
+def _truth(store: ClipStore, work: Path, name: str, which: str) -> np.ndarray:
+    if name == "region_true":
+        return np.asarray(runtime.load_array(work / "motion" / which, "region_true"), np.float32)
+    if name == "landmarks":  # truth of the onset frame, through the same alignment as the pixels
+        matrix = runtime.load_array(work / "faces" / which, "matrix")
+        truth = store.array("landmarks_true")[:, 0].astype(np.float32)
+        return np.einsum("nij,npj->npi", matrix[:, :, :2], truth).astype(np.float32) + matrix[:, None, :, 2].astype(np.float32)
+    if name == "look":
+        return store.index["look"].to_numpy(np.float32)
+    return store.array({"units": "units_true", "furrows": "furrows_true"}[name]).astype(np.float32)
+
+
+def read(work: Path, which: str, name: str, targets: bool = True) -> Pairs:
+    """The pairs of set `which` as expert `name` sees them; `targets=False` reads inputs only."""
+    if name not in INPUTS:
+        raise ValueError(f"unknown expert {name!r}; choose among {', '.join(NAMES)}")
+    work = Path(work)
+    store = ClipStore(work / "clips" / which)
+    faces, motion = work / "faces" / which, work / "motion" / which
+    arrays: dict[str, np.ndarray] = {}
+    for key in INPUTS[name]:
+        if key == "onset":
+            arrays[key] = _halve(runtime.load_array(faces, "rgb")[:, 0]).round().astype(np.uint8)
+        elif key == "pair":
+            rgb = runtime.load_array(faces, "rgb")  # onset, apex, hold
+            peak = (_halve(rgb[:, 1]) + _halve(rgb[:, 2])) / 2
+            arrays[key] = np.concatenate([_halve(rgb[:, 0]), peak], axis=1).round().astype(np.uint8)
+        elif key == "peak":
+            arrays[key] = np.ascontiguousarray(runtime.load_array(motion, "peak").transpose(0, 3, 1, 2))
+        elif key == "residual":
+            arrays[key] = np.asarray(runtime.load_array(motion, "residual"))
+        elif key == "regions":
+            arrays[key] = region_inputs(np.asarray(runtime.load_array(motion, "courses")), store.index["apex"].to_numpy(),
+                                        np.asarray(runtime.load_array(motion, "noise")))
+    if targets:
+        arrays |= {key: _truth(store, work, key, which) for key in TARGETS[name]}
+    for key, array in arrays.items():
+        if len(array) != len(store):
+            raise ValueError(f"{which}/{key} has {len(array)} rows for {len(store)} clips; run its stage again")
+    return Pairs(store.index, arrays)
+
+
+# ---------------------------------------------------------------- tensors
+
+IMAGES, BYTES = ("onset", "pair", "residual", "peak"), ("onset", "pair")
+
+
+def tensor(key: str, array: np.ndarray) -> Tensor:
+    """A block of one array as the network takes it: float32, RGB in [0, 1]."""
+    block = torch.from_numpy(np.ascontiguousarray(array).astype(np.float32))
+    return block / 255 if key in BYTES else block
+
+
+# ---------------------------------------------------------------- mirror and jitter
+
+def _swapped(names: tuple) -> list[int]:
+    """For every name the position of its mirror image: side L <-> R, midline stays."""
+    other = {"L": "R", "R": "L"}
+
+    def mirror(name):
+        if isinstance(name, tuple):
+            return name[0], other.get(name[1], "")
+        return name[:-1] + other[name[-1]] if name[-2:] in ("_L", "_R") else name
+
+    return [names.index(mirror(name)) for name in names]
+
+
+REGION_MIRROR = _swapped(REGIONS)  # 36
+FURROW_MIRROR = _swapped(FURROWS)  # 10
+LANDMARK_MIRROR = [16 - i for i in range(17)] + [26 - i for i in range(10)] + list(range(27, 31)) + [35 - i for i in range(5)] + [
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40] + [54 - i for i in range(7)] + [59 - i for i in range(5)] + [
+    64, 63, 62, 61, 60, 67, 66, 65]  # 68-point order: jaw, brows, bridge, nostrils, eyes, outer and inner lips
+
+
+def mirror(key: str, x: Tensor, width: int = 128) -> Tensor:
+    """The same array for the mirrored face: left and right change places, horizontal motion changes sign."""
+    if key in ("onset", "pair", "residual"):
+        return x.flip(-1)
+    if key == "peak":
+        x = x.flip(-1)
+        return torch.cat([-x[:, :1], x[:, 1:]], dim=1)
+    if key == "regions":
+        table = x[:, :-1].view(len(x), len(REGIONS), -1)[:, REGION_MIRROR].clone()
+        table[..., 0] *= -1
+        return torch.cat([table.flatten(1), x[:, -1:]], dim=1)
+    if key in ("region_true", "direction"):
+        table = x.view(len(x), len(REGIONS), 2)[:, REGION_MIRROR] * torch.tensor([-1.0, 1.0])
+        return table.view(x.shape)
+    if key == "units":
+        return x.flip(-1)
+    if key == "furrows":
+        return x[:, FURROW_MIRROR]
+    if key == "landmarks":
+        x = x[:, LANDMARK_MIRROR]
+        return torch.stack([width - 1 - x[..., 0], x[..., 1]], dim=-1)
+    return x
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """What a pair may turn into without changing what it shows. Sizes are standard deviations or half ranges."""
+
+    mirror: float = 0.5  # probability
+    gain: float = 0.25  # log amplitude of motion and residuals
+    light: float = 0.15  # log contrast of RGB, the same for both moments
+    shift: int = 1  # px at 64, images
+    noise: float = 0.1  # of a channel's spread
+    drop: float = 0.0  # share of regions whose numbers are withheld
+
+
+def draws(jitter: Jitter, count: int, seed: int, epoch: int) -> dict[str, np.ndarray]:
+    """One row per clip index, drawn from (seed, epoch) alone: batch order, batch size and resuming do not matter."""
+    r = runtime.rng(seed, "jitter", epoch)
+    return {"mirror": r.random(count) < jitter.mirror, "gain": np.exp(r.uniform(-jitter.gain, jitter.gain, count)).astype(np.float32),
+            "light": np.exp(r.uniform(-jitter.light, jitter.light, count)).astype(np.float32),
+            "shift": r.integers(-jitter.shift, jitter.shift + 1, (count, 2)), "noise": r.integers(0, 2**62, count)}
+
+
+def _moved(x: Tensor, shift: Tensor) -> Tensor:
+    """x (B, C, H, W) moved by whole px (B, 2) [dx, dy], edges repeated."""
+    size = x.shape[-1]
+    place = torch.arange(size)
+    columns, rows = ((place[None] - shift[:, i:i + 1]).clamp(0, size - 1) for i in (0, 1))
+    return x[torch.arange(len(x))[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def augment(batch: dict[str, Tensor], draw: dict[str, np.ndarray], jitter: Jitter, spread: dict[str, Tensor]) -> dict[str, Tensor]:
+    """batch: (B, ...) tensors; draw: the rows of `draws` for these clips; spread: (C,) standard deviation per channel of an image input."""
+    flip = torch.from_numpy(draw["mirror"])
+    gain, light, shift = (torch.from_numpy(draw[key]) for key in ("gain", "light", "shift"))
+    generator = torch.Generator().manual_seed(int(draw["noise"][0]))
+    out = {}
+    for key, x in batch.items():
+        if x.is_floating_point() and bool(flip.any()):
+            x = torch.where(flip.view(-1, *(1,) * (x.ndim - 1)), mirror(key, x), x)
+        if key in IMAGES:
+            x = _moved(x, shift)
+            if key in BYTES:
+                middle = x.mean((1, 2, 3), keepdim=True)
+                x = (x - middle) * light.view(-1, 1, 1, 1) + middle
+            else:
+                x = x * gain.view(-1, 1, 1, 1)
+            if jitter.noise:
+                x = x + torch.randn(x.shape, generator=generator) * (jitter.noise * spread[key]).view(1, -1, 1, 1)
+        elif key == "regions":
+            table = x[:, :-1].view(len(x), len(REGIONS), -1)
+            scale = gain.view(-1, 1, 1) * torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0])
+            table = table * scale  # coherence is a share, not an amplitude
+            if jitter.noise:
+                table = table + torch.randn(table.shape, generator=generator) * jitter.noise * spread[key][:-1].view(1, len(REGIONS), -1)
+            if jitter.drop:
+                table = table * (torch.rand(len(x), len(REGIONS), 1, generator=generator) >= jitter.drop)
+            x = torch.cat([table.flatten(1), x[:, -1:]], dim=1)
+        elif key in ("region_true", "direction"):
+            x = x * gain.view(-1, *(1,) * (x.ndim - 1))
+        elif key == "landmarks":
+            x = x + 2.0 * shift.float()[:, None]  # px of 128
+        out[key] = x
+    return out

@@ -1,0 +1,90 @@
+"""Motion-semantics expert: which units moved, on which side, and how one would say it.
+
+Sees the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; knows nothing of skin or looks.
+Learns the 17 units of both sides, the true motion of the regions, and to lie close to the Uni-MER phrase of its own clip
+(contrastive alignment in the manner of CLIP, Radford et al. 2021, with a bag of words as text side, since the phrases are
+short and written by a grammar). Clips with the same phrase are all positives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.experts.disentangle import Adversary
+from deft.experts.encoder import TOKENS, WIDTH, Expert, Standardise, Trunk, UnitHead
+
+REGION_COUNT = 36
+REGION_INPUTS = REGION_COUNT * 5 + 1  # u, v, magnitude, coherence, strain of 36 regions, and the clip's noise floor
+
+
+class Phrases(nn.Module):
+    """Token ids (B, L), 0 = padding -> unit vectors (B, 64): a bag of words, then one layer."""
+
+    def __init__(self, words: int):
+        super().__init__()
+        self.embed = nn.Embedding(words + 1, WIDTH, padding_idx=0)
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        count = (ids > 0).sum(1, keepdim=True).clamp_min(1)
+        return F.normalize(self.out(torch.relu(self.embed(ids).sum(1) / count.sqrt())), dim=-1)
+
+
+class Motion(Expert):
+    """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v, magnitude,
+    coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex and hold."""
+
+    name, keys = "motion", ("peak", "regions")
+
+    def __init__(self, subjects: int = 2, looks: int = 5, words: int = 1, strength: float = 0.1):
+        super().__init__()
+        self.strength = strength
+        self.standardise, self.standardise_regions = Standardise(4), Standardise(REGION_INPUTS)
+        self.trunk = Trunk(4)
+        self.region_layers = nn.Sequential(nn.Linear(REGION_INPUTS, 128), nn.LayerNorm(128), nn.ReLU(), nn.Linear(128, TOKENS * WIDTH))
+        self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.unit_head = UnitHead()
+        self.region_head = nn.Linear(TOKENS * WIDTH, REGION_COUNT * 2)
+        self.speak = nn.Linear(TOKENS * WIDTH, WIDTH)
+        self.phrases = Phrases(words)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))  # log of the inverse temperature
+        self.adversary = nn.ModuleDict({"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks)})
+
+    def prepare(self, inputs: dict[str, Tensor]) -> None:
+        self.standardise.fit(inputs["peak"])
+        self.standardise_regions.fit(inputs["regions"])
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        field = self.trunk(self.standardise(inputs["peak"]).clamp(-8, 8))  # (B, F)
+        regions = self.region_layers(self.standardise_regions(inputs["regions"]).clamp(-8, 8))
+        return self.norm((self.tokens(field) + regions).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
+
+    def units(self, tokens: Tensor) -> Tensor:
+        return self.unit_head(tokens)  # (B, 17, 2) logits
+
+    def regions(self, tokens: Tensor) -> Tensor:
+        return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px, true motion of the regions
+
+    def speech(self, tokens: Tensor) -> Tensor:
+        return F.normalize(self.speak(tokens.flatten(1)), dim=-1)  # (B, 64), in the space of the phrases
+
+    def alignment(self, tokens: Tensor, ids: Tensor) -> Tensor:
+        """Symmetric contrastive loss; rows with the same words share the target equally."""
+        scores = self.speech(tokens) @ self.phrases(ids).T * self.sharpness.exp().clamp_max(50)  # (B, B)
+        same = (ids[:, None] == ids[None]).all(-1).float()
+        target = same / same.sum(1, keepdim=True)
+        return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+
+    def loss(self, inputs, targets, generator):
+        tokens = self(inputs)
+        unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
+        region = F.mse_loss(self.regions(tokens), targets["region_true"])
+        phrase = self.alignment(tokens, targets["phrase"])
+        identity = F.cross_entropy(self.adversary["identity"](tokens, self.strength), targets["subject"])
+        look = F.cross_entropy(self.adversary["look"](tokens, self.strength), targets["look"])
+        total = 3 * unit + 2 * region + 0.1 * phrase + 0.1 * identity + 0.1 * look
+        return total, {"units": unit.item(), "regions": region.item(), "phrases": phrase.item(),
+                       "identity": identity.item(), "look": look.item()}

@@ -1,0 +1,79 @@
+"""Dynamic texture expert: what flow does not explain, furrows, bulges and shading, from `I_peak - warp(I_onset, flow)`.
+
+Blindness to displacement is not free: the flow is imperfect, so its residual still carries displacement (a study found units
+without any furrow readable at AUROC .77-.91). Three measures:
+1. only units with a furrow (FACS wrinkle texts) may shape the tokens; the others are read from detached tokens;
+2. an adversary on what of the region motion the furrows do not explain (a furrow and its motion come from one muscle, so that
+   part is allowed);
+3. adversaries on identity and looks.
+The paper does not say how texture is kept from motion; these are ours. T5 reports what leaks all the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.clips.facs import UNIT_FURROWS, UNITS
+from deft.experts.disentangle import Adversary
+from deft.experts.encoder import SIDE, TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, UnitHead
+
+FURROWED = tuple(unit in UNIT_FURROWS for unit in UNITS)  # (17,) units whose skin folds
+PATCH = 8  # px at 64: the masked patches
+
+
+class Texture(Expert):
+    """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local contrast]."""
+
+    name, keys = "texture", ("residual",)
+
+    def __init__(self, subjects: int = 2, looks: int = 5, strength: float = 0.3):
+        super().__init__()
+        self.strength = strength
+        self.standardise = Standardise(2)
+        self.trunk = Trunk(2)
+        self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.decoder = Decoder(2)
+        self.furrow_head = nn.Linear(TOKENS * WIDTH, 10)
+        self.unit_head = UnitHead()
+        self.adversary = nn.ModuleDict({"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks),
+                                        "direction": Adversary(TOKENS, WIDTH, 72)})
+        self.register_buffer("furrowed", torch.tensor(FURROWED), persistent=False)
+
+    def prepare(self, inputs: dict[str, Tensor]) -> None:
+        self.standardise.fit(inputs["residual"])
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        residual = self.standardise(inputs["residual"]).clamp(-6, 6)  # a blink must not outshout a furrow
+        return self.norm(self.tokens(self.trunk(residual)).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
+
+    def units(self, tokens: Tensor) -> Tensor:
+        """Logits (B, 17, 2); units without a furrow are read, but never taught, through the tokens."""
+        open_, closed = self.unit_head(tokens), self.unit_head(tokens.detach())
+        return torch.where(self.furrowed[None, :, None], open_, closed)
+
+    def furrows(self, tokens: Tensor) -> Tensor:
+        return self.furrow_head(tokens.flatten(1))  # (B, 10) strength
+
+    def loss(self, inputs, targets, generator):
+        residual = inputs["residual"]
+        cells = SIDE // PATCH
+        hidden = (torch.rand(len(residual), 1, cells, cells, generator=generator) < 0.3).float()  # (B, 1, 8, 8)
+        seen = residual * (1 - hidden.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3))
+        tokens = self({"residual": seen})
+
+        picture = F.avg_pool2d(self.standardise(residual), 4).clamp(-3, 3)  # (B, 2, 16, 16)
+        weight = hidden.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        error = (self.decoder(tokens) - picture).square().mean(1, keepdim=True)
+        masked = (error * weight).sum() / weight.sum().clamp_min(1)
+        furrow = F.mse_loss(self.furrows(tokens), targets["furrows"] / targets["furrow_scale"])
+        unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
+
+        identity = F.cross_entropy(self.adversary["identity"](tokens, self.strength), targets["subject"])
+        look = F.cross_entropy(self.adversary["look"](tokens, self.strength), targets["look"])
+        direction = F.mse_loss(self.adversary["direction"](tokens, self.strength), targets["direction"])
+        total = 3 * unit + furrow + 0.3 * masked + 0.1 * identity + 0.1 * look + direction
+        return total, {"units": unit.item(), "furrows": furrow.item(), "masked": masked.item(),
+                       "identity": identity.item(), "look": look.item(), "direction": direction.item()}

@@ -1,0 +1,298 @@
+"""Experts: what each must not see, mirrors that agree, checkpoints that give the same bytes, calibration and dependence measures."""
+
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from deft import runtime
+from deft.clips import facs
+from deft.experts import calibrate, disentangle, encoder, pretrain
+from deft.experts import data as pairs
+from deft.experts.pretrain import CLASSES, SPEAKING, Settings
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def made_up(name: str, subjects: int = 6, each: int = 12) -> pairs.Pairs:
+    """Arrays of the right shapes; the images carry a trace of unit 0, so that there is something to learn."""
+    n, r = subjects * each, runtime.rng(3, f"made-up/{name}")
+    units = ((r.random((n, 17, 2)) < 0.3) * 0.2).astype(np.float32)
+    index = pd.DataFrame({"clip": [f"c{i}" for i in range(n)], "subject": [f"s{i // each}" for i in range(n)], "look": r.integers(0, 5, n),
+                          "split": ["train" if i // each < subjects - 2 else "validation" for i in range(n)]})
+    image = lambda c: (r.normal(0, 0.3, (n, c, 64, 64)) + 5 * units[:, 0].sum(1)[:, None, None, None]).astype(np.float16)  # noqa: E731
+    make = {"onset": lambda: r.integers(0, 255, (n, 3, 64, 64)).astype(np.uint8), "pair": lambda: r.integers(0, 255, (n, 6, 64, 64)).astype(np.uint8),
+            "peak": lambda: image(4), "residual": lambda: image(2), "regions": lambda: r.normal(size=(n, 181)).astype(np.float32),
+            "units": lambda: units, "furrows": lambda: r.random((n, 10)).astype(np.float32), "look": lambda: index["look"].to_numpy(np.float32),
+            "region_true": lambda: r.normal(size=(n, 36, 2)).astype(np.float32),
+            "landmarks": lambda: (64 + 30 * r.normal(size=(1, 68, 2)) + r.normal(size=(n, 68, 2))).astype(np.float32)}
+    return pairs.Pairs(index, {key: make[key]() for key in pairs.INPUTS[name] + pairs.TARGETS[name]})
+
+
+def sizes(name: str) -> dict:
+    return {"texture": {"subjects": 3}, "motion": {"subjects": 3, "words": 9}}.get(name, {})
+
+
+def inputs_of(name: str, count: int = 4) -> dict:
+    data = made_up(name, 4, 2)
+    return {key: pairs.tensor(key, data.arrays[key][:count]) for key in pairs.INPUTS[name]}
+
+
+# ---------------------------------------------------------------- the contract
+
+@pytest.mark.parametrize("name", pairs.NAMES)
+def test_every_expert_hands_over_tokens_of_the_same_shape_and_stays_small(name):
+    model = pretrain.build(name, sizes(name), 7).eval()
+    tokens = model(inputs_of(name))
+    assert tokens.shape == (4, encoder.TOKENS, encoder.WIDTH) and tokens.dtype == torch.float32
+    assert 150_000 <= encoder.parameter_count(model) <= 270_000
+    if name in SPEAKING:
+        assert model.units(tokens).shape == (4, len(facs.UNITS), 2)
+
+
+def test_unit_count_is_that_of_the_units():
+    assert encoder.UNIT_COUNT == len(facs.UNITS)
+
+
+def test_first_weights_depend_on_the_seed_and_not_on_what_ran_before():
+    torch.manual_seed(1)
+    a = pretrain.build("rgb", {}, 7).state_dict()
+    torch.manual_seed(2)
+    b, c = pretrain.build("rgb", {}, 7).state_dict(), pretrain.build("rgb", {}, 8).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a) and any(not torch.equal(a[k], c[k]) for k in a)
+
+
+# ---------------------------------------------------------------- blindness
+
+def test_no_expert_is_handed_more_than_it_names():
+    assert pairs.INPUTS == {name: CLASSES[name].keys for name in pairs.NAMES}
+    assert pairs.INPUTS["structure"] == ("onset",)  # one frame: there is no later frame to see
+    assert not {"onset", "pair"} & set(pairs.INPUTS["texture"] + pairs.INPUTS["motion"])
+
+
+def test_shape_tokens_of_structure_know_only_the_predicted_landmarks():
+    model = pretrain.build("structure", {}, 7).eval()
+    with torch.no_grad():
+        model.regress[-1].weight.zero_()  # landmarks no longer depend on the frame
+        tokens = model(inputs_of("structure"))
+    assert torch.allclose(tokens[0, :2], tokens[1, :2]) and not torch.allclose(tokens[0, 2:], tokens[1, 2:])
+
+
+def test_texture_teaches_its_tokens_nothing_through_units_without_a_furrow():
+    model = pretrain.build("texture", sizes("texture"), 7)
+    tokens = torch.randn(2, 4, 64, requires_grad=True)
+    bare = facs.UNITS.index(24)
+    model.units(tokens)[:, bare].sum().backward()
+    assert tokens.grad.abs().sum() == 0
+    model.units(tokens)[:, facs.UNITS.index(4)].sum().backward()
+    assert tokens.grad.abs().sum() > 0
+
+
+# ---------------------------------------------------------------- mirrors and jitter
+
+@pytest.mark.parametrize("key", ["onset", "pair", "residual", "peak", "regions", "region_true", "units", "furrows", "landmarks"])
+def test_mirroring_twice_changes_nothing(key):
+    name = next(n for n in pairs.NAMES if key in pairs.INPUTS[n] + pairs.TARGETS[n])
+    x = pairs.tensor(key, made_up(name).arrays[key][:3])
+    once = pairs.mirror(key, x)
+    assert torch.allclose(pairs.mirror(key, once), x, atol=1e-5) and not torch.allclose(once, x)
+
+
+def test_mirror_of_motion_turns_left_outward_into_right_outward():
+    regions = torch.zeros(1, 36, 2)
+    left, right = facs.REGION_INDEX[("lip_corner", "L")], facs.REGION_INDEX[("lip_corner", "R")]
+    regions[0, left] = torch.tensor([1.0, -0.5])  # the person's left corner moves towards larger x, which is outward, and up
+    assert torch.equal(pairs.mirror("region_true", regions)[0, right], torch.tensor([-1.0, -0.5]))
+
+
+def test_mirrored_landmarks_stay_on_their_half_of_the_face():
+    x = torch.zeros(1, 68, 2)
+    x[0, 36], x[0, 45] = torch.tensor([40.0, 50.0]), torch.tensor([90.0, 52.0])  # outer corners of both eyes
+    assert torch.equal(pairs.mirror("landmarks", x)[0, 36], torch.tensor([37.0, 52.0]))
+    assert sorted(pairs.LANDMARK_MIRROR) == list(range(68))
+
+
+def test_jitter_is_drawn_from_seed_epoch_and_index_alone():
+    jitter = pairs.Jitter(noise=0.0)
+    data = made_up("motion")
+    spread = {"peak": torch.ones(4), "regions": torch.ones(181)}
+    drawn = pairs.draws(jitter, len(data), 7, 3)
+
+    def augmented(rows):
+        batch = {key: pairs.tensor(key, data.arrays[key][rows]) for key in ("peak", "regions", "units")}
+        return pairs.augment(batch, {k: v[rows] for k, v in drawn.items()}, jitter, spread)
+
+    whole, alone = augmented(np.arange(6)), augmented(np.array([4]))
+    assert all(torch.equal(whole[key][4:5], alone[key]) for key in whole)
+    again = pairs.draws(jitter, len(data), 7, 3)
+    assert all(np.array_equal(drawn[k], again[k]) for k in drawn)
+    assert not np.array_equal(drawn["gain"], pairs.draws(jitter, len(data), 7, 4)["gain"])
+
+
+def test_jitter_mirrors_pictures_and_labels_together():
+    jitter = pairs.Jitter(mirror=1.0, gain=0.0, light=0.0, shift=0, noise=0.0)
+    data = made_up("motion")
+    batch = {key: pairs.tensor(key, data.arrays[key][:3]) for key in ("peak", "regions", "units", "region_true")}
+    out = pairs.augment(batch, {k: v[:3] for k, v in pairs.draws(jitter, len(data), 7, 0).items()}, jitter,
+                        {"peak": torch.ones(4), "regions": torch.ones(181)})
+    for key, x in batch.items():
+        assert torch.allclose(out[key], pairs.mirror(key, x), atol=1e-6)
+
+
+def test_mirrored_phrase_swaps_left_and_right():
+    words = ["the", "left", "right", "brow"]
+    ids = torch.from_numpy(pretrain.phrase_ids([["the", "left", "brow"], ["the", "brow"]], words))
+    assert pretrain._mirror_words(ids, words).tolist() == torch.from_numpy(
+        pretrain.phrase_ids([["the", "right", "brow"], ["the", "brow"]], words)).sort(dim=1).values.tolist()
+    with pytest.raises(ValueError, match="nose"):
+        pretrain.phrase_ids([["nose"]], words)
+
+
+def test_region_inputs_average_apex_and_hold():
+    courses = np.arange(2 * 8 * 36 * 5, dtype=np.float32).reshape(2, 8, 36, 5)
+    out = pairs.region_inputs(courses, np.array([3, 3]), np.array([0.1, 0.2]))
+    assert out.shape == (2, 181) and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2) and out[1, -1] == np.float32(0.2)
+    with pytest.raises(ValueError, match="no hold frame"):
+        pairs.region_inputs(courses, np.array([8, 3]), np.array([0.1, 0.2]))
+
+
+def test_direction_left_over_by_furrows_keeps_the_rest_and_mirrors_like_motion():
+    r = np.random.default_rng(0)
+    furrows, rest = r.random((400, 10)).astype(np.float32), r.normal(size=(400, 36, 2)).astype(np.float32)
+    explained = np.zeros_like(rest)
+    chin, tip = facs.REGION_INDEX[("chin", "")], facs.FURROWS.index("chin")
+    explained[:, chin, 1] = -5 * furrows[:, tip]
+    left = pretrain.unexplained_direction(rest + explained, furrows, np.arange(300)).reshape(400, 36, 2)
+    assert abs(np.corrcoef(left[:, chin, 1], furrows[:, tip])[0, 1]) < 0.15
+    assert np.corrcoef(left[:, chin, 1], rest[:, chin, 1])[0, 1] > 0.95
+    turned = pretrain.unexplained_direction(pairs.mirror("region_true", torch.from_numpy(rest + explained)).numpy(), furrows[:, pairs.FURROW_MIRROR], np.arange(300))
+    assert np.allclose(turned.reshape(400, 36, 2), pairs.mirror("region_true", torch.from_numpy(left)).numpy(), atol=1e-3)
+
+
+# ---------------------------------------------------------------- training, saving, resuming
+
+@pytest.fixture
+def grammar(monkeypatch):
+    """A four-word grammar: these tests are about the loop, not about the text."""
+    fake = types.ModuleType("deft.unimer.grammar")
+    fake.vocabulary = lambda: ["the", "left", "right", "brow"]
+    fake.facts_from_units = lambda units, *_: units
+    fake.answer = lambda kind, facts, rng: "the left brow" if facts[0, 0] > 0 else "the right brow"
+    import deft.unimer
+    monkeypatch.setitem(sys.modules, "deft.unimer.grammar", fake)
+    monkeypatch.setattr(deft.unimer, "grammar", fake, raising=False)
+
+
+@pytest.mark.parametrize("name", pairs.NAMES)
+def test_saved_expert_gives_the_same_tokens_and_a_finished_one_is_left_alone(name, tmp_path, grammar):
+    data, settings = made_up(name), Settings(epochs=2, batch=16)
+    history = pretrain.pretrain(name, data, settings, tmp_path)
+    assert len(history) == 2 and {p.name for p in tmp_path.iterdir()} >= {"config.json", "model.safetensors", "history.json"}
+    tokens, logits = pretrain.look(pretrain.load(tmp_path), data)
+    assert np.isfinite(tokens).all() and tokens.shape == (len(data), 4, 64) and (logits is None) == (name == "structure")
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    assert pretrain.pretrain(name, data, settings, tmp_path) == runtime.read_json(tmp_path / "history.json")
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+    assert np.array_equal(pretrain.look(pretrain.load(tmp_path), data)[0], tokens)
+
+
+def test_killed_run_ends_in_the_same_bytes(tmp_path, grammar):
+    data, settings = made_up("motion"), Settings(epochs=3, batch=16)
+    pretrain.pretrain("motion", data, settings, tmp_path / "whole")
+
+    def kill(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain("motion", data, settings, tmp_path / "cut", progress=kill)
+    assert not (tmp_path / "cut" / "config.json").exists() and (tmp_path / "cut" / "resume.safetensors").exists()
+    seen = []
+    pretrain.pretrain("motion", data, settings, tmp_path / "cut", progress=seen.append)
+    assert [row["epoch"] for row in seen] == [3]
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_unfinished_expert_and_corpus_without_validation_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="06_experts"):
+        pretrain.load(tmp_path)
+    data = made_up("rgb")
+    data.index["split"] = "train"
+    with pytest.raises(ValueError, match="validation"):
+        pretrain.pretrain("rgb", data, Settings(epochs=1), tmp_path)
+
+
+# ---------------------------------------------------------------- calibration
+
+def test_calibration_recovers_a_known_distribution():
+    r = np.random.default_rng(0)
+    z = r.normal(-1, 2, 20_000)
+    y = r.random(z.size) < calibrate.sigmoid(0.5 * z - 0.3)
+    a, b = calibrate.platt(z, y)
+    assert abs(a - 0.5) < 0.03 and abs(b + 0.3) < 0.05
+    assert calibrate.expected_calibration_error(calibrate.sigmoid(a * z + b), y) < 0.015 < calibrate.expected_calibration_error(calibrate.sigmoid(z), y)
+
+
+def test_calibration_survives_units_that_never_move_and_comes_back_from_disk(tmp_path):
+    r = np.random.default_rng(1)
+    logits = r.normal(size=(80, 17, 2)) * 3
+    active = r.random((80, 17, 2)) < calibrate.sigmoid(logits)
+    active[:, 5] = False
+    fitted = calibrate.Calibration.fit(logits, active, np.arange(80) // 8)
+    probability = fitted.apply(logits)
+    assert np.isfinite(probability).all() and probability.dtype == np.float32 and probability[:, 5].mean() < 0.1
+    fitted.save(tmp_path / "c.json")
+    assert np.array_equal(calibrate.Calibration.load(tmp_path / "c.json").apply(logits), probability)
+
+
+def test_calibration_error_by_hand():
+    assert calibrate.expected_calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.1)
+
+
+# ---------------------------------------------------------------- disentangling
+
+def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
+    x = torch.tensor([1.0, -2.0], requires_grad=True)
+    y = disentangle.reverse(x, 0.5)
+    assert torch.equal(y, x)
+    (y * torch.tensor([3.0, 4.0])).sum().backward()
+    assert torch.equal(x.grad, torch.tensor([-1.5, -2.0]))
+
+
+def test_cka_and_hsic_identities():
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(300, 8)), r.normal(size=(300, 5))
+    q, _ = np.linalg.qr(r.normal(size=(8, 8)))
+    assert disentangle.linear_cka(x, x) == pytest.approx(1) and disentangle.linear_cka(x, 3 * x @ q + 1) == pytest.approx(1)
+    assert disentangle.linear_cka(x, y) < 0.1 and disentangle.linear_cka(x, y) == pytest.approx(disentangle.linear_cka(y, x))
+    assert disentangle.hsic(x, x) == pytest.approx(1) and disentangle.hsic(x, x @ q) == pytest.approx(1, abs=1e-6)
+    assert disentangle.hsic(x, np.abs(x)) > 2 * disentangle.linear_cka(x, np.abs(x))  # HSIC sees what a linear measure cannot
+
+
+def test_cross_covariance_is_zero_only_for_unrelated_tokens():
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.randn(4000, 2, 4, generator=g), torch.randn(4000, 2, 4, generator=g)
+    assert disentangle.cross_covariance(a, b) < 1e-3 and disentangle.cross_covariance(a, a) > 0.1
+    assert disentangle.cross_covariance(a, a * 0.01) == pytest.approx(float(disentangle.cross_covariance(a, a)), rel=0.05)
+
+
+def test_probes_find_what_is_there_and_nothing_else():
+    r = np.random.default_rng(0)
+    subject = np.repeat(np.arange(30), 10)
+    who, what = r.normal(size=(30, 16))[subject], r.integers(0, 3, 300)
+    x = np.concatenate([who + 0.3 * r.normal(size=(300, 16)), np.eye(3)[what] + 0.2 * r.normal(size=(300, 3))], axis=1)
+    rows = {row["factor"]: row for row in disentangle.probe_matrix(
+        {"e": x}, {"look": what, "emotion": r.integers(0, 3, 300), "unit": np.stack([what == 1, what == 2], 1), "landmarks": r.normal(size=(300, 2))}, subject)}
+    assert rows["identity"]["score"] > 0.8 and rows["look"]["score"] > 0.95 and rows["unit"]["score"] > 0.95
+    assert abs(rows["emotion"]["score"] - 1 / 3) < 0.12 and rows["landmarks"]["score"] < 0.1
+    with pytest.raises(ValueError, match="mood"):
+        disentangle.probe_matrix({"e": x}, {"mood": what}, subject)
