@@ -1,0 +1,308 @@
+"""From actions to frames with truth: layers are moved, laid over each other and filmed.
+
+For each frame the displacement field is summed from the units, inverted by a 5-step fixed point at 1x (it is smooth),
+and applied to the layers at 2x supersampling. Every frame is resampled, the neutral one too. `facs.md`, points 3-6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from deft.clips.facs import SIDES
+from deft.clips.record import Clip, Truth
+from deft.clips.simulator.appearance import SUPER, Face, face_of
+from deft.clips.simulator.camera import Camera, compose, invert
+from deft.clips.simulator.identity import Identity, sample_identity
+from deft.clips.simulator.motion import LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
+from deft.runtime import rng
+
+DISTRACTORS = ("blink", "gaze", "macro", "neutral")
+TRUTHS = ("none", "apex", "all")
+INVERSION_STEPS = 5
+# Whose surface is seen at a pixel. SKIN is split into sheets only where the mouth can open.
+BACKGROUND, UNDER, EYES, SKIN_UPPER, SKIN_LOWER, FRONT = range(6)
+
+
+def render(identity: int, actions: Mapping[str, float], *, seed: int = 0, size: int = 128, frames: int = 32, fps: float = 200.0,
+           onset_ms: float = 130.0, hold_ms: float = 40.0, offset_ms: float = 170.0, distractors: Sequence[str] = (),
+           furrows: bool = True, truth: str = "all", **camera) -> Clip:
+    """Film the person `identity` doing `actions` ({"12L": 0.3, "4": 0.2}) from the onset on, with complete truth.
+
+    `**camera`: fields of `Camera` (noise, head_drift, flicker, jpeg, blur, gray, pose); clean when none is given.
+    `seed` is the clip's: another seed is another take of the same person.
+    """
+    if frames < 1 or fps <= 0:
+        raise ValueError(f"frames={frames} and fps={fps} must be positive")
+    unknown = sorted(set(camera) - set(Camera.__dataclass_fields__))
+    if unknown:
+        raise TypeError(f"render() got {unknown[0]!r}, which is no field of the camera; fields: {', '.join(Camera.__dataclass_fields__)}")
+    return render_clip(sample_identity(int(identity), size=size), actions, times_ms=np.arange(frames) * 1000.0 / fps,
+                       timing=Timing(onset_ms, hold_ms, offset_ms), camera=Camera(**camera), seed=seed, truth=truth,
+                       distractors=distractors, furrows=furrows, fps=fps)
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """Course of lids and gaze. closed: (T,) 0 open .. 1 shut; gaze: (T, 2) px displacement of the irises."""
+
+    closed: np.ndarray
+    gaze: np.ndarray
+
+
+def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: Sequence[float], timing: Timing = Timing(),
+                camera: Camera = Camera(), seed: int = 0, truth: str = "all", truth_index: int | None = None,
+                distractors: Sequence[str] = (), furrows: bool = True, fps: float | None = None) -> Clip:
+    """Render the given instants (ms from the onset) only.
+
+    truth: "none", "all", or "apex": dense truth only for frame `truth_index` (default: the frame nearest the middle of
+    the hold); the other rows are NaN. `times_ms` must begin with the onset, 0, when truth is asked for.
+    """
+    times = np.asarray(times_ms, np.float64)
+    if times.ndim != 1 or not len(times):
+        raise ValueError(f"times_ms must be a list of instants, got shape {times.shape}")
+    if truth not in TRUTHS:
+        raise ValueError(f"truth={truth!r} is not one of {', '.join(TRUTHS)}")
+    if truth != "none" and times[0] != 0.0:
+        raise ValueError(f"times_ms starts at {times[0]} ms; truth is measured from the onset, so the first instant must be 0")
+    for name in distractors:
+        if name not in DISTRACTORS:
+            raise ValueError(f"distractor {name!r} is not one of {', '.join(DISTRACTORS)}")
+    cv2.setNumThreads(1)  # clips are rendered in parallel; threads inside OpenCV would fight over the cores
+    face = face_of(identity)
+    peak = _distract(parse_actions(actions), distractors)
+    intensities = timing.intensities(peak, times)
+    eyes = _eye_course(face, timing, times, distractors, seed)
+    poses = camera.poses(times, identity.size, face.geometry.centre, seed, identity.index)
+    depth = furrow_amounts(intensities)
+    if truth_index is None:
+        truth_index = int(np.argmin(np.abs(times - timing.onset_ms - 0.5 * timing.hold_ms)))
+    wanted = set() if truth == "none" else set(range(len(times))) if truth == "all" else {range(len(times))[truth_index]}
+    fields = [face.fields.total(intensities[t], 0.8 * float(eyes.closed[t])) for t in range(len(times))]
+    pictures, seen = [], {}
+    for t in range(len(times)):
+        picture, surface = _frame(face, fields[t], poses[t], depth[t] if furrows else None, eyes.closed[t], eyes.gaze[t],
+                                  surfaces=t in wanted or (t == 0 and bool(wanted)))
+        pictures.append(picture)
+        if surface is not None:
+            seen[t] = surface
+    frames = camera.record(np.stack(pictures), times, identity.size, seed, identity.index)
+    known = _truth(face, fields, poses, eyes, seen, sorted(wanted), len(times), intensities, timing.envelope(times), depth)
+    return Clip(frames=frames, times_ms=times, fps=fps, identity=identity.index, seed=seed, actions=dict(actions), truth=known)
+
+
+def _distract(peak: np.ndarray, distractors: Sequence[str]) -> np.ndarray:
+    if "neutral" in distractors:
+        return np.zeros_like(peak)
+    if "macro" in distractors and peak.any():
+        return peak * max(1.0, 0.85 / peak.max())  # a macro-expression of the same units
+    return peak
+
+
+def _eye_course(face: Face, timing: Timing, times: np.ndarray, distractors: Sequence[str], seed: int) -> Eyes:
+    """A blink closes in ~75 ms and opens in ~130 ms (Stern et al. 1984 give 150-300 ms in all); a saccade lasts ~40 ms."""
+    closed, gaze = np.zeros(len(times), np.float32), np.zeros((len(times), 2), np.float32)
+    person = face.identity.index
+    if "blink" in distractors:
+        draw = rng(seed, "simulator/blink", person)
+        shut = draw.uniform(0.5 * timing.onset_ms, timing.onset_ms + timing.hold_ms)
+        start, end = shut - draw.uniform(60, 90), shut + draw.uniform(100, 160)
+        closed = (smoothstep(start, shut, times) * (1 - smoothstep(shut + 15, end, times))).astype(np.float32)
+    if "gaze" in distractors:
+        draw = rng(seed, "simulator/gaze", person)
+        start = draw.uniform(0.1 * timing.onset_ms, 0.8 * timing.onset_ms)
+        angle, far = draw.uniform(0, 2 * np.pi), draw.uniform(0.02, 0.05)  # face units; 0.02 is about 8 degrees
+        course = smoothstep(start, start + 40.0, times)
+        gaze = (course[:, None] * far * np.array([np.cos(angle), 0.4 * np.sin(angle)]) * face.geometry.scale).astype(np.float32)
+    return Eyes(closed, gaze)
+
+
+# --- one frame ----------------------------------------------------------------------------------------------------------
+def _grid(matrix: np.ndarray, n: int, factor: int) -> np.ndarray:
+    """Apply a (2, 3) matrix in 1x px to the pixel centres of the `factor` times finer image -> (n, n, 2) float32, 1x px."""
+    p = (np.arange(n, dtype=np.float32) + 0.5) / factor - 0.5
+    m = matrix.astype(np.float32)
+    out = np.empty((n, n, 2), np.float32)
+    for axis in range(2):
+        out[..., axis] = m[axis, 0] * p[None, :] + m[axis, 1] * p[:, None] + m[axis, 2]
+    return out
+
+
+def inverse_displacement(field: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """u with p = target + u, p + field(p) = target. field: (H, W, 2) px; target: (H, W, 2) px."""
+    u = np.zeros_like(target)
+    for _ in range(INVERSION_STEPS):
+        p = target + u
+        u = -cv2.remap(field, p[..., 0], p[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return u
+
+
+def _pull(layer: np.ndarray, where: np.ndarray, border=cv2.BORDER_REPLICATE) -> np.ndarray:
+    """Sample a supersampled layer at 1x-px positions."""
+    fine = where * SUPER + 0.5 * (SUPER - 1)
+    return cv2.remap(layer, fine[..., 0], fine[..., 1], cv2.INTER_LINEAR, borderMode=border)
+
+
+def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eyes at rest pose -> (RGBA (n, n, 4), how much is lid (n, n), how much is iris (n, n))."""
+    layers, n = face.layers, face.layers.iris.shape[0]
+    iris = layers.iris
+    if gaze.any():
+        iris = cv2.warpAffine(iris, np.float32([[1, 0, SUPER * gaze[0]], [0, 1, SUPER * gaze[1]]]), (n, n), flags=cv2.INTER_LINEAR)
+    out = iris + layers.eyes * (1 - iris[..., 3:])
+    out = layers.gloss + out * (1 - layers.gloss[..., 3:])
+    out[..., 3] = layers.eyes[..., 3]
+    lid = np.zeros((n, n), np.float32)
+    if closed > 0:
+        v = layers.lid_height
+        margin = 1.12 * closed
+        lid = np.clip((margin - v) / 0.12, 0, 1) * (v > -5)
+        lash = np.exp(-0.5 * ((v - margin + 0.06) / 0.09) ** 2) * min(1.0, 4 * closed)
+        rgb = layers.lid * (1 - 0.75 * lash[..., None])
+        out[..., :3] += lid[..., None] * (rgb * out[..., 3:] - out[..., :3])
+    return out, lid, iris[..., 3]
+
+
+def _frame(face: Face, field: np.ndarray, pose: np.ndarray, depth: np.ndarray | None, closed: float, gaze: np.ndarray, surfaces: bool):
+    """-> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose))."""
+    layers, size = face.layers, face.identity.size
+    n = size * SUPER
+    back = invert(pose)
+    fine = _grid(back, n, SUPER)  # where each fine pixel comes from, head motion undone
+    coarse = _grid(back, size, 1)
+    eyes, lid, iris = _eye_layer(face, closed, gaze)
+    under = eyes + layers.under * (1 - eyes[..., 3:])
+    sheets = layers.sheets
+    shade = None
+    if depth is not None and depth.any():
+        active = np.flatnonzero(depth > 1e-3)
+        shade = 1.0 + np.tensordot(depth[active], layers.furrows[active], axes=1) if len(active) else None
+    out = _pull(under, fine)
+    coverage = {UNDER: out[..., 3]}
+    out = out[..., :3] + layers.background * (1 - out[..., 3:])
+    for sheet in (LOWER, UPPER):
+        texture = sheets[sheet]
+        if shade is not None:
+            texture = texture.copy()
+            texture[..., :3] *= shade[..., None]
+        where = fine
+        if field[sheet].any():
+            u = inverse_displacement(field[sheet], coarse)
+            where = fine + cv2.resize(u, (n, n), interpolation=cv2.INTER_LINEAR)
+        moved = _pull(texture, where)
+        coverage[SKIN_UPPER if sheet == UPPER else SKIN_LOWER] = moved[..., 3]
+        out = moved[..., :3] + out * (1 - moved[..., 3:])
+    if layers.front[..., 3].any():
+        moved = _pull(layers.front, fine)
+        coverage[FRONT] = moved[..., 3]
+        out = moved[..., :3] + out * (1 - moved[..., 3:])
+    picture = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
+    if not surfaces:
+        return picture, None
+    return picture, (*_labels(coverage, _pull(layers.eyes[..., 3].copy(), fine), size), lid, iris)
+
+
+def _labels(coverage: dict[int, np.ndarray], eyes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Alphas of the layers -> (label of the surface seen at each pixel, share of the pixel that it fills)."""
+    left = np.ones_like(coverage[UNDER])
+    seen = np.zeros((6, size, size), np.float32)
+    for label in (FRONT, SKIN_UPPER, SKIN_LOWER, UNDER):
+        if label in coverage:
+            share = left * coverage[label]
+            left = left - share
+            if label == UNDER:
+                seen[EYES] = cv2.resize(share * eyes, (size, size), interpolation=cv2.INTER_AREA)
+                share = share * (1 - eyes)
+            seen[label] = cv2.resize(share, (size, size), interpolation=cv2.INTER_AREA)
+    seen[BACKGROUND] = cv2.resize(left, (size, size), interpolation=cv2.INTER_AREA)
+    labels = np.argmax(seen, axis=0).astype(np.uint8)
+    skin = seen[SKIN_UPPER] + seen[SKIN_LOWER]
+    purity = np.where((labels == SKIN_UPPER) | (labels == SKIN_LOWER), skin, seen.max(axis=0))
+    return labels, purity.astype(np.float32)
+
+
+# --- truth --------------------------------------------------------------------------------------------------------------
+def _sample(field: np.ndarray, where: np.ndarray, interpolation=cv2.INTER_LINEAR) -> np.ndarray:
+    return cv2.remap(field, where[..., 0], where[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:, :2].T.astype(points.dtype) + matrix[:, 2].astype(points.dtype)
+
+
+def landmarks_at(face: Face, intensities: np.ndarray, blink: float) -> np.ndarray:
+    """The 68 points under the given units: (68, 2) px, canonical pose."""
+    rest = face.geometry.landmarks()
+    x, y = rest[:, 0], rest[:, 1]
+    sheet = np.full(68, UPPER)
+    sheet[np.r_[3:14, 55:60, 65:68]] = LOWER  # jaw below the mouth's height, lower lip
+    moved = np.zeros((2, 68, 2))
+    from deft.clips.facs import UNITS
+    from deft.clips.simulator.motion import ANCHORS, BLINK
+    for u, s in zip(*np.nonzero(intensities)):
+        moved += intensities[u, s] * face.fields.at(x, y, ANCHORS[UNITS[u]], SIDES[s])
+    if blink:
+        for side in SIDES:
+            moved += blink * face.fields.at(x, y, BLINK, side)
+    return face.geometry.pixels(rest) + moved[sheet, np.arange(68)]
+
+
+def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope, depth) -> Truth:
+    size = face.identity.size
+    rows = count if wanted else 0
+    flow, skin_flow, rigid = (np.full((rows, size, size, 2), np.nan, np.float32) for _ in range(3))
+    valid = np.zeros((rows, size, size), bool)
+    points = np.stack([_apply(poses[t], landmarks_at(face, intensities[t], 0.8 * float(eyes.closed[t]))) for t in range(count)])
+    rest = invert(poses[0])
+    masks = {}
+    if wanted:
+        here = _grid(np.eye(2, 3), size, 1)  # pixels of the onset frame
+        canonical = _grid(rest, size, 1)  # the same surface points at canonical pose
+        labels, purity, lid0, iris0 = seen[0]
+        on_skin = (labels == SKIN_UPPER) | (labels == SKIN_LOWER)
+        lower = (labels == SKIN_LOWER)[..., None]
+        skin_cover = _pull(np.maximum(face.layers.sheets[0, ..., 3], face.layers.sheets[1, ..., 3]), canonical) > 0.5
+        lower_skin = _below_lips(face, canonical)[..., None]
+        eye_here = labels == EYES
+        iris_here = _pull(iris0, canonical)
+        masks = {"skin": on_skin, "upper": labels == SKIN_UPPER, "lower": labels == SKIN_LOWER, "eyes": eye_here,
+                 "front": labels == FRONT, "background": labels == BACKGROUND}
+        near_mouth = _sample(face.layers.cut.astype(np.float32), canonical) > 0.5
+    for t in wanted:
+        moved = [_sample(field, canonical) for field in fields[t]]
+        latent = np.where(lower_skin, moved[LOWER], moved[UPPER])  # the skin, seen or not
+        visible = np.where(on_skin[..., None], np.where(lower, moved[LOWER], moved[UPPER]), 0.0).astype(np.float32)
+        gaze = (eyes.gaze[t] - eyes.gaze[0]).astype(np.float32)
+        visible[eye_here & (iris_here > 0.5)] += gaze
+        head = _apply(poses[t], canonical) - here
+        rigid[t] = head
+        flow[t] = _apply(poses[t], canonical + visible) - here
+        flow[t][labels == BACKGROUND] = 0.0
+        rotation = poses[0][:, :2].astype(np.float32)
+        skin_flow[t] = np.where(skin_cover[..., None], latent @ rotation.T, 0.0)
+        # seen again, unmixed?
+        labels_t, purity_t, lid_t, iris_t = seen[t]
+        there = here + flow[t]
+        label_t = _sample(labels_t, there, cv2.INTER_NEAREST)
+        same = (label_t == labels) | (on_skin & ((label_t == SKIN_UPPER) | (label_t == SKIN_LOWER)) & ~near_mouth)
+        pure = (purity > 0.85) & (_sample(purity_t, there) > 0.85)
+        inside = (there >= 0).all(-1) & (there <= size - 1).all(-1)
+        ok = same & pure & inside
+        if eyes.closed.any() or eyes.gaze.any():
+            shifted = canonical + np.where((iris_here > 0.5)[..., None], gaze, 0.0).astype(np.float32)
+            kept = (np.abs(_pull(lid_t, shifted) - _pull(lid0, canonical)) < 0.15) & (np.abs(_pull(iris_t, shifted) - iris_here) < 0.15)
+            ok &= ~eye_here | kept
+        valid[t] = ok
+    to_onset = [compose(pose, rest) for pose in poses]
+    return Truth(flow=flow, valid=valid, landmarks=points.astype(np.float32), skin_flow=skin_flow, rigid=rigid, intensities=intensities,
+                 envelope=envelope, furrows=depth, masks=masks, pose=np.stack(to_onset).astype(np.float32))
+
+
+def _below_lips(face: Face, canonical: np.ndarray) -> np.ndarray:
+    """Which points lie below the lip line (px, canonical pose)."""
+    x = (canonical[..., 0] - face.geometry.centre[0]) / face.geometry.scale
+    y = (canonical[..., 1] - face.geometry.centre[1]) / face.geometry.scale
+    return y > face.geometry.lip_line(x)
