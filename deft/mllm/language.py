@@ -1,0 +1,214 @@
+"""A small causal language model, built and pretrained offline on text that no clip produced.
+
+Two stages: plain text of the grammar, with units written as words, teaches what units mean for an emotion according to
+the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model can
+read a doubtful detector before it meets one (learning.md). The stages see no frame, no feature and no record of a clip.
+`flat=True` draws emotion and units independently: the control that shows what the prototypes in the text contribute.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from deft import runtime
+from deft.clips.facs import UNITS
+from deft.mllm import prompt
+from deft.unimer import grammar
+from deft.unimer.facts import text_facts, unit_array
+
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+PROMPT_WORDS = ("user", "question", "answer", "structure", "texture", "motion", "rgb", "units", ":", "none", "left", "right", "both")
+KIND_WEIGHTS = {"reasoning": 3.0, "fine": 2.0}      # every other kind counts 1: reasoning is the answer we score
+
+
+@dataclass(frozen=True)
+class LanguageSettings:
+    """Size and schooling of the base. hidden 192 x 4 layers with a 470-word vocabulary is about 1.7 M parameters."""
+
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 4
+    intermediate: int = 512
+    text_steps: int = 700
+    soft_steps: int = 350
+    batch: int = 24
+    lr: float = 2e-3
+    flat: bool = False
+    seed: int = 7
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word is a token: the grammar's closed vocabulary, split on whitespace, plus the stream markers."""
+    words = sorted(set(grammar.vocabulary()) | set(PROMPT_WORDS))
+    table = {word: i for i, word in enumerate(SPECIAL + prompt.MARKERS + tuple(words))}
+    inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+                                   unk_token="<unk>", additional_special_tokens=list(prompt.MARKERS),
+                                   clean_up_tokenization_spaces=False)
+
+
+def build_base(tokenizer, settings: LanguageSettings) -> Qwen3ForCausalLM:
+    """A Qwen3-class model from its config alone, initialised from `settings.seed`."""
+    config = Qwen3Config(vocab_size=len(tokenizer), hidden_size=settings.hidden, num_hidden_layers=settings.layers,
+                         num_attention_heads=settings.heads, num_key_value_heads=settings.heads,
+                         head_dim=settings.hidden // settings.heads, intermediate_size=settings.intermediate,
+                         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id,
+                         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    with torch.random.fork_rng():
+        torch.manual_seed(runtime.seed_of(settings.seed, "mllm/base") % 2**63)
+        return Qwen3ForCausalLM(config)
+
+
+def load_base(folder: Path):
+    """(tokenizer, model) from a local folder of any Hugging Face causal language model; markers are added if missing.
+
+    A base that comes from elsewhere (paper profile) starts without marker tokens; their rows are never read as
+    embeddings, because a slot is always overwritten, so growing the table changes no other logit.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that "
+                                "holds config.json, tokenizer.json and *.safetensors")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    missing = [m for m in prompt.MARKERS if m not in tokenizer.get_vocab()]
+    if missing:
+        tokenizer.add_special_tokens({"additional_special_tokens": missing})
+        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer, model
+
+
+# ---------------------------------------------------------------- what a detector would have said
+def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: tuple[float, float] = (1.2, 3.2),
+                         rate: float = 0.13, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
+    """What a calibrated but noisy detector would report: (..., 17, 2) bool -> float32 in (0, 1).
+
+    A latent score is d * x + noise with d' drawn per unit (AUROC = Phi(d / sqrt 2): .80 to .99); its exact
+    log-likelihood ratio plus the log odds of `rate` gives a probability that is calibrated by construction. Left and
+    right share half of their noise, and a one-sided unit leaks a part of its score to the other side.
+    """
+    shape = units.shape
+    d = rng.uniform(*quality, size=shape[:-1] + (1,))
+    x = units.astype(np.float64)
+    x = np.maximum(x, leak * x[..., ::-1])
+    noise = np.sqrt(shared) * rng.standard_normal(shape[:-1] + (1,)) + np.sqrt(1 - shared) * rng.standard_normal(shape)
+    ratio = d * (d * x + noise - d / 2)                         # log p(score | present) / p(score | absent)
+    return (1 / (1 + np.exp(-(ratio + np.log(rate / (1 - rate)))))).astype(np.float32)
+
+
+# ---------------------------------------------------------------- pretraining
+def draw_kind(rng: np.random.Generator) -> str:
+    """A kind of question, reasoning and fine emotion over-weighted."""
+    weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in grammar.KINDS])
+    return str(rng.choice(grammar.KINDS, p=weights / weights.sum()))
+
+
+def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
+    """Plain text: 'user : units au4 left au7 both question : ... answer : ...', every token scored."""
+    kind = draw_kind(rng)
+    names = {"L": "left", "R": "right", "B": "both"}
+    units = " ".join(f"au{u.code} {names[u.side]}" for u in facts.units) or "none"
+    words = f"user : units {units} question : {grammar.question(kind, facts, rng)} answer : {grammar.answer(kind, facts, rng)}"
+    ids = [tokenizer.bos_token_id] + prompt.ids_of(tokenizer, words) + [tokenizer.eos_token_id]
+    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids, "prompt_length": len(ids)}
+
+
+def soft_example(tokenizer, facts, rng: np.random.Generator) -> dict:
+    """The structured prompt without expert tokens: two detectors of different quality say the units as soft words."""
+    kind = draw_kind(rng)
+    streams = ("texture", "motion") if rng.random() < 0.7 else ("motion",) if rng.random() < 0.6 else ("texture",)
+    example = prompt.encode(tokenizer, streams, grammar.question(kind, facts, rng), grammar.answer(kind, facts, rng), tokens=0)
+    units = unit_array(facts.units) > 0
+    example["probability"] = {"motion": simulate_probability(units, rng),
+                              "texture": simulate_probability(units, rng, quality=(0.6, 2.4))}
+    return example
+
+
+def next_word_loss(model, tokenizer, examples: list[dict], words: list[list[int]]) -> torch.Tensor:
+    """Mean cross entropy over labelled positions; soft words replace the unit slots when the examples carry them."""
+    batch = prompt.pad(examples, tokenizer.pad_token_id)
+    table = model.get_input_embeddings()
+    embedded = table(batch["input_ids"])
+    if "probability" in examples[0]:
+        vectors = word_vectors(table, words)
+        for name in ("texture", "motion"):
+            marker = tokenizer.convert_tokens_to_ids(f"<{name}-unit>")
+            here = (batch["input_ids"] == marker).any(1)
+            if here.any():
+                p = torch.from_numpy(np.stack([e["probability"][name] for e in examples]))[here]
+                embedded = embedded.masked_scatter((batch["input_ids"] == marker).unsqueeze(-1), prompt.soft_words(vectors, p))
+    hidden = model.base_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
+    target = batch["labels"][:, 1:]
+    scored = target != prompt.IGNORE
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][scored]), target[scored])
+
+
+def word_vectors(table: torch.nn.Embedding, words: list[list[int]]) -> torch.Tensor:
+    """(21, H): embedding of each word of `prompt.unit_words`, the mean over its tokens."""
+    return torch.stack([table(torch.tensor(ids, device=table.weight.device)).mean(0) for ids in words])
+
+
+def text_batch(tokenizer, settings: LanguageSettings, step: int, make) -> list[dict]:
+    """The batch of one step, from (seed, step) alone: the step's share of a pool of 4 batches sorted by length.
+
+    Batches of like length waste no time on padding; the pool's batches come in a drawn order.
+    """
+    pool, place = divmod(step, 4)
+    rng = runtime.rng(settings.seed, f"mllm/{make.__name__}", pool)
+    drawn = [make(tokenizer, text_facts(rng, flat=settings.flat), rng) for _ in range(4 * settings.batch)]
+    drawn.sort(key=lambda e: len(e["input_ids"]))
+    turn = int(rng.permutation(4)[place])
+    return drawn[turn * settings.batch:(turn + 1) * settings.batch]
+
+
+def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
+    """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
+
+    Draws come from (seed, step), so a run killed and started again writes the same bytes. A finished folder with the
+    same settings and the same grammar is kept.
+    """
+    folder = Path(folder)
+    tokenizer = build_tokenizer()
+    request = {**asdict(settings), "vocabulary": len(tokenizer)}
+    done = folder / "history.json"                                  # written last
+    if done.exists() and runtime.read_json(done)["settings"] == json.loads(json.dumps(request)):
+        return runtime.read_json(done)
+    done.unlink(missing_ok=True)
+    model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
+    steps = settings.text_steps + settings.soft_steps
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1.0, (s + 1) / 50) * (0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * min(1.0, s / steps)))))
+    model.train()
+    curve = []
+    for step in range(steps):
+        make = text_example if step < settings.text_steps else soft_example
+        examples = text_batch(tokenizer, settings, step, make)
+        loss = next_word_loss(model, tokenizer, examples, words)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        curve.append(float(loss.detach()))
+        if step % 100 == 99:
+            log(f"text {'flat ' if settings.flat else ''}step {step + 1}/{steps}  loss {np.mean(curve[-50:]):.3f}")
+    model.eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    history = {"settings": request, "parameters": sum(p.numel() for p in model.parameters()),
+               "soft_from": settings.text_steps, "loss": [round(v, 5) for v in curve]}
+    runtime.write_json(done, history)
+    return history
