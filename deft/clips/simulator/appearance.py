@@ -98,7 +98,9 @@ class Painter:
         dx, dy = self.x - cx, self.y - cy
         mx = ((np.arctan2(dx, dy) / (2 * np.pi) + 0.5) * (LATTICE - 1) * across).astype(np.float32) % (LATTICE - 1)
         my = (np.hypot(dx, dy) / along + 20).astype(np.float32) % (LATTICE - 1)
-        return cv2.remap(grid, mx, my, cv2.INTER_LINEAR) / 0.67
+        # Rays crowd at their centre: strands finer than a pixel fade instead of aliasing.
+        fine = np.clip(np.hypot(dx, dy) * 2 * np.pi / (LATTICE * across) / (1.5 * self.pixel), 0, 1)
+        return fine * cv2.remap(grid, mx, my, cv2.INTER_LINEAR) / 0.67
 
     def strokes(self, lines: list, widths) -> np.ndarray:
         """Polylines in face units -> coverage 0..1 (n, n). `widths` in face units."""
@@ -137,11 +139,11 @@ class Painter:
         z += 0.060 * pair(x, y, 0.40 * who.face_width, 0.22, 0.15, 0.13)  # cheekbones
         z -= 0.045 * pair(x, y, 0.46 * who.face_width, 0.60, 0.13, 0.17)  # hollow below them
         t = np.clip((y + 0.12) / (g.nose_y - 0.06 + 0.12), 0, 1)  # along the nose
-        wide = (0.050 + 0.030 * t) * (0.6 + 0.4 * who.nose_width)
-        ridge = (0.045 + 0.165 * t ** 1.3) * smoothstep(-0.20, -0.02, y) * (1 - smoothstep(g.nose_y - 0.07, g.nose_y + 0.02, y))
+        wide = (0.062 + 0.026 * t) * (0.6 + 0.4 * who.nose_width)
+        ridge = (0.040 + 0.125 * t ** 1.3) * smoothstep(-0.22, 0.0, y) * (1 - smoothstep(g.nose_y - 0.10, g.nose_y + 0.015, y))
         z += ridge * np.exp(-0.5 * (x / wide) ** 2)
-        z += 0.055 * blob(x, y, 0, g.nose_y - 0.075, 0.070 * who.nose_width, 0.055)  # tip
-        z += 0.095 * pair(x, y, 0.105 * who.nose_width, g.nose_y - 0.055, 0.042, 0.048)  # wings
+        z += 0.080 * blob(x, y, 0, g.nose_y - 0.070, 0.066 * who.nose_width, 0.056)  # tip
+        z += 0.075 * pair(x, y, 0.105 * who.nose_width, g.nose_y - 0.050, 0.040, 0.045)  # wings
         z -= 0.020 * blob(x, y, 0, 0.5 * (g.nose_y + g.mouth_y) - 0.01, 0.024, 0.060)  # philtrum
         z += 0.050 * blob(x, y, 0, g.mouth_y, 0.22, 0.14)  # dental arch
         top, bottom = g.lip_edges(x)
@@ -311,7 +313,7 @@ class Painter:
         albedo = self.albedo()
         # lips
         lips, below = self.lips_mask()
-        lip_tone = self.skin_tone * np.array([0.92, 0.50, 0.50]) * 0.86 + 0.05 * np.array([0.5, 0.08, 0.10])
+        lip_tone = self.skin_tone * np.array([0.88, 0.50, 0.54]) * 0.86 + 0.06 * np.array([0.5, 0.08, 0.14])
         lip_tone = lip_tone * (1 - 0.5 * min(who.makeup, 1)) + 0.5 * min(who.makeup, 1) * np.array([0.42, 0.06, 0.08])
         grooves = 1 + 0.07 * self.strands("lips", 0.0, g.mouth_y + 0.9, 8.0, 0.5) * lips
         upper_lip_dark = np.where(below < 0, 0.82, 1.0)
@@ -328,7 +330,7 @@ class Painter:
         albedo += (np.clip(0.80 * brows + 0.35 * soft, 0, 0.92))[..., None] * (hair * 0.8 - albedo)
         # form
         z = self.height + (0.03 * beard * (who.beard == "full")).astype(np.float32)
-        z = z + 0.0016 * self.noise("relief", 0.03, 2, 0.7)
+        z = z + 0.0009 * self.noise("relief", 0.03, 2, 0.7)
         irradiance, shine = self.light(z)
         near, far = self.blur(z, 0.035), self.blur(z, 0.12)
         occlusion = np.clip(1 - 5.0 * np.clip(near - z, 0, None) - 2.4 * np.clip(far - z, 0, None), 0.35, 1)
@@ -431,25 +433,29 @@ class Painter:
         g, who, x, y = self.g, self.who, self.x, self.y
         out = np.zeros((self.n, self.n, 4), np.float32)
         if who.hair in ("long", "curly"):
-            wide = (0.90 if who.hair == "long" else 0.98) + 0.04 * self.noise("hair-outline", 0.3, 2)
-            low = 2.0 if who.hair == "long" else 0.45
-            shape = np.where(y < 0.1, np.hypot(x / wide, (y - 0.1) / 1.22) - 1, np.maximum(self.ax / (wide + 0.05 * np.sin(6 * y)) - 1, y - low))
-            tone = self._hair_tone(self.strands("hair-back", 0, -1.4, 1.6, 0.5), 0.50)
+            if who.hair == "long":
+                wide = 0.86 + 0.025 * self.noise("hair-outline", 0.35, 2) + 0.06 * smoothstep(0.3, 1.1, y)
+                shape = np.where(y < 0.1, np.hypot(x / wide, (y - 0.1) / 1.22) - 1, self.ax / wide - 1)
+                strand = self.strands("hair-back", 0, -1.4, 1.0, 0.6)
+            else:
+                shape = np.hypot(x / 0.95, (y + 0.22) / 0.95) - 1 + 0.035 * self.noise("curl-outline", 0.11, 2)
+                strand = np.tanh(self.noise("curl-back", 0.06, 2))
+            tone = self._hair_tone(strand, 0.50)
             out = over(rgba(tone, self.cover(shape * 0.9, 2)), out)
         # ears
         ear_x = g.half_width(0.10) + 0.030
         ear = np.hypot((self.ax - ear_x) / 0.078, (y - 0.11 - 0.15 * (self.ax - ear_x)) / 0.190)
-        form = 0.72 + 0.34 * smoothstep(1.0, 0.72, ear) - 0.42 * np.exp(-0.5 * (((self.ax - ear_x + 0.015) / 0.026) ** 2 + ((y - 0.09) / 0.085) ** 2)) + 0.10 * np.exp(-0.5 * ((ear - 0.86) / 0.08) ** 2)
+        form = 0.72 + 0.34 * smoothstep(1.0, 0.72, ear) - 0.55 * np.exp(-0.5 * (((self.ax - ear_x - 0.010) / 0.022) ** 2 + ((y - 0.09) / 0.085) ** 2)) + 0.10 * np.exp(-0.5 * ((ear - 0.86) / 0.08) ** 2)
         side = 1 + 0.22 * np.sign(x) * np.sin(np.radians(who.light_azimuth))
-        ear_tone = self.skin_tone * np.array([0.88, 0.68, 0.66]) * (0.74 * form * side)[..., None] * np.asarray(who.tint)
+        ear_tone = self.skin_tone * np.array([0.84, 0.66, 0.62]) * (0.66 * form * side)[..., None] * np.asarray(who.tint)
         out = over(rgba(ear_tone, self.cover((ear - 1) * 0.078)), out)
         # neck, then clothes
         half = 0.40 * who.jaw + 0.55 * np.clip(y - 1.02, 0, None) ** 1.6 + 0.02
         neck = np.maximum(self.ax - half, 0.55 - y)
         dome = np.sqrt(np.clip(1 - (x / (half + 0.02)) ** 2, 0, 1))
         azimuth = np.sin(np.radians(who.light_azimuth))
-        lightness = 0.46 + 0.40 * dome * (1 + 0.35 * azimuth * x / 0.4)
-        chin_shadow = 0.62 * smoothstep(0.16, -0.02, self.radial[2] + 0.04 * x * azimuth)
+        lightness = 0.22 + 0.46 * dome * (1 + 0.35 * azimuth * x / 0.4)
+        chin_shadow = 0.60 * smoothstep(0.22, -0.04, self.radial[2] + 0.10 * x * azimuth)
         muscle = 0.10 * pair(x, y, 0.17 + 0.1 * (1.4 - 1.2), 1.25, 0.05, 0.16)
         neck_tone = self.skin_tone * ((lightness + muscle) * (1 - chin_shadow) * (1 + 0.03 * self.noise("neck", 0.05, 2)))[..., None] * np.array([1.0, 0.94, 0.92]) * np.asarray(who.tint)
         out = over(rgba(neck_tone, self.cover(neck)), out)
@@ -468,8 +474,8 @@ class Painter:
         a = np.sin(np.radians(self.who.light_azimuth))
         side = 1 + 0.35 * a * np.clip(self.x / 0.8, -1, 1)
         top = 0.62 + 0.55 * np.exp(-0.5 * ((self.y + 0.82 + 0.25 * (self.x - 0.15 * a) ** 2) / 0.16) ** 2)
-        body = np.clip((0.80 + 0.30 * strand) * side * top * lift, 0.05, None)
-        shine = 0.045 * np.clip(0.4 + strand, 0, None) * np.exp(-0.5 * ((self.y + 0.80 - 0.3 * (self.x - 0.2 * a) ** 2) / 0.09) ** 2) * side * lift
+        body = np.clip((0.80 + 0.24 * strand) * side * top * lift, 0.05, None)
+        shine = 0.030 * np.clip(0.7 + 0.6 * strand, 0, None) * np.exp(-0.5 * ((self.y + 0.80 - 0.3 * (self.x - 0.2 * a) ** 2) / 0.09) ** 2) * side * lift
         return (self.hair_rgb * body[..., None] * 1.15 + shine[..., None]) * np.asarray(self.who.tint)
 
     # --- in front ---
@@ -516,9 +522,11 @@ class Painter:
         out = np.zeros((self.n, self.n, 4), np.float32)
         shadow = np.zeros((self.n, self.n), np.float32)
         if cover.any():
-            strand = self.strands("hair", 0.05, -1.25 if who.hair in ("fringe", "long") else -0.9, 3.2, 0.6)
+            strand = 0.7 * self.strands("hair", 0.03, -1.32, 1.5, 0.45) + 0.5 * self.strands("hair-locks", 0.03, -1.32, 0.45, 0.9)
+            if who.hair == "short":
+                strand = 0.55 * strand + 0.55 * self.noise("hair-short", 0.035, 2)
             if who.hair == "curly":
-                strand = 0.5 * strand + 1.3 * self.noise("curl-tone", 0.07, 2)
+                strand = 0.4 * strand + 0.95 * np.tanh(self.noise("curl-tone", 0.06, 2))
             tone = self._hair_tone(strand)
             rim = 1 - 0.35 * smoothstep(0.55, 1.0, self.blur(cover, 0.03)) * smoothstep(1.0, 0.7, self.blur(cover, 0.06))
             out = rgba(tone * rim[..., None], cover)

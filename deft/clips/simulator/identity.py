@@ -92,14 +92,14 @@ def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides) -> 
         hair_colour=choice("hair_colour", tuple(HAIR_COLOURS), (.22, .22, .18, .12, .12, .06, .08)),
         brow_thickness=factor("brow_thickness", 0.22), brow_arch=float(draw("brow_arch").uniform(0, 1)),
         beard=choice("beard", BEARD, (.66, .14, .06, .14)), glasses=choice("glasses", GLASSES, (.80, .10, .10)),
-        age=float(draw("age").beta(1.4, 1.8)), face_width=factor("face_width", 0.035), jaw=factor("jaw", 0.06), chin=factor("chin", 0.025),
+        age=float(draw("age").beta(1.4, 1.8)), face_width=factor("face_width", 0.035), jaw=factor("jaw", 0.05), chin=factor("chin", 0.025),
         eye_spacing=factor("eye_spacing", 0.03), eye_size=factor("eye_size", 0.08), eye_tilt=float(draw("eye_tilt").normal(0.008, 0.010)),
         nose_width=factor("nose_width", 0.12), nose_length=factor("nose_length", 0.05), mouth_width=factor("mouth_width", 0.07),
-        lips=factor("lips", 0.20), mouth_tilt=float(draw("mouth_tilt").normal(0.0, 0.008)),
+        lips=factor("lips", 0.20), mouth_tilt=float(draw("mouth_tilt").normal(0.003, 0.007)),
         iris=int(draw("iris").choice(len(IRIS_COLOURS), p=(.35, .25, .12, .16, .12))), makeup=float(max(0.0, draw("makeup").normal(0.0, 0.4))),
-        background=tuple(float(v) for v in np.clip(grey + draw("background_colour").normal(0, 0.05, 3), 0.05, 0.95)),
+        background=tuple(float(v) for v in np.clip(grey + draw("background_colour").normal(0, 0.030, 3), 0.05, 0.95)),
         light_azimuth=float(draw("light_azimuth").uniform(-40, 40)), tint=tuple(float(v) for v in 1.0 + draw("tint").normal(0, 0.015, 3)),
-        clothes=tuple(float(v) for v in draw("clothes").uniform(0.08, 0.75, 3)))
+        clothes=tuple(float(v) for v in np.clip(draw("clothes").uniform(0.12, 0.7) + draw("clothes_colour").normal(0, 0.09, 3), 0.04, 0.9)))
     unknown = sorted(set(overrides) - set(attributes))
     if unknown:
         raise ValueError(f"unknown identity attribute {unknown[0]!r}; known: {', '.join(sorted(attributes))}")
@@ -126,8 +126,8 @@ class Geometry:
         width, jaw = who.face_width, who.jaw
         # Outline as a radius over the angle (degrees, 0 = image right, 90 = down); authored from anthropometric means.
         degrees = np.array([-90, -66, -46, -23.5, 0, 24.8, 44, 62, 78, 90])
-        radii = np.array([1.03, .985, .895 * width, .755 * width, .690 * width, .712 * width, .760 * width * jaw, .868 * jaw ** .5 * who.chin,
-                          .985 * who.chin, self.chin_y])
+        radii = np.array([1.03, .985, .900 * width, .760 * width, .693 * width, .722 * width * jaw ** .15, .790 * width * jaw ** .55, .885 * jaw ** .5 * who.chin,
+                          .990 * who.chin, self.chin_y])
         angle = np.radians(np.concatenate([degrees, 180.0 - degrees[-2::-1]]))  # -90 .. 270, symmetric
         self._outline = CubicSpline(angle, np.concatenate([radii, radii[-2::-1]]), bc_type="periodic")
 
@@ -152,7 +152,7 @@ class Geometry:
 
     def lip_line(self, x: np.ndarray) -> np.ndarray:
         u = x / self.mouth_half
-        return self.mouth_y - self.identity.mouth_tilt * np.clip(np.abs(u), 0, 1.3) ** 2 + 0.007 * np.exp(-((x / 0.055) ** 2)) - 0.004 * np.cos(np.pi * np.clip(u, -1, 1))
+        return self.mouth_y - self.identity.mouth_tilt * np.clip(np.abs(u), 0, 1.3) ** 2 + 0.007 * np.exp(-((x / 0.055) ** 2)) + 0.003 * np.cos(np.pi * np.clip(u, -1, 1))
 
     def lip_edges(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heights of the vermilion's upper and lower border."""
@@ -166,7 +166,7 @@ class Geometry:
         arch = 0.5 + self.identity.brow_arch
         x = self.eye_x - 0.165 + 0.355 * t
         y = -0.178 - 0.050 * arch * np.sin(np.pi * np.clip(t, 0, 1) ** 1.35 * 0.93) + 0.012 * t
-        thick = 0.052 * self.identity.brow_thickness * (0.55 + 0.45 * np.sin(np.pi * np.clip(t, 0, 1) ** 0.6)) * (1 - 0.45 * t)
+        thick = 0.052 * self.identity.brow_thickness * (0.55 + 0.45 * np.sin(np.pi * np.clip(t, 0, 1) ** 0.6)) * (1 - 0.62 * t)
         return x, y, thick
 
     # --- frames of reference ---
