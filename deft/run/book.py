@@ -83,7 +83,7 @@ def load(folder: Path) -> tuple[Stage, ...]:
             for mine in later.writes:
                 for theirs in earlier.writes:
                     if overlap(mine, theirs):
-                        raise RunError(f"{earlier.name} and {later.name} both write {mine if mine == theirs else f'{theirs} / {mine}'}; one file has one writer")
+                        raise RunError(f"{earlier.name} and {later.name} both write {max(mine, theirs, key=len)}; one file has one writer")
             for read_name in earlier.reads:
                 clash = [w for w in later.writes if overlap(read_name, w)]
                 own = [s for s in stages[:i] if any(overlap(read_name, w) for w in s.writes)]

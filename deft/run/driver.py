@@ -44,17 +44,14 @@ def _require_inputs(chain, stage, hashes) -> None:
             raise RunError(f"{stage.name} reads {name}, which does not exist at {chain.place(name)}; {remedy}")
 
 
-def _outputs(stage, hashes, before: dict) -> tuple[dict, str]:
-    """({file: (size, time, hash)}, problem): a promised path must exist and must have been written by this very run."""
+def _outputs(stage, hashes) -> tuple[dict, str]:
+    """({file: (size, time, hash)}, problem): every promised path must exist. Stages that resume may leave finished files as they are."""
     outputs = {}
     for promise in stage.writes:
         files = hashes.files(promise)
         if not files:
             return outputs, f"promised to write {promise} but did not"
-        entries = {name: hashes.entry(name) for name in files}
-        if all(tuple(before.get(name, ())) == entry for name, entry in entries.items()):
-            return outputs, f"promised to write {promise} but left the one of an earlier run as it was"
-        outputs.update(entries)
+        outputs.update({name: hashes.entry(name) for name in files})
     return outputs, ""
 
 
@@ -69,7 +66,7 @@ def run_stage(chain: Chain, stage, hashes: stale.Hashes, closure: Closure) -> st
     outcome = execute.run(chain, stage, _progress)
     error = outcome.error
     if not error:
-        record["outputs"], error = _outputs(stage, hashes, before)
+        record["outputs"], error = _outputs(stage, hashes)
     record.update(state=stale.FAILED if error else stale.DONE, seconds=round(outcome.seconds, 2), peak_memory_gib=round(outcome.peak_memory_gib, 3),
                   finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), fingerprint=mark)
     if error:

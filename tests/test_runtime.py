@@ -1,0 +1,159 @@
+"""Seeds, whole-or-nothing files, provenance, the environment check, and the register of artifacts."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deft import artifacts, paths, runtime
+from deft.run import clean, environment
+
+
+def test_seeds_depend_on_every_part_and_on_nothing_else():
+    assert runtime.seed_of(7, "flow", 3) == runtime.seed_of(7, "flow", 3) < 2**63
+    assert len({runtime.seed_of(s, w, i) for s in (7, 8) for w in ("flow", "text") for i in range(50)}) == 200
+    assert runtime.seed_of(7, "a", 0) == 5407280161341069699  # another value would silently change every result
+    assert (runtime.rng(7, "a").random(4) == runtime.rng(7, "a").random(4)).all()
+
+
+def test_atomic_leaves_nothing_half_written(tmp_path):
+    path = tmp_path / "a" / "x.json"
+    runtime.write_json(path, {"v": 1})
+    with pytest.raises(RuntimeError), runtime.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert runtime.read_json(path) == {"v": 1} and list(path.parent.iterdir()) == [path]
+
+
+def test_atomic_replaces_a_folder(tmp_path):
+    for value in ("one", "two"):
+        with runtime.atomic(tmp_path / "model") as temporary:
+            temporary.mkdir()
+            (temporary / value).write_text(value)
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["two"]
+
+
+def test_json_has_no_nan_and_takes_numpy(tmp_path):
+    runtime.write_jsonl(tmp_path / "x.jsonl", [{"a": np.float32(0.5), "b": float("nan"), "c": np.arange(2)}])
+    assert runtime.read_jsonl(tmp_path / "x.jsonl") == [{"a": 0.5, "b": None, "c": [0, 1]}]
+
+
+def test_broken_files_are_named_with_the_line(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"a": 1}\n{"a": \n')
+    with pytest.raises(ValueError, match="x.jsonl, line 2"):
+        runtime.read_jsonl(tmp_path / "x.jsonl")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(ValueError, match="x.json"):
+        runtime.read_json(tmp_path / "x.json")
+    with pytest.raises(FileNotFoundError, match="make status"):
+        runtime.load_array(tmp_path, "absent")
+
+
+def test_arrays_round_trip_memory_mapped(tmp_path):
+    runtime.save_array(tmp_path, "x", np.arange(6, dtype=np.float16).reshape(2, 3))
+    loaded = runtime.load_array(tmp_path, "x")
+    assert isinstance(loaded, np.memmap) and loaded.dtype == np.float16 and loaded.shape == (2, 3)
+    assert not loaded.flags.writeable
+
+
+def test_jobs_can_be_set_and_nonsense_is_refused(monkeypatch):
+    monkeypatch.setenv("DEFT_JOBS", "3")
+    assert runtime.jobs() == 3
+    monkeypatch.setenv("DEFT_JOBS", "many")
+    with pytest.raises(ValueError, match="DEFT_JOBS"):
+        runtime.jobs()
+
+
+def test_folders_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    monkeypatch.delenv("DEFT_FIGURES", raising=False)
+    assert paths.work("demo") == tmp_path / "demo" and paths.figures("demo") == paths.ROOT / "figures" / "demo"
+
+
+def test_the_environment_check_says_what_differs(tmp_path):
+    lock = tmp_path / "constraints.txt"
+    lock.write_text("# note\nnumpy==0.1\nno-such-package==1.0\n")
+    words = environment.problems(lock)
+    assert words[0].startswith("numpy is ") and words[1] == "no-such-package 1.0 is not installed"
+    assert environment.pins("torch==2.13.0 ; python_version > '3'\n") == {"torch": "2.13.0"}
+
+
+def test_clean_keeps_the_reference(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
+    for path in (tmp_path / "w/demo/a", tmp_path / "f/demo/F1.png", tmp_path / "f/demo/reference/T2.csv", tmp_path / "w/smoke/a"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    clean.clean("demo")
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == ["f/demo/reference/T2.csv", "w/smoke/a"]
+    with pytest.raises(SystemExit):
+        clean.clean("../demo")
+
+
+# ---------------------------------------------------------------- artifacts
+
+def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
+    import matplotlib
+    matplotlib.use("agg")
+    from matplotlib.figure import Figure
+
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path))
+    artifacts.save_table(pd.DataFrame({"system": ["a_b"], "uf1": [0.5]}), "T2", "tiny", note="Note.", seed=9)
+    artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
+    first = (tmp_path / "tiny" / "F1.png").read_bytes()
+    artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
+    assert (tmp_path / "tiny" / "F1.png").read_bytes() == first
+    manifest = artifacts.write_manifest("tiny", seed=9)
+    assert set(manifest["files"]) == {"tables/T2.csv", "tables/T2.md", "tables/T2.tex", "F1.png", "F1.pdf"}
+    assert manifest["seed"] == 9 and "F2.png" in manifest["missing"] and manifest["commit"]
+    assert (tmp_path / "tiny/tables/T2.csv").read_text() == "system,uf1\na_b,0.5\n"
+    assert "SIMULATED" in (tmp_path / "tiny/tables/T2.md").read_text() and "a\\_b" in (tmp_path / "tiny/tables/T2.tex").read_text()
+
+
+def test_the_register_is_consistent():
+    assert len({a.id for a in artifacts.REGISTRY}) == len(artifacts.REGISTRY)
+    assert all(set(a.claim) <= set(artifacts.CLAIMS) for a in artifacts.REGISTRY)
+    with pytest.raises(KeyError, match="T2"):
+        artifacts.get("T99")
+
+
+def test_every_registered_function_exists():
+    import importlib
+
+    for artifact in artifacts.REGISTRY:
+        module, name = artifact.function.rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), name)), artifact.function
+
+
+@pytest.mark.smoke_run
+def test_the_smoke_run_made_every_artifact(smoke):
+    folder = paths.figures("smoke")
+    for artifact in artifacts.REGISTRY:
+        for name in artifact.files:
+            assert (folder / name).stat().st_size > 100, name
+    for artifact in artifacts.REGISTRY:
+        if artifact.kind == "table":
+            assert len(pd.read_csv(folder / artifact.files[0])) > 0
+    manifest = runtime.read_json(folder / "manifest.json")
+    assert manifest["profile"] == "smoke" and not manifest["missing"]
+    assert all(artifacts.sha256(folder / name) == entry["sha256"] for name, entry in manifest["files"].items())
+
+
+@pytest.mark.smoke_run
+def test_a_second_smoke_run_runs_nothing(smoke, capsys):
+    from deft.run import driver, stale
+    from deft.run.chain import Chain
+
+    chain = Chain("smoke")
+    assert {row["state"] for row in stale.states(chain)} == {stale.DONE}
+    assert driver.run(chain) == 0
+    assert f"0 run, {len(chain.stages)} unchanged" in capsys.readouterr().out
+
+
+@pytest.mark.smoke_run
+def test_predictions_have_the_promised_fields(smoke):
+    rows = runtime.read_jsonl(paths.work("smoke") / "predictions.jsonl")
+    assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text"} <= set(rows[0])
+    assert {"deft", "rgb-only", "majority"} <= {row["system"] for row in rows}
+    assert {row["condition"] for row in rows} == {"kept", "broken"}
