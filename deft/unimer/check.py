@@ -1,0 +1,291 @@
+"""Reading any text back into facts and holding every statement against the evidence: the checker of claims C2 and C3.
+
+`parse` takes our own sentences, a rephrasing, or the malformed output of a model; it never raises on text.
+`check` gives statement precision and recall. A motion is borne out by region vectors, a unit by its probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+
+from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, MIDLINE, NAMES, SIDES, UNIT_INDEX, UNITS
+from deft.unimer import grammar
+from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, UnitFact, component, group_regions, sides_of,
+                               supports, supports_unit, unit_array)
+
+MIN_PX = 0.08        # below this no estimator of ours tells motion from nothing at 128 px
+NOISE_FACTOR = 2.0   # a region moves when it exceeds twice the noise floor of the regions that should be still
+UNIT_THRESHOLD = 0.5  # probabilities are calibrated, so one half is the natural cut
+
+_SIDE = MappingProxyType({"left": "L", "right": "R", "both": "B"})
+_DIRECTION = MappingProxyType(
+    {d: d for d in DIRECTIONS} | {ward: d for d, ward in grammar.WARD.items()}
+    | {form: d for d, verb in grammar.VERB.items() for form in (verb, verb + "s")}
+    | {"raised": "up", "lifted": "up", "rises": "up", "lowered": "down", "drops": "down", "drop": "down"})
+_NEGATION = frozenset({"no", "not", "absent", "without", "never"})
+_NOUNS = frozenset({"motion", "movement", "shift", "displacement"})  # "upward shift of ...": the region follows
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured on one clip. Any part may be missing (None): statements about it are then not supported.
+
+    region: (36, 2) float, mean flow (u, v) per region, px, rigid motion removed, +x right, +y down.
+    noise: px, noise floor of the clip. probability: (17, 2) calibrated probability per unit and side.
+    """
+
+    region: np.ndarray | None = None
+    noise: float = 0.0
+    probability: np.ndarray | None = None
+    unit_threshold: float = UNIT_THRESHOLD
+
+    def __post_init__(self):
+        for name, shape in (("region", (36, 2)), ("probability", (17, 2))):
+            value = getattr(self, name)
+            if value is not None and np.shape(value) != shape:
+                raise ValueError(f"evidence: '{name}' has shape {np.shape(value)}, expected {shape}")
+
+    @property
+    def threshold_px(self) -> float:
+        return max(MIN_PX, NOISE_FACTOR * float(self.noise))
+
+    @classmethod
+    def of(cls, evidence: Evidence | Mapping) -> Evidence:
+        """A mapping with keys of this class ("region", "noise", "probability", "unit_threshold"); others are an error."""
+        if isinstance(evidence, Evidence):
+            return evidence
+        unknown = set(evidence) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"evidence: unknown key {sorted(unknown)}; known: {sorted(cls.__dataclass_fields__)}")
+        return cls(**{key: np.asarray(v) if key in ("region", "probability") and v is not None else v for key, v in evidence.items()})
+
+    def bears_out(self, fact: Fact) -> bool:
+        if isinstance(fact, UnitFact):
+            return self.probability is not None and supports_unit(fact, self.probability, self.unit_threshold)
+        return self.region is not None and supports(fact, self.region, self.threshold_px)
+
+    def moving(self) -> dict[tuple[str, str, str], float]:
+        """{(spoken region, side, direction): px} for every component above the threshold ("B" at the midline)."""
+        moving = {}
+        if self.region is not None:
+            for group, region in GROUPS.items():
+                for side in ("B",) if region in MIDLINE else SIDES:
+                    for direction in DIRECTIONS:
+                        px = float(component(self.region, group, side, direction)[0])
+                        if px >= self.threshold_px:
+                            moving[(group, side, direction)] = px
+        return moving
+
+
+def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
+    """Statements of a text against measured evidence.
+
+    -> {"precision": share of statements that are borne out (1.0 if nothing is stated),
+        "recall": share of what was measured that is stated, counted per unit and side for texts that speak of units and
+                  per region and side for texts that speak of motion (0.0 if nothing is stated but something moved),
+        "statements": [{"text", "kind" unit|motion|denied, "supported": bool, "why"}], "unknown": words not understood}
+    The class a text names is not a statement here: no pixel bears out an emotion.
+    """
+    facts = text if isinstance(text, Facts) else parse(text)
+    measured = Evidence.of(evidence)
+    statements = []
+    for fact in (*facts.units, *facts.motions):
+        supported = measured.bears_out(fact)
+        kind = "unit" if isinstance(fact, UnitFact) else "motion"
+        statements.append({"text": say(fact), "kind": kind, "supported": supported, "why": _why(fact, measured)})
+    for fact in facts.denied:
+        supported = not measured.bears_out(fact)
+        statements.append({"text": "not : " + say(fact), "kind": "denied", "supported": supported, "why": _why(fact, measured)})
+    right = sum(s["supported"] for s in statements)
+    found, wanted = _recall(facts, measured)
+    return {"precision": right / len(statements) if statements else 1.0, "recall": found / wanted if wanted else 1.0,
+            "statements": statements, "unknown": facts.unknown}
+
+
+def say(fact: Fact) -> str:
+    """The canonical words of one fact."""
+    if isinstance(fact, UnitFact):
+        return f"au{fact.code} {NAMES.get(fact.code, 'unit')} {grammar.SIDE_WORD[fact.side]}"
+    return grammar._fill("{np} {verb:move} {dir}", fact, None)
+
+
+def _why(fact: Fact, evidence: Evidence) -> str:
+    if isinstance(fact, UnitFact):
+        if evidence.probability is None or fact.code not in UNIT_INDEX:
+            return "no measurement of this unit"
+        row = evidence.probability[UNIT_INDEX[fact.code]]
+        values = ", ".join(f"{grammar.SIDE_WORD[s]} {row[SIDES.index(s)]:.2f}" for s in sides_of(fact.side))
+        return f"probability {values}; threshold {evidence.unit_threshold:.2f}"
+    if evidence.region is None:
+        return "no measurement of this region"
+    px = component(evidence.region, fact.region, fact.side, fact.direction)
+    names = [grammar.SIDE_WORD[s] for s in sides_of(fact.side)] if len(px) == len(sides_of(fact.side)) else ["middle"]
+    values = ", ".join(f"{name} {value:+.2f} px" for name, value in zip(names, px))
+    return f"{values} {fact.direction}; threshold {evidence.threshold_px:.2f} px"
+
+
+def _recall(facts: Facts, evidence: Evidence) -> tuple[int, int]:
+    """-> (measured things that are stated, measured things). What a text is silent about as a kind does not count."""
+    found = wanted = 0
+    silent = not facts.units and not facts.motions
+    if evidence.probability is not None and (facts.units or silent):
+        active = np.asarray(evidence.probability) >= evidence.unit_threshold
+        found += int((active & (unit_array(facts.units) > 0)).sum())
+        wanted += int(active.sum())
+    if evidence.region is not None and (facts.motions or (silent and evidence.probability is None)):
+        strongest: dict[tuple[str, str], tuple[float, str]] = {}
+        for (group, side, direction), px in evidence.moving().items():
+            strongest[(group, side)] = max(strongest.get((group, side), (0.0, "")), (px, direction))
+        stated = {(index, fact.direction) for fact in facts.motions for index in group_regions(fact.region, fact.side)}
+        found += sum((group_regions(g, s)[0], direction) in stated for (g, s), (_, direction) in strongest.items())
+        wanted += len(strongest)
+    return found, wanted
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=1)
+def _tables() -> tuple[dict, dict, frozenset]:
+    """-> ({first word: [(words of a region, group, plural)]}, {code: words of the unit's name}, known words)."""
+    regions: dict[str, list] = {}
+    for group in GROUPS:
+        for words, many in ((group.split(), False), (grammar._plural(group).split(), True)):
+            regions.setdefault(words[0], []).append((words, group, many))
+    for rows in regions.values():
+        rows.sort(key=lambda row: -len(row[0]))
+    return regions, {unit: NAMES[unit].split() for unit in UNITS}, frozenset(grammar.vocabulary()) | frozenset(_DIRECTION)
+
+
+def parse(text: str) -> Facts:
+    """Any text -> Facts. Unknown words are passed over and counted in `.unknown`; repeated facts are kept once."""
+    words = grammar.tokens(str(text))
+    known = _tables()[2]
+    emotion, coarse, found = "", "", {"units": [], "motions": [], "denied": []}
+    for sentence in _sentences(words):
+        negative = any(word in _NEGATION for word in sentence)
+        word_class = [w for w in sentence if w in EMOTIONS or w in COARSE_CLASSES]
+        for word in word_class:
+            if word in COARSE_CLASSES and ("coarse" in sentence or word not in EMOTIONS):
+                coarse = coarse or word
+            elif word in EMOTIONS and not negative:
+                emotion = emotion or word
+        units, rest = _read_units(sentence)
+        motions = _read_motions(rest)
+        if negative:
+            found["denied"] += units + motions
+        else:
+            found["units"] += units
+            found["motions"] += motions
+    unique = {key: tuple(dict.fromkeys(facts)) for key, facts in found.items()}
+    unknown = sum(word not in known for word in words)
+    return Facts(emotion, coarse or COARSE.get(emotion, ""), unknown=unknown, **unique)
+
+
+def _sentences(words: list[str]) -> list[list[str]]:
+    sentences, current = [], []
+    for word in words:
+        if word in ".;!?":
+            sentences.append(current)
+            current = []
+        else:
+            current.append(word)
+    return sentences + [current]
+
+
+def _unit_code(word: str) -> int | None:
+    digits = word[2:]
+    return int(digits) if word.startswith("au") and digits.isdecimal() and int(digits) in UNIT_INDEX else None
+
+
+def _read_units(words: list[str]) -> tuple[list[UnitFact], list[str]]:
+    """A sentence -> (unit facts, the sentence without the words that belong to units)."""
+    names = _tables()[1]
+    positions = [i for i, word in enumerate(words) if _unit_code(word) is not None]
+    facts, used = [], set()
+    for n, i in enumerate(positions):
+        code = _unit_code(words[i])
+        used.add(i)
+        end = positions[n + 1] if n + 1 < len(positions) else len(words)
+        j = i + 1 + (i + 1 < end and words[i + 1] == "(")
+        for name_word in names[code]:  # its name, as far as it is spelled
+            if j < end and words[j] == name_word:
+                used.add(j)
+                j += 1
+        side = None
+        while j < end and words[j] not in (",", "and") and not _region_ahead(words, j):
+            if words[j] in _SIDE:
+                side = _SIDE[words[j]]
+                used.add(j)
+                break
+            j += 1
+        if side is None and len(positions) == 1:  # "on the left side : au12", "it is left for au12"
+            for k in reversed(range(i)):
+                if words[k] in (",", "and") or _region_at(words, k):
+                    break
+                if words[k] in _SIDE:
+                    side = _SIDE[words[k]]
+                    used.add(k)
+                    break
+        facts.append(UnitFact(code, side or "B"))
+    return facts, [word for i, word in enumerate(words) if i not in used]
+
+
+def _region_at(words: list[str], i: int) -> tuple[str, bool, int] | None:
+    """-> (group, plural, number of words) if a spoken region starts at i."""
+    for spelled, group, many in _tables()[0].get(words[i], ()) if i < len(words) else ():
+        if words[i:i + len(spelled)] == spelled:
+            return group, many, len(spelled)
+    return None
+
+
+def _region_ahead(words: list[str], i: int) -> bool:
+    """A region, possibly after "the" and a side word, starts at i."""
+    while i < len(words) and (words[i] == "the" or words[i] in _SIDE):
+        if _region_at(words, i + 1):
+            return True
+        i += 1
+    return bool(_region_at(words, i))
+
+
+def _side_before(words: list[str], i: int) -> str | None:
+    """The side that belongs to a region starting at i: "the left cheek", "the left and right cheeks", "left side of the jaw"."""
+    before = [word for word in words[max(0, i - 5):i] if word not in ("the", "of", "side")]
+    if len(before) >= 3 and before[-2] == "and" and {before[-1], before[-3]} == {"left", "right"}:
+        return "B"
+    return _SIDE.get(before[-1]) if before else None
+
+
+def _read_motions(words: list[str]) -> list[MotionFact]:
+    """One sentence. A direction belongs to the regions waiting for it, else to the last one ("up and outward"), else to the next."""
+    facts: list[MotionFact] = []
+    waiting: list[tuple[str, str]] = []
+    last: list[tuple[str, str]] = []
+    ahead: str | None = None
+    i = 0
+    while i < len(words):
+        word = words[i]
+        if region := _region_at(words, i):
+            group, many, length = region
+            side = "B" if GROUPS[group] in MIDLINE else _side_before(words, i) or "B"
+            if ahead:
+                facts.append(MotionFact(group, side, ahead))
+            else:
+                waiting.append((group, side))
+            i += length
+            continue
+        if direction := _DIRECTION.get(word):
+            if i + 1 < len(words) and words[i + 1] in _NOUNS:
+                ahead = direction
+            elif waiting or last:
+                last, waiting = waiting or last, []
+                facts += [MotionFact(group, side, direction) for group, side in last]
+            else:
+                ahead = direction
+        elif word == ",":
+            last, ahead = [], None
+        i += 1
+    return facts

@@ -1,0 +1,215 @@
+"""Facts: what a Uni-MER text says, before any wording. (C, E, R) of the paper: a class, evidence in units, motion as reasoning.
+
+A fact can be held against numbers: a unit against a (17, 2) array of probabilities or intensities, a motion against
+(36, 2) vectors of region flow. Side "B" (both) claims both sides; "L" and "R" claim that side and say nothing of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGION_INDEX, SIDES, UNIT_INDEX, UNITS
+
+DIRECTIONS = ("up", "down", "outward", "inward")
+
+# Spoken region -> the region of `facs.REGIONS` that bears it out. Midline regions have no side: they are spoken as "both".
+GROUPS = MappingProxyType({
+    "inner forehead": "forehead_inner", "outer forehead": "forehead_outer", "inner brow": "brow_inner",
+    "outer brow": "brow_outer", "upper lid": "upper_lid", "lower lid": "lower_lid", "eye corner": "outer_canthus",
+    "cheek": "cheek", "nose side": "nose_side", "nasolabial fold": "nasolabial", "upper lip": "upper_lip",
+    "lip corner": "lip_corner", "lower lip": "lower_lip", "chin side": "chin_side", "jaw": "jaw",
+    "glabella": "glabella", "chin": "chin",
+})
+SPOKEN = MappingProxyType({region: group for group, region in GROUPS.items()})
+
+# Units that people show on one side more often than others (FACS Investigator's Guide; Ekman 1980 on asymmetry).
+_ONE_SIDED = MappingProxyType({2: 0.2, 10: 0.2, 12: 0.25, 14: 0.4} | {u: 0.08 for u in (1, 4, 5, 6, 7, 9, 15, 20)})
+
+
+@dataclass(frozen=True, order=True)
+class UnitFact:
+    """Action unit `code` is active on `side`: "L", "R" or "B" (both)."""
+
+    code: int
+    side: str = "B"
+
+
+@dataclass(frozen=True, order=True)
+class MotionFact:
+    """The spoken region (a key of GROUPS) on `side` moves in `direction` (one of DIRECTIONS)."""
+
+    region: str
+    side: str
+    direction: str
+
+
+Fact = UnitFact | MotionFact
+
+
+@dataclass(frozen=True)
+class Facts:
+    """emotion: one of EMOTIONS or "". coarse: positive, surprise, negative or "". units, motions: what is said to be so.
+    denied: facts said *not* to be so. unknown: words a parser could not place (not part of equality)."""
+
+    emotion: str = ""
+    coarse: str = ""
+    units: tuple[UnitFact, ...] = ()
+    motions: tuple[MotionFact, ...] = ()
+    denied: tuple[Fact, ...] = ()
+    unknown: int = field(default=0, compare=False)
+
+    def to_json(self) -> dict:
+        return {"emotion": self.emotion, "coarse": self.coarse, "units": [_row(f) for f in self.units],
+                "motions": [_row(f) for f in self.motions], "denied": [_row(f) for f in self.denied]}
+
+    @classmethod
+    def from_json(cls, row: Mapping) -> Facts:
+        return cls(row["emotion"], row["coarse"], tuple(UnitFact(*f) for f in row["units"]),
+                   tuple(MotionFact(*f) for f in row["motions"]),
+                   tuple(UnitFact(*f) if len(f) == 2 else MotionFact(*f) for f in row["denied"]))
+
+
+def _row(fact: Fact) -> list:
+    return [fact.code, fact.side] if isinstance(fact, UnitFact) else [fact.region, fact.side, fact.direction]
+
+
+def sides_of(side: str) -> tuple[str, ...]:
+    return SIDES if side == "B" else (side,)
+
+
+def group_regions(group: str, side: str) -> tuple[int, ...]:
+    """Spoken region and side -> indices into REGIONS: one per claimed side, a single one for a midline region."""
+    region = GROUPS[group]
+    return (REGION_INDEX[(region, "")],) if region in MIDLINE else tuple(REGION_INDEX[(region, s)] for s in sides_of(side))
+
+
+def component(region_vectors: np.ndarray, group: str, side: str, direction: str) -> np.ndarray:
+    """How far each claimed side moves along `direction`, px. region_vectors: (36, 2) (u, v), +x right, +y down -> (1 or 2,)."""
+    indices = list(group_regions(group, side))
+    vectors = np.asarray(region_vectors, np.float64)[indices]
+    if direction in ("up", "down"):
+        return vectors[:, 1] * (1.0 if direction == "down" else -1.0)
+    if GROUPS[group] in MIDLINE:
+        return np.full(len(indices), -np.inf)  # the midline has no outward
+    outward = np.array([1.0 if s == "L" else -1.0 for s in sides_of(side)])  # the person's left is at larger x
+    return vectors[:, 0] * outward * (1.0 if direction == "outward" else -1.0)
+
+
+def supports(fact: MotionFact, region_vectors: np.ndarray, threshold_px: float) -> bool:
+    """True if every claimed side moves at least `threshold_px` along the claimed direction."""
+    return bool(np.all(component(region_vectors, fact.region, fact.side, fact.direction) >= threshold_px))
+
+
+def supports_unit(fact: UnitFact, units: np.ndarray, threshold: float) -> bool:
+    """True if the unit reaches `threshold` on every claimed side. units: (17, 2), probability or true intensity."""
+    if fact.code not in UNIT_INDEX:
+        return False
+    row = np.asarray(units)[UNIT_INDEX[fact.code]]
+    return bool(all(row[SIDES.index(side)] >= threshold for side in sides_of(fact.side)))
+
+
+def unit_array(units: Iterable[UnitFact]) -> np.ndarray:
+    """Unit facts -> (17, 2) float32 of 0 and 1; units outside UNITS are left out."""
+    array = np.zeros((len(UNITS), 2), np.float32)
+    for fact in units:
+        if fact.code in UNIT_INDEX:
+            for side in sides_of(fact.side):
+                array[UNIT_INDEX[fact.code], SIDES.index(side)] = 1
+    return array
+
+
+def merge_sides(active: np.ndarray) -> tuple[UnitFact, ...]:
+    """(17, 2) booleans -> unit facts, both sides of a unit in one."""
+    return tuple(UnitFact(unit, "B" if row.all() else SIDES[int(np.argmax(row))])
+                 for unit, row in zip(UNITS, np.asarray(active, bool)) if row.any())
+
+
+def expected_motion(units: Iterable[UnitFact], rng: np.random.Generator | None = None) -> dict[tuple[str, str, str], float]:
+    """Units -> {(spoken region, side L/R or B at the midline, direction): strength}, summed over units.
+
+    Units that work against each other on a region cancel. With `rng`, each unit gets a random strength in [.5, 1].
+    """
+    vectors: dict[tuple[str, str], np.ndarray] = {}
+    for fact in units:
+        strength = 1.0 if rng is None else rng.uniform(0.5, 1.0)
+        for side in sides_of(fact.side):
+            for region, outward, down, weight in EXPECTED[fact.code]:
+                share = 0.5 if region in MIDLINE and fact.side == "B" else 1.0
+                key = (SPOKEN[region], "B" if region in MIDLINE else side)
+                vectors[key] = vectors.get(key, np.zeros(2)) + share * strength * weight * np.array([outward, down])
+    motion = {}
+    for (group, side), (outward, down) in vectors.items():
+        for value, positive, negative in ((outward, "outward", "inward"), (down, "down", "up")):
+            if abs(value) > 0:
+                motion[(group, side, positive if value > 0 else negative)] = float(abs(value))
+    return motion
+
+
+def merge_motions(moving: Mapping[tuple[str, str, str], float]) -> list[tuple[MotionFact, float]]:
+    """{(region, side, direction): strength} -> facts, L and R of one movement joined, strongest first."""
+    joined: dict[MotionFact, float] = {}
+    for (group, side, direction), strength in moving.items():
+        other = {"L": "R", "R": "L"}.get(side)
+        partner = moving.get((group, other, direction)) if other else None
+        fact = MotionFact(group, side if partner is None else "B", direction)
+        joined[fact] = max(joined.get(fact, 0.0), strength if partner is None else (strength + partner) / 2)
+    return sorted(joined.items(), key=lambda item: -item[1])
+
+
+def motion_budget(units: int) -> int:
+    """How many motions an answer may speak of beside `units` units, so that a reasoning stays within about 45 tokens."""
+    return {0: 3, 1: 3, 2: 3, 3: 2}.get(units, 1)
+
+
+def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact], rng: np.random.Generator, emotion: str = "",
+                     limit: int | None = None, floor: float = 0.3) -> Facts:
+    """Units alone -> Facts with the motions that `facs.EXPECTED` lets one expect (text-only pretraining, constraint "au").
+
+    The place by which a unit is scored comes first, then the strongest, with a little chance in the order.
+    limit: at most so many motions (default `motion_budget`); floor: weakest component that is spoken of.
+    """
+    facts = tuple(UnitFact(c, s) for c, s in units.items()) if isinstance(units, Mapping) else tuple(units)
+    facts = tuple(f for f in facts if f.code in UNIT_INDEX)
+    motion = {key: value for key, value in expected_motion(facts, rng).items() if value >= floor}
+    order = rank_motions(merge_motions(motion), facts, rng)
+    return Facts(emotion, COARSE.get(emotion, ""), facts, tuple(order[:motion_budget(len(facts)) if limit is None else limit]))
+
+
+def rank_motions(motions: Iterable[tuple[MotionFact, float]], units: Iterable[UnitFact],
+                 rng: np.random.Generator | None = None) -> list[MotionFact]:
+    """(motion, strength) pairs -> motions in the order of telling: what the units are scored by first, then by strength."""
+    telling = set()
+    for fact in units:
+        region, outward, down, _ = max(EXPECTED[fact.code], key=lambda row: row[3])
+        telling.add((SPOKEN[region], ("down" if down > 0 else "up") if abs(down) >= abs(outward) else "outward" if outward > 0 else "inward"))
+    scored = [(value * (3 if (m.region, m.direction) in telling else 1) * (rng.uniform(0.6, 1.0) if rng is not None else 1), m)
+              for m, value in motions]
+    return [motion for _, motion in sorted(scored, key=lambda item: -item[0])]
+
+
+def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[str, float] | None = None,
+               missing: float = 0.12, extra: float = 0.12) -> Facts:
+    """Facts of a clip that never existed: an emotion, units of one of its prototypes with noise, and expected motions.
+
+    flat: units are drawn from the prototypes of *any* emotion, so text carries the language but no emotion knowledge.
+    weights: class weights, uniform by default. missing, extra: chance that one unit is left out or one unrelated unit added.
+    """
+    share = np.array([1.0 if weights is None else weights[e] for e in EMOTIONS])
+    emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=share / share.sum())]
+    source = EMOTIONS[rng.integers(len(EMOTIONS))] if flat else emotion
+    chance, sets = zip(*PROTOTYPES[source])
+    codes = sorted(sets[rng.choice(len(sets), p=np.array(chance))])
+    if len(codes) > 1 and rng.random() < missing:
+        codes.pop(rng.integers(len(codes)))
+    if rng.random() < extra:
+        codes = sorted({*codes, UNITS[rng.integers(len(UNITS))]})
+    common = rng.choice(SIDES) if rng.random() < 0.05 else ""  # now and then the whole face moves on one side
+    units = {}
+    for code in codes:
+        alone = rng.random() < _ONE_SIDED.get(code, 0.0)
+        units[code] = common if common and code in _ONE_SIDED else str(rng.choice(SIDES)) if alone else "B"
+    return facts_from_units({code: str(side) for code, side in units.items()}, rng, emotion)
