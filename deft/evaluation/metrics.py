@@ -118,6 +118,10 @@ class Interval:
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As three cells of a table: name, name_low, name_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def text(self, digits: int = 3) -> str:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
@@ -170,8 +174,11 @@ def subject_bootstrap(counts: np.ndarray, statistic: Callable[[np.ndarray], np.n
 
     counts: (S, ...) sums per subject (`confusion_per_subject`, `counts_per_subject`).
     statistic: pooled counts (..., *counts.shape[1:]) -> (...); it must broadcast over a leading axis.
+    One subject alone says nothing about other subjects: its bounds are NaN.
     """
     counts = np.asarray(counts, np.float64)
+    if len(counts) == 1:
+        return Interval(float(statistic(counts[0])), float("nan"), float("nan"))
     draws = statistic(_pool(counts, resamples(len(counts), B, seed)))
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return Interval(float(statistic(counts.sum(axis=0))), float(low), float(high))

@@ -1,0 +1,213 @@
+"""Tables and claims on a made-up world: six subjects, two systems that write text, answers whose worth is known."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deft import artifacts, paths, runtime
+from deft.clips import store
+from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
+from deft.evaluation import claims, grounding, metrics, tables
+from deft.unimer import grammar
+from deft.unimer.facts import Facts, MotionFact, UnitFact
+
+PROFILE = "made-up"
+SMILE = Facts("happiness", "positive", (UnitFact(12, "B"),), (MotionFact("lip corner", "B", "up"),))
+FROWN = Facts("anger", "negative", (UnitFact(4, "B"),), (MotionFact("inner brow", "B", "down"),))
+SKILL = {"deft": 0.9, "rgb-only": 0.3, "lr-flow": 0.6, "lr-experts": 0.6, "bayes-experts": 0.6, "lr-pixels": 0.25, "majority": 0.2,
+         "deft-flat": 0.8, **{name: 0.6 for name in ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm")}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Every clip smiles (unit 12 on both sides, lip corners up and out); half of the sheets also say unit 4."""
+    folder = tmp_path_factory.mktemp("world")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DEFT_WORK", str(folder / "work"))
+    patch.setenv("DEFT_FIGURES", str(folder / "figures"))
+    generator, work, frames = np.random.default_rng(0), paths.work(PROFILE), []
+    for part, letter in (("bench", "s"), ("heldback", "h")):
+        for subject in range(6):
+            rows = [{"clip": f"{letter}{subject}_{condition}_{clip}", "dataset": f"sim-{'abc'[subject % 3]}", "subject": f"{letter}{subject}",
+                     "condition": condition, "look": 0, "emotion": EMOTIONS[(subject + clip) % 5], "coarse": "", "fps": 200.0, "onset": 0,
+                     "apex": 3, "offset": 8, "units": "4+12" if clip % 2 else "12", "distractor": "", "split": ""}
+                    for condition in ("kept", "broken") for clip in range(10)]
+            truth = np.zeros((20, 17, 2), np.float32)
+            truth[:, UNIT_INDEX[12]] = 0.2
+            store.write_shard(work / "clips" / part / f"{letter}{subject}.npz", rows, "plan", units_true=truth)
+            frames += [{**row, "set": part, "fold": subject % 3 if part == "bench" else -1} for row in rows]
+    region = np.zeros((120, 36, 2), np.float32)
+    for side, sign in (("L", 1), ("R", -1)):
+        region[:, REGION_INDEX[("lip_corner", side)]] = sign * 0.4, -0.3
+    courses = np.zeros((120, 8, 36, 5), np.float32)
+    courses[:, 2:4, :, :2] = region[:, None]
+    probability = np.full((120, 17, 2), 0.1, np.float32) + generator.uniform(0, 0.05, (120, 17, 2)).astype(np.float32)
+    probability[:, UNIT_INDEX[12]] = 0.9
+    for name, array in (("courses", courses), ("region_true", region), ("noise", np.full(120, 0.05, np.float32))):
+        runtime.save_array(work / "motion" / "bench", name, array)
+    runtime.save_array(work / "evidence" / "bench", "probability", probability)
+    for name in ("texture", "motion"):
+        runtime.save_array(work / "experts" / "features" / "bench", f"{name}_units", probability)
+    runtime.write_json(work / "experts" / "probes.json", {"motion": {"identity": 0.2}})
+    runtime.write_jsonl(work / "unimer" / "bench.jsonl", [
+        {"clip": row["clip"], "kind": kind, "question": "", "answer": grammar.answer("reasoning", SMILE)}
+        for row in frames if row["set"] == "bench" for kind in ("reasoning", "fine")])
+    answers = []
+    for system, skill in SKILL.items():
+        for seed in (7, 8) if system == "deft" else (7,):
+            for row in frames:
+                if row["set"] == "heldback" and system in tables.SUBSETS and system != "deft":
+                    continue
+                lucky = skill + (0.4 if system == "lr-pixels" and row["condition"] == "kept" else 0)
+                said = row["emotion"] if generator.random() < lucky else EMOTIONS[(EMOTIONS.index(row["emotion"]) + 1) % 5]
+                facts = SMILE if system.startswith("deft") else FROWN
+                answers.append({key: row[key] for key in ("clip", "dataset", "subject", "fold", "condition", "set")} | {
+                    "system": system, "truth": row["emotion"], "prediction": said, "scores": {}, "seed": seed,
+                    "text": grammar.answer("reasoning", facts) if system in ("deft", "rgb-only", "deft-m") else ""})
+    runtime.write_jsonl(work / "predictions.jsonl", answers)
+    for stage, seconds in (("01_clips", 60.0), ("06_experts", 240.0)):
+        runtime.write_json(work / "status" / f"{stage}.json", {"stage": stage, "state": "done", "seconds": seconds, "peak_memory_gib": 1.5})
+    _safetensors(work / "experts" / "motion" / "model.safetensors", {"a": [3, 4], "b": [5]})
+    yield folder
+    patch.undo()
+
+
+def _safetensors(path, shapes):
+    header = json.dumps({"__metadata__": {"x": "y"}, **{k: {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for k, s in shapes.items()}}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+# ---------------------------------------------------------------- tables
+def test_t1_counts_what_was_annotated_and_what_moved(world):
+    table = tables.t1(PROFILE).set_index("dataset")
+    whole = table.loc["all"]
+    assert (whole["subjects"], whole["clips"], whole["units"], whole["unimer_records"]) == (6, 120, 1, 240)
+    assert whole["annotated_units"] == 120 * 2 + 60 * 2  # 12 always, 4 in every other clip, two sides each
+    assert whole["unsupported_truth"] == pytest.approx(1 / 3, abs=1e-4) and whole["unannotated_truth"] == 0
+    assert whole["unsupported_flow"] == pytest.approx(1 / 3, abs=1e-4) and whole["flow_auroc"] == 1.0
+    assert whole["unsupported_truth_low"] <= whole["unsupported_truth"] <= whole["unsupported_truth_high"]
+    assert table.loc["sim-a", "clips"] == 40
+
+
+def test_annotation_sides():
+    found = tables.annotated(pd.Series(["4+L12", "", "R99+46"]))
+    assert found[0, UNIT_INDEX[4]].all() and list(found[0, UNIT_INDEX[12]]) == [True, False]
+    assert not found[1:].any()  # units outside the 17 are left out
+
+
+def test_auroc_agrees_with_scikit_learn():
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    truth, score = generator.random(200) < 0.3, generator.integers(0, 10, 200) / 10
+    assert tables.auroc(truth, score) == pytest.approx(roc_auc_score(truth, score))
+    assert np.isnan(tables.auroc(np.ones(3, bool), np.zeros(3)))
+
+
+def test_t2_pools_folds_averages_seeds_and_keeps_kinds_apart(world):
+    table = tables.t2(PROFILE)
+    frame = tables.predictions(PROFILE)
+    deft = table[(table["system"] == "deft") & (table["condition"] == "broken") & (table["set"] == "bench")].iloc[0]
+    rows = frame[(frame["system"] == "deft") & (frame["condition"] == "broken") & (frame["set"] == "bench")]
+    each = [metrics.recognition_scores(part["truth"], part["prediction"], EMOTIONS)["uf1"] for _, part in rows.groupby("seed")]
+    assert deft["uf1"] == pytest.approx(np.mean(each), abs=1e-4) and deft["uf1_seed_sd"] == pytest.approx(np.std(each, ddof=1), abs=1e-4)
+    assert deft["seeds"] == 2 and deft["clips"] == 60 and deft["uf1_low"] < deft["uf1"] < deft["uf1_high"]
+    rgb = table[(table["system"] == "rgb-only") & (table["condition"] == "broken") & (table["set"] == "bench")].iloc[0]
+    assert rgb["deft_minus"] == pytest.approx(deft["uf1"] - rgb["uf1"], abs=2e-4) and rgb["deft_minus_low"] > 0
+    assert set(table["kind"]) == {"simulated", "reported"} and "deft-m" not in set(table["system"])
+    assert table[table["kind"] == "reported"]["deft_minus"].isna().all()
+    assert (table["set"] == "heldback").sum() == 2 * len(tables.SYSTEMS)
+    pixels = table[(table["system"] == "lr-pixels") & (table["set"] == "bench")]
+    assert (pixels["kept_minus_broken_low"] > 0).all()
+
+
+def test_t3_has_all_subsets(world):
+    table = tables.t3(PROFILE)
+    assert len(table) == 14 and set(table["experts"]) == set(tables.SUBSETS.values())
+    motion = table[table["experts"] == "motion"].iloc[0]
+    assert np.isnan(motion["unit_auroc"]) and motion["probe_identity"] == 0.2 and motion["all_minus_low"] > 0
+    truth = np.arange(40)[:, None] < np.array([[20, 5]])  # the second column is too rare
+    assert tables.macro_auroc(truth, -np.arange(40)[:, None] * np.ones(2)) == 1.0
+
+
+def test_t7_separates_the_system_that_says_what_moved(world):
+    table = tables.t7(PROFILE).set_index(["system", "condition"])
+    deft, rgb = table.loc[("deft", "broken")], table.loc[("rgb-only", "broken")]
+    assert deft["unit_f1"] == 1 and deft["unsupported"] == 0 and deft["precision"] == 1 and deft["recall"] == 1
+    assert deft["bleu"] == pytest.approx(1) and deft["rouge1"] == pytest.approx(1) and deft["statements_per_text"] == 2
+    assert rgb["unit_f1"] == 0 and rgb["unsupported"] == 1 and rgb["recall"] == 0 and rgb["bleu"] < 0.8
+    assert deft["rgb_minus"] == 1 and deft["rgb_minus_low"] == 1
+    assert 0 < deft["motion_f1"] < 1  # up is named, outward is not
+
+
+def test_t9_reads_headers_and_records(world):
+    table = tables.t9(PROFILE).set_index("name")
+    assert table.loc["experts/motion/model.safetensors", "parameters"] == 17
+    assert table.loc["all stages above", "seconds"] == 300 and table.loc["06_experts", "peak_memory_gib"] == 1.5
+
+
+def test_tables_are_saved_and_bear_verdicts(world):
+    assert {v.verdict for v in claims.judge(PROFILE)} == {claims.NOT_RUN}
+    for name in ("t1", "t2", "t3", "t7", "t9"):
+        artifacts.save_table(getattr(tables, name)(PROFILE), name.upper(), PROFILE)
+    found = {v.claim: v for v in claims.write(PROFILE)}
+    assert {c: v.verdict for c, v in found.items()} == {
+        "C1": "supported", "C2": "not supported", "C3": "not run", "C4": "supported", "C5": "supported", "C6": "supported"}
+    assert [c.holds for c in found["C2"].checks] == [True, False, True]  # nothing here moved without being annotated
+    written = runtime.read_json(paths.figures(PROFILE) / "claims.json")
+    assert written["claims"][0]["checks"][0]["low"] > 0 and written["kind"] == "simulated"
+    text = (paths.figures(PROFILE) / "claims.md").read_text()
+    assert "## C2: not supported" in text and "- fails:" in text
+
+
+# ---------------------------------------------------------------- grounding
+def test_statements_worked_by_hand():
+    units, region = np.zeros((17, 2)), np.zeros((36, 2))
+    units[UNIT_INDEX[12], 0] = 0.2  # the person's left only
+    region[REGION_INDEX[("lip_corner", "L")]] = 0.5, -0.2
+    probability, flow = np.zeros((17, 2)), np.zeros((36, 2))
+    probability[UNIT_INDEX[4]] = 0.8  # measured, not true
+    facts = Facts(units=(UnitFact(12, "L"), UnitFact(12, "B"), UnitFact(4, "B"), UnitFact(12, "L")),
+                  motions=(MotionFact("lip corner", "L", "outward"), MotionFact("lip corner", "L", "down"), MotionFact("lip corner", "R", "up")))
+    found = grounding.judge_text(facts, units, region, probability, flow, 0.0)
+    assert list(found["unsupported_units"]) == [1, 3]  # "12 both": the right side did not move; said twice counts once
+    assert list(found["unsupported_motions"]) == [2, 3]
+    assert list(found["unsupported"]) == [3, 6] and list(found["precision"]) == [2, 6] and list(found["recall"]) == [1, 1]
+    assert list(found["unit"][UNITS.index(12)]) == [1, 0, 0] and list(found["unit"][UNITS.index(4)]) == [0, 1, 0]
+    assert list(found["motion"]) == [1, 2, 0]  # outward named; up (.2) is real but under half of .5, so it need not be
+    flow[REGION_INDEX[("lip_corner", "R")]] = 0, -0.3
+    assert list(grounding.judge_text(facts, units, region, probability, flow, 0.0)["unsupported_motions"]) == [1, 3]
+    assert list(grounding.judge_text(facts, units, region, probability, flow, 0.4)["unsupported_motions"]) == [2, 3]  # below the noise
+
+
+def test_pooled_bleu_is_corpus_bleu_and_rouge_is_shared_words():
+    from sacrebleu.metrics import BLEU
+
+    pairs = [("the lip corners move up .", "the lip corners move up and out ."), ("Au4 both , the brows move down slowly", "au4 both , the brows sink down slowly .")]
+    pooled = np.sum([grounding.bleu_counts(*pair) for pair in pairs], axis=0)
+    corpus = BLEU(lowercase=True, smooth_method="none").corpus_score([a for a, _ in pairs], [[b for _, b in pairs]])
+    assert grounding.bleu(pooled) == pytest.approx(corpus.score / 100)
+    assert grounding.bleu(np.zeros(10)) == 0
+    assert grounding.rouge1("a b", "b c") == pytest.approx(0.5)
+
+
+# ---------------------------------------------------------------- bad input
+def test_broken_predictions_are_named(world, tmp_path, monkeypatch):
+    rows = runtime.read_jsonl(paths.work(PROFILE) / "predictions.jsonl")[:3]
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="run 08_answers"):
+        tables.predictions(PROFILE)
+    runtime.write_jsonl(tmp_path / PROFILE / "predictions.jsonl", [*rows, rows[0]])
+    with pytest.raises(ValueError, match="answers clip .* twice"):
+        tables.predictions(PROFILE)
+    runtime.write_jsonl(tmp_path / PROFILE / "predictions.jsonl", [{"clip": "x"}])
+    with pytest.raises(ValueError, match="lacks condition"):
+        tables.predictions(PROFILE)
+    with pytest.raises(ValueError, match="nothing to cost"):
+        tables.t9(PROFILE)
+    bad = tmp_path / "cut.safetensors"
+    bad.write_bytes((10**9).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ValueError, match="header of 1000000000 bytes"):
+        tables.parameters(bad)
