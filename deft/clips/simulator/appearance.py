@@ -19,6 +19,7 @@ from deft.clips.simulator.motion import Fields, smoothstep
 from deft.runtime import rng
 
 SUPER = 2  # supersampling
+LENS_SIGMA = 0.42  # px of the image
 LATTICE = 512  # cells of the noise lattice per side, whatever the resolution
 
 
@@ -267,18 +268,18 @@ class Painter:
             out["forehead"].append(wavy(-0.36, y + 0.02, 0.36, y + 0.02, bend=-0.02, count=24))
         for x in (-0.055, 0.050):
             out["glabella"].append(wavy(x, -0.27, 0.8 * x, -0.13, bend=0.006 * np.sign(x)))
-        for y in (-0.085, -0.045):
-            out["nose_root"].append(wavy(-0.065, y, 0.065, y, bend=0.012))
-        out["nose_root"] += [wavy(s * 0.05, 0.08, s * 0.10, 0.16) for s in (-1, 1)]
+        for y in (-0.100, -0.058):
+            out["nose_root"].append(wavy(-0.085, y, 0.085, y, bend=0.014, jitter=0.002))
+        out["nose_root"] += [wavy(s * 0.055, 0.02, s * 0.125, 0.13, bend=-0.01 * s, jitter=0.002) for s in (-1, 1)]
         for side, s in (("L", 1), ("R", -1)):
             x0 = g.eye_x + g.eye_half + 0.035
             for tilt in (-0.055, 0.0, 0.060):
                 out[f"crowsfeet_{side}"].append(wavy(s * x0, 0.3 * tilt, s * (x0 + 0.10), 1.2 * tilt + 0.01, bend=0.006 * s))
             out[f"nasolabial_{side}"].append(wavy(s * (g.nose_half + 0.015), g.nose_y - 0.07, s * (g.mouth_half + 0.075), g.mouth_y - 0.01, bend=-0.028 * s, count=20, jitter=0.002))
             out[f"corner_{side}"].append(wavy(s * (g.mouth_half + 0.030), g.mouth_y - 0.05, s * (g.mouth_half + 0.035), g.mouth_y + 0.075, bend=-0.014 * s))
-        for k in range(9):
-            x, y = draw.normal(0, 0.065), g.chin_y - 0.14 + draw.normal(0, 0.040)
-            out["chin"].append(wavy(x - 0.02, y, x + 0.02, y + draw.normal(0, 0.012), count=5))
+        for k in range(14):
+            x, y = draw.uniform(-0.12, 0.12), g.chin_y - 0.14 + draw.uniform(-0.07, 0.07)
+            out["chin"].append(wavy(x - 0.018, y, x + 0.018, y + draw.normal(0, 0.010), count=8, jitter=0.001))
         out["chin"].append(wavy(-0.09, g.mouth_y + 0.155, 0.09, g.mouth_y + 0.155, bend=-0.012))
         return out
 
@@ -298,7 +299,8 @@ class Painter:
         g, x, y = self.g, self.x, self.y
         lines = self.lines()
         width = {"nasolabial_L": 0.020, "nasolabial_R": 0.020, "chin": 0.013}
-        maps = np.stack([0.30 * self.crease(lines[name], width.get(name, 0.014)) for name in FURROWS])
+        strength = {"chin": 0.16, "nose_root": 0.22, "glabella": 0.26}
+        maps = np.stack([strength.get(name, 0.30) * self.crease(lines[name], width.get(name, 0.014)) for name in FURROWS])
         for s, side in ((1, "L"), (-1, "R")):
             maps[FURROWS.index(f"crowsfeet_{side}")] += 0.09 * blob(s * x, y, 0.36, 0.17, 0.10, 0.05) - 0.12 * blob(s * x, y, g.eye_x, 0.095, 0.11, 0.020)
             maps[FURROWS.index(f"nasolabial_{side}")] += 0.08 * blob(s * x, y, g.nose_half + 0.14, g.nose_y - 0.02, 0.07, 0.07)
@@ -570,20 +572,26 @@ class Painter:
         alpha_upper = head * self.cover(below) * (1 - self.eye_hole)
         # The lower sheet starts a little above the line, dark: the inner side of the lower lip.
         alpha_lower = head * self.cover(-(below + 0.010 + 0.10 * reach))
-        lid_lit = lit[np.clip((np.arange(self.n) - 0.075 / self.pixel).astype(int), 0, None)]  # skin from just above the eye, moved down
-        lid = np.minimum(display(lid_lit), display(self.skin_tone * 0.62)[None, None] + 0 * lid_lit)
+        # A closing lid shows smooth skin like that between eye and brow, rounded by the eyeball.
+        above = self.blur(lit.astype(np.float32), 0.03)[np.clip((np.arange(self.n) - 0.095 / self.pixel).astype(int), 0, None)]
+        lid = display(above * (0.80 + 0.22 * pair(self.x, self.y, g.eye_x, -0.01, 0.09, 0.045))[..., None])
         sclera, iris, gloss = self.eyes()
         fields = Fields(g)
         x1, y1 = g.grid()
         cut = (fields.cut(x1) > 0) & (np.abs(y1 - g.lip_line(x1)) < 0.10)
         sheets = np.stack([np.dstack([upper * a[..., None], a]).astype(np.float32) for a in (alpha_upper, alpha_lower)])
-        return Layers(background=self.background(), under=self.under(), eyes=sclera, iris=iris, gloss=gloss, lid=lid.astype(np.float32),
-                      lid_height=self.eye_height, sheets=sheets, front=front, furrows=furrows, cut=cut)
+        return Layers(background=self.background(), under=lens(self.under()), eyes=lens(sclera), iris=lens(iris), gloss=lens(gloss), lid=lid.astype(np.float32),
+                      lid_height=self.eye_height, sheets=np.stack([lens(sheet) for sheet in sheets]), front=lens(front), furrows=furrows, cut=cut)
 
 
 def rgba(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Linear light (n, n, 3) and coverage (n, n) -> premultiplied sRGB RGBA float32."""
     return np.dstack([display(light) * alpha[..., None], alpha]).astype(np.float32)
+
+
+def lens(layer: np.ndarray) -> np.ndarray:
+    """The blur of a good lens on a premultiplied layer. Texture finer than a pixel would alias, and no flow explains aliasing."""
+    return cv2.GaussianBlur(layer, (0, 0), LENS_SIGMA * SUPER)
 
 
 def over(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ from typing import Mapping, Sequence
 import cv2
 import numpy as np
 
-from deft.clips.facs import SIDES
+from deft.clips.facs import SIDES, UNITS
 from deft.clips.record import Clip, Truth
 from deft.clips.simulator.appearance import SUPER, Face, face_of
 from deft.clips.simulator.camera import Camera, compose, invert
 from deft.clips.simulator.identity import Identity, sample_identity
-from deft.clips.simulator.motion import LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
+from deft.clips.simulator.motion import ANCHORS, BLINK, LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
 from deft.runtime import rng
 
 DISTRACTORS = ("blink", "gaze", "macro", "neutral")
@@ -82,10 +82,12 @@ def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: S
         truth_index = int(np.argmin(np.abs(times - timing.onset_ms - 0.5 * timing.hold_ms)))
     wanted = set() if truth == "none" else set(range(len(times))) if truth == "all" else {range(len(times))[truth_index]}
     fields = [face.fields.total(intensities[t], 0.8 * float(eyes.closed[t])) for t in range(len(times))]
+    still = _eye_layer(face, 0.0, np.zeros(2, np.float32))
     pictures, seen = [], {}
     for t in range(len(times)):
-        picture, surface = _frame(face, fields[t], poses[t], depth[t] if furrows else None, eyes.closed[t], eyes.gaze[t],
-                                  surfaces=t in wanted or (t == 0 and bool(wanted)))
+        moving = eyes.closed[t] > 0 or eyes.gaze[t].any()
+        behind = _eye_layer(face, eyes.closed[t], eyes.gaze[t]) if moving else still
+        picture, surface = _frame(face, fields[t], poses[t], depth[t] if furrows else None, behind, surfaces=t in wanted or (t == 0 and bool(wanted)))
         pictures.append(picture)
         if surface is not None:
             seen[t] = surface
@@ -147,7 +149,7 @@ def _pull(layer: np.ndarray, where: np.ndarray, border=cv2.BORDER_REPLICATE) -> 
 
 
 def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eyes at rest pose -> (RGBA (n, n, 4), how much is lid (n, n), how much is iris (n, n))."""
+    """What lies behind the skin at rest pose -> (RGBA (n, n, 4), how much is lid (n, n), how much is iris (n, n))."""
     layers, n = face.layers, face.layers.iris.shape[0]
     iris = layers.iris
     if gaze.any():
@@ -163,18 +165,17 @@ def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray,
         lash = np.exp(-0.5 * ((v - margin + 0.06) / 0.09) ** 2) * min(1.0, 4 * closed)
         rgb = layers.lid * (1 - 0.75 * lash[..., None])
         out[..., :3] += lid[..., None] * (rgb * out[..., 3:] - out[..., :3])
-    return out, lid, iris[..., 3]
+    return out + layers.under * (1 - out[..., 3:]), lid, iris[..., 3]
 
 
-def _frame(face: Face, field: np.ndarray, pose: np.ndarray, depth: np.ndarray | None, closed: float, gaze: np.ndarray, surfaces: bool):
-    """-> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose))."""
+def _frame(face: Face, field: np.ndarray, pose: np.ndarray, depth: np.ndarray | None, behind: tuple, surfaces: bool):
+    """`behind`: what `_eye_layer` returned. -> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose))."""
     layers, size = face.layers, face.identity.size
     n = size * SUPER
     back = invert(pose)
     fine = _grid(back, n, SUPER)  # where each fine pixel comes from, head motion undone
     coarse = _grid(back, size, 1)
-    eyes, lid, iris = _eye_layer(face, closed, gaze)
-    under = eyes + layers.under * (1 - eyes[..., 3:])
+    under, lid, iris = behind
     sheets = layers.sheets
     shade = None
     if depth is not None and depth.any():
@@ -240,8 +241,6 @@ def landmarks_at(face: Face, intensities: np.ndarray, blink: float) -> np.ndarra
     sheet = np.full(68, UPPER)
     sheet[np.r_[3:14, 55:60, 65:68]] = LOWER  # jaw below the mouth's height, lower lip
     moved = np.zeros((2, 68, 2))
-    from deft.clips.facs import UNITS
-    from deft.clips.simulator.motion import ANCHORS, BLINK
     for u, s in zip(*np.nonzero(intensities)):
         moved += intensities[u, s] * face.fields.at(x, y, ANCHORS[UNITS[u]], SIDES[s])
     if blink:
@@ -281,6 +280,8 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         rigid[t] = head
         flow[t] = _apply(poses[t], canonical + visible) - here
         flow[t][labels == BACKGROUND] = 0.0
+        if t == 0:
+            flow[0] = rigid[0] = 0.0  # by definition, free of rounding
         rotation = poses[0][:, :2].astype(np.float32)
         skin_flow[t] = np.where(skin_cover[..., None], latent @ rotation.T, 0.0)
         # seen again, unmixed?
