@@ -18,6 +18,7 @@ from deft import paths, runtime
 from deft.clips.facs import EMOTIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, reported
+from deft.unimer.check import UNIT_THRESHOLD
 
 DEFT = "deft"
 SYSTEMS = {  # T2, in the order of its rows
@@ -35,7 +36,6 @@ SUBSETS = {  # T3
     "deft-sm": "structure + motion", "deft-tm": "texture + motion", "deft": "structure + texture + motion",
 }
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
-MOVED = 0.5  # calibrated probability from which the flow is said to bear a unit out
 
 
 # ---------------------------------------------------------------- what is read
@@ -76,6 +76,26 @@ def over_seeds(statistic: Callable) -> Callable:
     return lambda c: statistic(c).mean(axis=-1)
 
 
+def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """The same table for a page: `x`, `x_low`, `x_high` become one cell "x [low, high]"; empty columns go."""
+    out = {}
+    for name in table.columns:
+        stem = name.removesuffix("_low").removesuffix("_high")
+        if stem != name and {f"{stem}_low", f"{stem}_high"} <= set(table.columns):
+            continue
+        column = table[name]
+        if f"{name}_low" in table:
+            out[name] = ["" if pd.isna(x) else f"{x:.{digits}f}" + ("" if pd.isna(a) else f" [{a:.{digits}f}, {b:.{digits}f}]")
+                         for x, a, b in zip(column, table[f"{name}_low"], table[f"{name}_high"])]
+        elif pd.api.types.is_float_dtype(column):
+            whole = (column.dropna() % 1 == 0).all()
+            out[name] = ["" if pd.isna(x) else f"{x:.0f}" if whole else f"{x:.{digits}f}" for x in column]
+        else:
+            out[name] = column.astype(object).where(column.notna(), "")
+    page = pd.DataFrame(out)
+    return page.loc[:, [(page[name].astype(str) != "").any() for name in page]]
+
+
 # ---------------------------------------------------------------- T1
 def t1(profile: str, seed: int = 7) -> pd.DataFrame:
     """Data, and what the annotations say against what moved.
@@ -90,7 +110,7 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
     index, truth = store.index, store.array("units_true") > 0  # (N, 17, 2)
     written = annotated(index["units"])
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
-    moved = probability >= MOVED
+    moved = probability >= UNIT_THRESHOLD
     records = _records(work / "unimer" / "bench.jsonl")
     rows = []
     for name in (*sorted(index["dataset"].unique()), "all"):
