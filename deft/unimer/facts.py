@@ -6,8 +6,8 @@ A fact can be held against numbers: a unit against a (17, 2) array of probabilit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -165,13 +165,16 @@ def motion_budget(units: int) -> int:
     return {0: 3, 1: 3, 2: 3, 3: 2}.get(units, 1)
 
 
-def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact], rng: np.random.Generator, emotion: str = "",
+def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact] | np.ndarray, rng: np.random.Generator | None = None, emotion: str = "",
                      limit: int | None = None, floor: float = 0.3) -> Facts:
     """Units alone -> Facts with the motions that `facs.EXPECTED` lets one expect (text-only pretraining, constraint "au").
 
+    units: {code: side}, unit facts, or a (17, 2) array (active where > 0).
     The place by which a unit is scored comes first, then the strongest, with a little chance in the order.
     limit: at most so many motions (default `motion_budget`); floor: weakest component that is spoken of.
     """
+    if isinstance(units, np.ndarray):
+        units = merge_sides(units > 0)
     facts = tuple(UnitFact(c, s) for c, s in units.items()) if isinstance(units, Mapping) else tuple(units)
     facts = tuple(f for f in facts if f.code in UNIT_INDEX)
     motion = {key: value for key, value in expected_motion(facts, rng).items() if value >= floor}
@@ -212,4 +215,31 @@ def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[st
     for code in codes:
         alone = rng.random() < _ONE_SIDED.get(code, 0.0)
         units[code] = common if common and code in _ONE_SIDED else str(rng.choice(SIDES)) if alone else "B"
-    return facts_from_units({code: str(side) for code, side in units.items()}, rng, emotion)
+    facts = facts_from_units({code: str(side) for code, side in units.items()}, rng, emotion)
+    return replace(facts, denied=hard_negatives(facts, lambda fact: said(facts, fact), rng, count=2))
+
+
+def said(facts: Facts, fact: Fact) -> bool:
+    """True if `facts` state `fact` on any of its sides (a statement about both sides states each of them)."""
+    same = [f for f in (*facts.units, *facts.motions) if replace(f, side="B") == replace(fact, side="B")]
+    return any(set(sides_of(f.side)) & set(sides_of(fact.side)) for f in same)
+
+
+def hard_negatives(facts: Facts, possible: Callable[[Fact], bool], rng: np.random.Generator, count: int = 2) -> tuple[Fact, ...]:
+    """False facts that are close to the true ones: right unit and wrong side, right region and wrong direction or side;
+    after the first one an absent unit may take the place of a close one. A candidate of which `possible` says True is never used.
+    """
+    opposite = {"up": "down", "down": "up", "outward": "inward", "inward": "outward"}
+    close: list[Fact] = [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.units if f.side != "B"]
+    close += [replace(f, direction=opposite[f.direction]) for f in facts.motions]
+    close += [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE]
+    close = [fact for fact in dict.fromkeys(close) if not possible(fact)]
+    stated = {fact.code for fact in facts.units}
+    absent = [UnitFact(u, "B") for u in UNITS if u not in stated]
+    absent = [fact for fact in absent if not any(possible(replace(fact, side=side)) for side in SIDES)]
+    close, absent = ([pool[i] for i in rng.permutation(len(pool))] for pool in (close, absent))
+    chosen = []
+    while len(chosen) < count and (close or absent):
+        easy = absent and (not close or (chosen and rng.random() < 0.5))
+        chosen.append((absent if easy else close).pop())
+    return tuple(chosen)

@@ -9,18 +9,17 @@ An answer begins with its class where it has one: written that way a small model
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
 from deft.clips.facs import COARSE_CLASSES, EMOTIONS, MIDLINE, NAMES, UNITS
-from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, UnitFact, component, expected_motion,
-                               facts_from_units, group_regions, merge_motions, merge_sides, sides_of, supports,
-                               supports_unit, text_facts, unit_array)
+from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, UnitFact, facts_from_units, group_regions,
+                               supports, supports_unit, text_facts)
 
-__all__ = ["KINDS", "question", "answer", "mentioned", "vocabulary", "tokens", "Facts", "UnitFact", "MotionFact", "Fact",
-           "DIRECTIONS", "GROUPS", "facts_from_units", "text_facts", "group_regions", "component", "supports", "supports_unit",
-           "sides_of", "unit_array", "merge_sides", "expected_motion", "merge_motions"]
+__all__ = ["KINDS", "question", "answer", "mentioned", "focus", "vocabulary", "tokens", "Facts", "UnitFact", "MotionFact", "Fact",
+           "DIRECTIONS", "GROUPS", "facts_from_units", "text_facts", "group_regions", "supports", "supports_unit"]
 
 KINDS = ("motion", "units", "side", "coarse", "fine", "reasoning", "negative")
 
@@ -97,7 +96,7 @@ def tokens(text: str) -> list[str]:
 
 def question(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
     """A question of `kind` about `facts` ("side" and "negative" ask about a particular fact)."""
-    _known(kind)
+    kind = _effective(kind, facts)
     if kind != "negative":
         return _fill(_pick(QUESTIONS[kind], rng), facts.units[0] if kind == "side" else None, rng)
     fact = _asked(facts)
@@ -106,7 +105,7 @@ def question(kind: str, facts: Facts, rng: np.random.Generator | None = None) ->
 
 def answer(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
     """The answer of `kind`; it states exactly `mentioned(kind, facts)`."""
-    _known(kind)
+    kind = _effective(kind, facts)
     facts = mentioned(kind, facts)
     if kind == "motion":
         return _pick(MOTION_ANSWERS, rng).format(clauses=_clauses(facts.motions, rng)) if facts.motions else _pick(NO_MOTION, rng)
@@ -133,8 +132,8 @@ def answer(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> s
 
 
 def mentioned(kind: str, facts: Facts) -> Facts:
-    """The part of `facts` that an answer of `kind` states. Raises ValueError if the kind has nothing to state."""
-    _known(kind)
+    """The part of `facts` that an answer of `kind` states. Raises ValueError if the kind needs a class it lacks."""
+    kind = _effective(kind, facts)
     if kind in ("fine", "reasoning") and facts.emotion not in EMOTIONS:
         raise ValueError(f"kind '{kind}' needs an emotion of {', '.join(EMOTIONS)}; found '{facts.emotion}'")
     if kind == "coarse" and facts.coarse not in COARSE_CLASSES:
@@ -144,8 +143,6 @@ def mentioned(kind: str, facts: Facts) -> Facts:
     if kind == "units":
         return Facts(units=facts.units)
     if kind == "side":
-        if not facts.units:
-            raise ValueError("kind 'side' asks about a unit, and these facts have none")
         return Facts(units=facts.units[:1])
     if kind == "coarse":
         return Facts(coarse=facts.coarse)
@@ -157,6 +154,24 @@ def mentioned(kind: str, facts: Facts) -> Facts:
     if fact in facts.denied:
         return Facts(denied=(fact,))
     return Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
+
+
+def focus(kind: str, facts: Facts, rng: np.random.Generator) -> Facts:
+    """Choose what a "side" or "negative" question is about, so that question and answer agree; other kinds keep `facts`.
+
+    "side": any of the units. "negative": in half of the cases a denied fact (the answer is no), else a true one (yes).
+    """
+    if kind == "side" and facts.units:
+        return replace(facts, units=(facts.units[rng.integers(len(facts.units))],))
+    if kind == "negative":
+        true = (*facts.units, *facts.motions)
+        if facts.denied and (not true or rng.random() < 0.5):
+            return replace(facts, denied=(facts.denied[rng.integers(len(facts.denied))],))
+        if true:
+            fact = true[rng.integers(len(true))]
+            units, motions = ((fact,), ()) if isinstance(fact, UnitFact) else ((), (fact,))
+            return replace(facts, units=units, motions=motions, denied=())
+    return facts
 
 
 def vocabulary() -> list[str]:
@@ -173,17 +188,17 @@ def vocabulary() -> list[str]:
 
 
 # --- wording -----------------------------------------------------------------------------------------------------------
-def _known(kind: str) -> None:
+def _effective(kind: str, facts: Facts) -> str:
+    """The kind itself; a question about one unit or one fact becomes one about all units when there is none to ask about."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind '{kind}'; known: {', '.join(KINDS)}")
+    nothing = not facts.units if kind == "side" else kind == "negative" and not (facts.denied or facts.units or facts.motions)
+    return "units" if nothing else kind
 
 
 def _asked(facts: Facts) -> Fact:
     """The fact a yes-no question is about: the first denied one, else the first unit, else the first motion."""
-    for facts_of_kind in (facts.denied, facts.units, facts.motions):
-        if facts_of_kind:
-            return facts_of_kind[0]
-    raise ValueError("kind 'negative' asks about a fact, and these facts have none")
+    return (*facts.denied, *facts.units, *facts.motions)[0]
 
 
 def _pick(patterns: tuple[str, ...], rng: np.random.Generator | None) -> str:
