@@ -49,8 +49,8 @@ def test_what_differs_is_said(world, capsys, text, words):
 
 
 def test_a_changed_verdict_fails(world, capsys):
-    (world / "reference" / "claims.json").write_text(json.dumps([{"claim": "C5", "verdict": "supported"}]))
-    (world / "claims.json").write_text(json.dumps([{"claim": "C5", "verdict": "not supported"}]))
+    (world / "reference" / "claims.json").write_text(json.dumps({"claims": [{"claim": "C5", "verdict": "supported"}]}))
+    (world / "claims.json").write_text(json.dumps({"claims": [{"claim": "C5", "verdict": "not supported"}]}))
     assert verify.verify("demo") == 1
     assert "the reference says 'supported'" in capsys.readouterr().out
 

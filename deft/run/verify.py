@@ -14,7 +14,7 @@ from deft import artifacts, config, paths, runtime
 from deft.run import RunError
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-CLAIM_FILES = ("claims.json", "tables/claims.json")
+CLAIMS = "claims.json"
 
 
 def reference_folder(profile: str) -> Path:
@@ -93,13 +93,14 @@ def table_differences(reference: Path, mine: Path, tolerances: dict) -> list[str
 
 
 def _claims(folder: Path) -> dict | None:
-    """{claim: verdict} from claims.json, whether it is a mapping or a list of entries."""
-    path = next((folder / name for name in CLAIM_FILES if (folder / name).is_file()), None)
-    if path is None:
+    """{claim: verdict} from claims.json as `deft.evaluation.claims` writes it; None when there is none."""
+    path = folder / CLAIMS
+    if not path.is_file():
         return None
-    content = runtime.read_json(path)
-    entries = content.items() if isinstance(content, dict) else ((e.get("claim", e.get("id")), e) for e in content)
-    return {name: (e.get("verdict") if isinstance(e, dict) else e) for name, e in entries}
+    try:
+        return {entry["claim"]: entry["verdict"] for entry in runtime.read_json(path)["claims"]}
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a list of verdicts ({error!r}); run `make reproduce` again") from error
 
 
 def _known_profile(profile: str) -> None:
@@ -157,7 +158,7 @@ def write_reference(profile: str) -> int:
     if not tables:
         raise RunError(f"no tables at {mine / 'tables'}; run `make reproduce` first")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in [*tables, *(mine / name for name in CLAIM_FILES if (mine / name).is_file())]:
+    for path in [*tables, *mine.glob(CLAIMS)]:
         with runtime.atomic(folder / path.name) as temporary:
             shutil.copyfile(path, temporary)
     if not (folder / "tolerance.json").exists():

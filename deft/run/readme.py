@@ -1,0 +1,69 @@
+"""`python -m deft.run.readme`: rewrite the generated parts of README.md, the artifact table and the measured cost of profiles.
+
+Costs come from the records of the last complete run on this machine; a profile without one keeps the line it has.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from deft import artifacts, config, paths, runtime
+from deft.run import stale
+from deft.run.chain import Chain
+
+README = paths.ROOT / "README.md"
+HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
+WORDS = {"demo": "`sim-v1`, three simulated datasets, small models from a random start", "smoke": "a handful of clips, tiny models: shows that the chain works"}
+
+
+def _match(text: str, name: str) -> re.Match:
+    match = re.search(rf"(<!-- {name}: generated[^>]*-->\n)(.*?)(<!-- end {name} -->)", text, re.S)
+    if match is None:
+        raise ValueError(f"README.md has no generated block {name!r}")
+    return match
+
+
+def block(text: str, name: str) -> str:
+    """The text between the markers of a generated block."""
+    return _match(text, name)[2].strip("\n")
+
+
+def replace(text: str, name: str, content: str) -> str:
+    """README text with one generated block replaced."""
+    match = _match(text, name)
+    return f"{text[:match.start()]}{match[1]}{content}\n{match[3]}{text[match.end():]}"
+
+
+def cost(profile: str) -> str | None:
+    """One row of the profile table, from the records of a complete run; None when there is none."""
+    chain = Chain(profile)
+    records = [chain.record(stage) for stage in chain.stages]
+    if any(r is None or r["state"] != stale.DONE for r in records):
+        return None
+    hardware = records[-1]["hardware"]
+    minutes, memory = sum(r["seconds"] for r in records) / 60, max(r["peak_memory_gib"] for r in records)
+    machine = f"{hardware['cores']} cores ({hardware['cpu']}), no GPU used, commit {records[-1]['commit']}"
+    return f"| `{profile}` | {WORDS.get(profile, '')} | {len(records)} | {minutes:.1f} | {memory:.1f} GiB | {machine} |"
+
+
+def profiles_table(old: str) -> str:
+    """The table of profiles: measured rows where there is a complete run, the old rows elsewhere."""
+    kept = {m[1]: line for line in old.splitlines() if (m := re.match(r"\| `(\w+)` \|", line))}
+    rows = []
+    for profile in sorted(config.profiles(paths.NOTEBOOKS)):
+        rows.append(cost(profile) or kept.get(profile) or f"| `{profile}` | {WORDS.get(profile, '')} | | not measured | | |")
+    return "\n".join([HEAD, *rows])
+
+
+def main(path: Path = README) -> int:
+    text = path.read_text(encoding="utf-8")
+    text = replace(text, "artifacts", artifacts.readme_table())
+    text = replace(text, "profiles", profiles_table(block(text, "profiles")))
+    with runtime.atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
