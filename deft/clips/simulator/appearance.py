@@ -324,7 +324,7 @@ class Painter:
         hair = self.hair_rgb if who.hair_colour != "blond" else 0.7 * self.hair_rgb
         beard = self.beard_cover()
         if who.beard != "none":
-            grain = np.clip(0.62 + 0.30 * self.noise("beard", 0.011) + 0.22 * self.strands("beard-strands", 0, -0.2, 1.4, 0.05), 0, 1)
+            grain = np.clip(0.80 + 0.24 * self.noise("beard", 0.014) + 0.22 * self.strands("beard-strands", 0, -0.2, 1.4, 0.05), 0, 1)
             strength = {"stubble": 0.34, "moustache": 0.86, "full": 0.88}[who.beard]
             albedo += (strength * beard * grain)[..., None] * (hair * 0.9 - albedo)
         brows = self.brows()

@@ -264,12 +264,13 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         on_skin = (labels == SKIN_UPPER) | (labels == SKIN_LOWER)
         lower = (labels == SKIN_LOWER)[..., None]
         skin_cover = _pull(np.maximum(face.layers.sheets[0, ..., 3], face.layers.sheets[1, ..., 3]), canonical) > 0.5
-        lower_skin = _below_lips(face, canonical)[..., None]
+        lower_skin = _below_lips(face, canonical)[..., None] > 0
         eye_here = labels == EYES
         iris_here = _pull(iris0, canonical)
         masks = {"skin": on_skin, "upper": labels == SKIN_UPPER, "lower": labels == SKIN_LOWER, "eyes": eye_here,
                  "front": labels == FRONT, "background": labels == BACKGROUND}
         near_mouth = _sample(face.layers.cut.astype(np.float32), canonical) > 0.5
+        at_lip_line = near_mouth & (np.abs(_below_lips(face, canonical)) < 1.2)
     for t in wanted:
         moved = [_sample(field, canonical) for field in fields[t]]
         latent = np.where(lower_skin, moved[LOWER], moved[UPPER])  # the skin, seen or not
@@ -291,7 +292,9 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         same = (label_t == labels) | (on_skin & ((label_t == SKIN_UPPER) | (label_t == SKIN_LOWER)) & ~near_mouth)
         pure = (purity > 0.85) & (_sample(purity_t, there) > 0.85)
         inside = (there >= 0).all(-1) & (there <= size - 1).all(-1)
-        ok = same & pure & inside
+        # A pixel on the lip line shows both lips; when they part or press, no single motion explains it.
+        torn = at_lip_line & (np.linalg.norm(moved[LOWER] - moved[UPPER], axis=-1) > 0.1)
+        ok = same & pure & inside & ~torn
         if eyes.closed.any() or eyes.gaze.any():
             shifted = canonical + np.where((iris_here > 0.5)[..., None], gaze, 0.0).astype(np.float32)
             kept = (np.abs(_pull(lid_t, shifted) - _pull(lid0, canonical)) < 0.15) & (np.abs(_pull(iris_t, shifted) - iris_here) < 0.15)
@@ -303,7 +306,7 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
 
 
 def _below_lips(face: Face, canonical: np.ndarray) -> np.ndarray:
-    """Which points lie below the lip line (px, canonical pose)."""
+    """How far points (px, canonical pose) lie below the lip line, px."""
     x = (canonical[..., 0] - face.geometry.centre[0]) / face.geometry.scale
     y = (canonical[..., 1] - face.geometry.centre[1]) / face.geometry.scale
-    return y > face.geometry.lip_line(x)
+    return (y - face.geometry.lip_line(x)) * face.geometry.scale
