@@ -1,6 +1,7 @@
 """`python -m deft run|status|verify|analyse`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
+import errno
 import json
 import sys
 from pathlib import Path
@@ -82,14 +83,15 @@ def main(arguments=None) -> int:
     except (RunError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError) as error:
-        if given.command == "analyse":
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        if isinstance(error, OSError) and error.errno == 28:
-            print(f"error: the disk is full ({error}); free some space and run the same command again, finished stages are intact", file=sys.stderr)
-            return 2
-        raise
+    except ValueError as error:
+        if given.command != "analyse":
+            raise  # in the driver this would be a mistake of ours, so the traceback stays
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        remedy = "the disk is full, free some space" if error.errno == errno.ENOSPC else "mend the cause"
+        print(f"error: {error}; {remedy} and run the same command again, finished work is intact", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstopped; finished stages are intact, the same command goes on from here", file=sys.stderr)
         return 130

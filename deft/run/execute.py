@@ -33,12 +33,15 @@ class Outcome:
 
 
 def kernel_environment(chain) -> dict[str, str]:
-    """Environment of the kernels: the package importable, output folders absolute, threads fixed, nothing fetched from the net."""
+    """Environment of the kernels: the package importable, output folders absolute, nothing fetched from the net.
+
+    Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of what is trained.
+    """
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
     return {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
-            **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
+            "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
 
 
 @contextmanager
