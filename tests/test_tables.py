@@ -162,6 +162,14 @@ def test_tables_are_saved_and_bear_verdicts(world):
     assert "## C2: not supported" in text and "- fails:" in text
 
 
+def test_pages_carry_intervals_and_say_what_is_not_available(world):
+    table = tables.t2(PROFILE)
+    page = table.to_markdown(index=False)
+    assert "nan" not in page and "not available" in page and "uf1_low" not in page and " [0." in page
+    assert "uf1_low" in table.to_csv(index=False)
+    assert list(tables.readable(tables.t9(PROFILE))["name"])[-1] == "experts/motion/model.safetensors"
+
+
 # ---------------------------------------------------------------- grounding
 def test_statements_worked_by_hand():
     units, region = np.zeros((17, 2)), np.zeros((36, 2))

@@ -81,7 +81,7 @@ def c1(profile: str) -> tuple[list[Check], str]:
     bar = _interval(pixels, "kept_minus_broken")[1]
     return [_above("a reader of pixels loses UF1 when looks no longer go with emotions (interval above 0)", pixels, "kept_minus_broken"),
             Check(f"DEFT loses less: its whole interval lies below that of the pixel reader, which starts at {bar:.3f}", value, low, high, high < bar)], \
-        "identity probes on features belong to T5, which this edition does not make"
+        "judged on scores alone; identity probes on features belong to T5, which this edition does not make"
 
 
 def c2(profile: str) -> tuple[list[Check], str]:
@@ -105,7 +105,7 @@ def c4(profile: str) -> tuple[list[Check], str]:
     if len(rows) < 6:
         raise Missing(f"{len(rows)} of the 6 proper subsets of experts were run")
     return [_above(f"all three experts beat {row['experts']} (tie broken, paired interval above 0)", row, "all_minus") for _, row in rows.iterrows()], \
-        "independence (probes, dependence between experts) belongs to T5, which this edition does not make"
+        "judged on usefulness alone; independence (probes, dependence between experts) belongs to T5, which this edition does not make"
 
 
 def c5(profile: str) -> tuple[list[Check], str]:

@@ -92,8 +92,24 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
             out[name] = ["" if pd.isna(x) else f"{x:.0f}" if whole else f"{x:.{digits}f}" for x in column]
         else:
             out[name] = column.astype(object).where(column.notna(), "")
-    page = pd.DataFrame(out)
+    page = pd.DataFrame(out, index=table.index)
+    for name in {"uf1", "uar"} & set(page) if "kind" in table else ():
+        page.loc[(table["kind"] == "reported") & (page[name] == ""), name] = reported.NOT_AVAILABLE
     return page.loc[:, [(page[name].astype(str) != "").any() for name in page]]
+
+
+class Table(pd.DataFrame):
+    """Plain numbers as CSV; for a page (Markdown, LaTeX) intervals are written into the cell of their number."""
+
+    @property
+    def _constructor(self):
+        return Table
+
+    def to_markdown(self, *args, **options):
+        return readable(self).to_markdown(*args, **options)
+
+    def to_latex(self, *args, **options):
+        return readable(self).to_latex(*args, **options)
 
 
 # ---------------------------------------------------------------- T1
@@ -128,7 +144,7 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
                 row |= interval.columns(f"{column}_{how}")
         row["flow_auroc"] = auroc(truth[here][written[here]], probability[here][written[here]])
         rows.append(row)
-    return pd.DataFrame(rows).round(4)
+    return Table(rows).round(4)
 
 
 def annotated(units: pd.Series) -> np.ndarray:
@@ -171,7 +187,7 @@ def t2(profile: str, seed: int = 7) -> pd.DataFrame:
     for line in reported.load().itertuples():
         rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
                      "note": line.other, "source": line.source or reported.NOT_AVAILABLE})
-    return pd.DataFrame(rows).round(4)
+    return Table(rows).round(4)
 
 
 def _system_rows(frame: pd.DataFrame, system: str, part: str, seed: int) -> list[dict]:
@@ -242,7 +258,7 @@ def t3(profile: str, seed: int = 7) -> pd.DataFrame:
             rows.append(row)
     if not rows:
         raise ValueError("predictions.jsonl holds none of the systems " + ", ".join(SUBSETS) + "; run 07 and 08 first")
-    return pd.DataFrame(rows).round(4)
+    return Table(rows).round(4)
 
 
 def unit_auroc(profile: str, expert: str) -> float:
@@ -295,7 +311,7 @@ def t7(profile: str, seed: int = 7) -> pd.DataFrame:
             rows.append({"kind": "simulated", "system": system, "condition": condition, "texts": int(here.sum()),
                          "seeds": frame[here]["seed"].nunique(),
                          **grounding.summary(frame, judged, here, other if system != "rgb-only" else None, seed)})
-    return pd.DataFrame(rows).round(4)
+    return Table(rows).round(4)
 
 
 # ---------------------------------------------------------------- T9
@@ -320,7 +336,7 @@ def t9(profile: str) -> pd.DataFrame:
     if not rows:
         raise ValueError(f"nothing to cost under {work}: neither stage records nor models; run the stages first")
     columns = ["kind", "what", "name", "seconds", "peak_memory_gib", "parameters", "mib"]
-    table = pd.DataFrame(rows).reindex(columns=columns).round(3)
+    table = Table(rows).reindex(columns=columns).round(3)
     table["parameters"] = table["parameters"].astype("Int64")
     return table
 
