@@ -157,3 +157,48 @@ def test_predictions_have_the_promised_fields(smoke):
     assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text"} <= set(rows[0])
     assert {"deft", "rgb-only", "majority"} <= {row["system"] for row in rows}
     assert {row["condition"] for row in rows} == {"kept", "broken"}
+
+
+# ---------------------------------------------------------------- dependencies
+
+NOT_IMPORTED_BY_NAME = {"accelerate", "tabulate", "ipykernel", "jupyterlab"}  # used through transformers, pandas, papermill and make
+
+
+def _direct():
+    import re
+    import tomllib
+
+    listed = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return {re.match(r"[A-Za-z0-9._-]+", entry)[0].lower().replace("_", "-") for entry in listed}
+
+
+def _imported():
+    """Distributions imported by the package, the tests and the notebooks' code cells."""
+    import ast
+    import json
+    import sys
+    from importlib import metadata
+
+    from deft.run import book, closure
+
+    sources = [p.read_text() for folder in ("deft", "tests") for p in (paths.ROOT / folder).rglob("*.py")]
+    for path in paths.NOTEBOOKS.glob("*.ipynb"):
+        sources += [closure.without_magics(book.source_of(c)) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    names = set()
+    for node in (n for source in sources for n in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    mine = {"deft", "tests"} | {p.stem for p in (paths.ROOT / "tests").glob("*.py")}
+    owners = metadata.packages_distributions()
+    return {owners.get(n, [n])[0].lower().replace("_", "-") for n in names - set(sys.stdlib_module_names) - mine}
+
+
+def test_direct_dependencies_are_what_is_imported():
+    assert _direct() == _imported() | NOT_IMPORTED_BY_NAME
+
+
+def test_the_lock_pins_every_direct_dependency_and_nothing_of_ours():
+    pinned = {name.lower().replace("_", "-") for name in environment.pins((paths.ROOT / "constraints.txt").read_text())}
+    assert _direct() <= pinned and "deft" not in pinned
