@@ -8,8 +8,9 @@ read a doubtful detector before it meets one (learning.md). The stages see no fr
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from deft import runtime
 from deft.clips.facs import UNITS
 from deft.mllm import prompt
 from deft.unimer import grammar
-from deft.unimer.facts import text_facts, unit_array
+from deft.unimer.facts import Facts, UnitFact, text_facts, unit_array
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PROMPT_WORDS = ("user", "question", "answer", "structure", "texture", "motion", "rgb", "units", ":", "none", "left", "right", "both")
-KIND_WEIGHTS = {"reasoning": 3.0, "fine": 2.0}      # every other kind counts 1: reasoning is the answer we score
+KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}      # every other kind counts 1: reasoning is the answer we score
 
 
 @dataclass(frozen=True)
@@ -108,27 +109,43 @@ def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: t
 
 
 # ---------------------------------------------------------------- pretraining
-def draw_kind(rng: np.random.Generator) -> str:
-    """A kind of question, reasoning and fine emotion over-weighted."""
-    weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in grammar.KINDS])
-    return str(rng.choice(grammar.KINDS, p=weights / weights.sum()))
+def ask(facts: Facts, rng: np.random.Generator) -> tuple[str, str, str]:
+    """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
+
+    A yes-no question is about a unit that is not there half of the time, so that 'yes' has to be earned.
+    """
+    possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)]
+    weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in possible])
+    kind = str(rng.choice(possible, p=weights / weights.sum()))
+    if kind == "side":
+        facts = replace(facts, units=(facts.units[rng.integers(len(facts.units))],))
+    if kind == "negative":
+        stated = facts.units + facts.motions
+        active = {unit.code for unit in facts.units}
+        absent = UnitFact(int(rng.choice([u for u in UNITS if u not in active])), "B")
+        if not stated or rng.random() < 0.5:
+            facts = replace(facts, denied=(absent,))
+        else:
+            fact = stated[rng.integers(len(stated))]
+            facts = Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
+    return kind, grammar.question(kind, facts, rng), grammar.answer(kind, facts, rng)
 
 
 def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
     """Plain text: 'user : units au4 left au7 both question : ... answer : ...', every token scored."""
-    kind = draw_kind(rng)
+    _, question, answer = ask(facts, rng)
     names = {"L": "left", "R": "right", "B": "both"}
     units = " ".join(f"au{u.code} {names[u.side]}" for u in facts.units) or "none"
-    words = f"user : units {units} question : {grammar.question(kind, facts, rng)} answer : {grammar.answer(kind, facts, rng)}"
+    words = f"user : units {units} question : {question} answer : {answer}"
     ids = [tokenizer.bos_token_id] + prompt.ids_of(tokenizer, words) + [tokenizer.eos_token_id]
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids, "prompt_length": len(ids)}
 
 
 def soft_example(tokenizer, facts, rng: np.random.Generator) -> dict:
     """The structured prompt without expert tokens: two detectors of different quality say the units as soft words."""
-    kind = draw_kind(rng)
+    _, question, answer = ask(facts, rng)
     streams = ("texture", "motion") if rng.random() < 0.7 else ("motion",) if rng.random() < 0.6 else ("texture",)
-    example = prompt.encode(tokenizer, streams, grammar.question(kind, facts, rng), grammar.answer(kind, facts, rng), tokens=0)
+    example = prompt.encode(tokenizer, streams, question, answer, tokens=0)
     units = unit_array(facts.units) > 0
     example["probability"] = {"motion": simulate_probability(units, rng),
                               "texture": simulate_probability(units, rng, quality=(0.6, 2.4))}
@@ -172,6 +189,13 @@ def text_batch(tokenizer, settings: LanguageSettings, step: int, make) -> list[d
     return drawn[turn * settings.batch:(turn + 1) * settings.batch]
 
 
+def source_hash() -> str:
+    """Hash of the code that decides what the base becomes: grammar, facts, prototypes, prompt, this file."""
+    root = Path(__file__).parents[1]
+    files = ("unimer/grammar.py", "unimer/facts.py", "clips/facs.py", "mllm/prompt.py", "mllm/language.py")
+    return hashlib.sha256(b"".join((root / name).read_bytes() for name in files)).hexdigest()[:16]
+
+
 def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
 
@@ -180,7 +204,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     """
     folder = Path(folder)
     tokenizer = build_tokenizer()
-    request = {**asdict(settings), "vocabulary": len(tokenizer)}
+    request = {**asdict(settings), "vocabulary": len(tokenizer), "sources": source_hash()}
     done = folder / "history.json"                                  # written last
     if done.exists() and runtime.read_json(done)["settings"] == json.loads(json.dumps(request)):
         return runtime.read_json(done)

@@ -110,13 +110,22 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             self.unit_head = nn.Linear(hidden, 2 * len(UNITS))              # a correction to the experts' log odds
             nn.init.zeros_(self.unit_head.weight)
             nn.init.constant_(self.unit_head.bias, 0.0)
-        self.requires_grad_(False)
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_("lora_" in name or not name.startswith("language."))
+        self.freeze_base()
         for module in self.language.modules():
             if "RotaryEmbedding" not in type(module).__name__:              # loading rebuilds rotary tables
                 module._is_hf_initialized = True                            # else the base's class draws LoRA's B anew
         self.post_init()
+
+    def freeze_base(self) -> None:
+        """Only adapters, projectors and heads may learn."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_("lora_" in name or not name.startswith("language."))
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        loaded = super().from_pretrained(*args, **kwargs)                   # with output_loading_info a pair comes back
+        (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_base()  # loading makes every parameter trainable
+        return loaded
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: every part starts as its own constructor says."""

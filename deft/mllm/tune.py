@@ -1,0 +1,327 @@
+"""Joint tuning: projectors, adapters and heads learn from Uni-MER records of the training subjects (C5).
+
+Every draw (which question, which wording, whose structure, which stream is dropped) comes from (seed, epoch, index), so
+the whole course of a run is fixed before its first step and a run that is started again gives the same weights.
+
+Disentangling by intervention: with probability `swap` an example is shown the structure tokens of another training
+clip, so that looks cannot decide the emotion. The paper does not say how it separates looks from motion in the language
+model; we use this because structure carries the tie between looks and emotion, and a penalty alone did not remove it.
+An RGB-only model cannot be treated so: its looks and its motion arrive in the same tokens.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.utils import logging as hf_logging
+
+from deft import runtime
+from deft.clips.facs import EMOTIONS
+from deft.clips.splits import roles
+from deft.clips.store import ClipStore
+from deft.mllm import language, prompt
+from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from deft.unimer.facts import Facts, unit_array
+
+# system -> (streams, folder of the base)
+SYSTEMS = {"deft": ("stm", "base"), "deft-s": ("s", "base"), "deft-t": ("t", "base"), "deft-m": ("m", "base"),
+           "deft-st": ("st", "base"), "deft-sm": ("sm", "base"), "deft-tm": ("tm", "base"),
+           "rgb-only": ("r", "base"), "deft-flat": ("stm", "base-flat")}
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing."""
+
+    epochs: int = 6
+    batch: int = 32
+    lr: float = 1e-3
+    swap: float = 0.75
+    drop: float = 0.1
+    rank: int = 16
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a system, the number of its seed (0, 1, ...), and the fold whose subjects it never meets."""
+
+    system: str
+    seed: int
+    fold: int
+
+    def folder(self, work: Path) -> Path:
+        return Path(work) / "mllm" / "runs" / self.system / f"seed{self.seed}" / f"fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What tuning may read of a set: its index, the experts' features, and the facts of its records (None without one)."""
+
+    index: pd.DataFrame
+    features: dict[str, np.ndarray]
+    facts: list[Facts | None]
+    folds: pd.DataFrame | None
+
+    def rows(self, fold: int, role: str, condition: str | None = None) -> np.ndarray:
+        """Row numbers of the clips whose subject plays `role` (train, validation, test) in `fold`."""
+        part = self.index.subject.map(roles(self.folds, fold)) == role
+        return np.flatnonzero(part & ((self.index.condition == condition) if condition else True))
+
+
+def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True) -> Bench:
+    """Read index, features and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
+    work = Path(work)
+    index = ClipStore(work / "clips" / which).index
+    features = {}
+    for name in prompt.streams_of(letters):
+        for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
+            array = np.asarray(runtime.load_array(work / "features" / which, key, mmap=False), np.float32)
+            if len(array) != len(index) or not np.isfinite(array).all():
+                raise ValueError(f"features/{which}/{key}.npy: {array.shape} for {len(index)} clips, or not finite; rerun 06_experts")
+            features[key] = array
+    found = facts_by_clip(runtime.read_jsonl(work / "unimer" / f"{which}.jsonl")) if facts else {}
+    folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
+    return Bench(index, features, [found.get(clip) for clip in index["clip"]], folds)
+
+
+def facts_by_clip(records: Iterable[dict]) -> dict[str, Facts]:
+    """Uni-MER records -> clip: what its texts say. All records of a clip carry the same facts."""
+    return {record["clip"]: Facts.from_json(record["facts"]) for record in records}
+
+
+# ---------------------------------------------------------------- examples
+def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
+                 epoch: int, position: int) -> dict:
+    """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer streams."""
+    rng = runtime.rng(seed, f"mllm/tune/{epoch}", position)
+    row = int(rows[position])
+    facts = bench.facts[row]
+    partner = int(rng.choice(rows)) if rng.random() < settings.swap else row
+    dropped = [name for name in streams if rng.random() < settings.drop]
+    if len(dropped) == len(streams):
+        dropped.remove(str(rng.choice(dropped)))                            # an example always keeps one stream
+    kind, question, answer = language.ask(facts, rng)
+    example = prompt.encode(tokenizer, streams, question, answer, dropped)
+    return {**example, "row": row, "structure_row": partner, "kind": kind,
+            "present": [name not in dropped for name in streams]}
+
+
+def plan(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int) -> list[dict]:
+    """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn order.
+
+    Clips that do not fill a last batch wait for the next epoch, where others are left over.
+    """
+    order = []
+    for epoch in range(settings.epochs):
+        shuffled = runtime.rng(seed, "mllm/order", epoch).permutation(len(rows))
+        whole = len(rows) // settings.batch * settings.batch or len(rows)
+        drawn = [draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p)) for p in shuffled[:whole]]
+        drawn.sort(key=lambda e: len(e["input_ids"]))
+        batches = [drawn[i:i + settings.batch] for i in range(0, whole, settings.batch)]
+        for i in runtime.rng(seed, "mllm/batches", epoch).permutation(len(batches)):
+            order += batches[i]
+    return order
+
+
+def features_of(bench: Bench, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+    """Features of clips `rows` as the model's keyword arguments; structure may come from other clips."""
+    taken = {}
+    for name in streams:
+        source = structure_rows if name == "structure" and structure_rows is not None else rows
+        taken[name] = torch.from_numpy(bench.features[name][source])
+        if name in prompt.UNIT_STREAMS:
+            taken[f"{name}_units"] = torch.from_numpy(bench.features[f"{name}_units"][rows])
+    return taken
+
+
+def collate(examples: list[dict], tokenizer, bench: Bench, streams: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Examples of `plan` -> one batch of the model's inputs."""
+    rows = np.array([e["row"] for e in examples])
+    facts = [bench.facts[r] for r in rows]
+    return {**prompt.pad(examples, tokenizer.pad_token_id),
+            **features_of(bench, streams, rows, np.array([e["structure_row"] for e in examples])),
+            "emotion": torch.tensor([EMOTIONS.index(f.emotion) for f in facts]),
+            "units": torch.from_numpy(np.stack([unit_array(f.units) for f in facts])),
+            "present": torch.tensor([e["present"] for e in examples])}
+
+
+class JointTrainer(Trainer):
+    """The Hugging Face Trainer, with the order of `plan` and a record of each part of the loss."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.curve: list[dict[str, float]] = []
+
+    def _get_train_sampler(self, train_dataset=None):
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        out = model(**inputs)
+        self.curve.append({"loss": round(out.loss.item(), 5), **{k: round(v.item(), 5) for k, v in out.parts.items()}})
+        return (out.loss, out) if return_outputs else out.loss
+
+
+# ---------------------------------------------------------------- one run
+def build(work: Path, system: str, settings: TuneSettings, seed: int):
+    """(tokenizer, model) of a system before tuning: its base with fresh adapters, projectors and heads."""
+    streams, folder = SYSTEMS[system]
+    tokenizer, base = language.load_base(Path(work) / "mllm" / folder)
+    config = DeftLLMConfig.of(base, tokenizer, streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
+    return tokenizer, DeftLLMForConditionalGeneration(config, base)
+
+
+def train(tokenizer, model, bench: Bench, rows: np.ndarray, settings: TuneSettings, seed: int) -> list[dict[str, float]]:
+    """Tune `model` in place on clips `rows`; returns the loss parts of every step."""
+    examples = plan(tokenizer, bench, rows, model.streams, settings, seed)
+    cpu = not torch.cuda.is_available()
+    with tempfile.TemporaryDirectory() as scratch:                          # the Trainer wants a folder; nothing is kept there
+        arguments = TrainingArguments(
+            output_dir=scratch, num_train_epochs=1, per_device_train_batch_size=settings.batch, learning_rate=settings.lr,
+            lr_scheduler_type="cosine", warmup_steps=min(10, max(1, len(examples) // settings.batch // 10)), weight_decay=0.01,
+            max_grad_norm=1.0, seed=runtime.seed_of(seed, "mllm/trainer") % 2**32, use_cpu=cpu, dataloader_pin_memory=not cpu,
+            save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False)
+        trainer = JointTrainer(model=model, args=arguments, train_dataset=examples,
+                               data_collator=functools.partial(collate, tokenizer=tokenizer, bench=bench, streams=model.streams))
+        trainer.remove_callback(PrinterCallback)                            # progress is told per run, by `in_parallel`
+        trainer.train()
+    model.eval()
+    return trainer.curve
+
+
+def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = None) -> dict:
+    """Run one job unless a finished run of the same inputs is there; returns its history.
+
+    Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported.
+    """
+    from deft.mllm import score                                             # score reads what tune writes
+
+    if job.system not in SYSTEMS:
+        raise ValueError(f"unknown system '{job.system}'; choose among {', '.join(SYSTEMS)}")
+    folder, key = job.folder(work), run_key(job, work, settings)
+    if finished(folder, key):
+        return runtime.read_json(folder / "history.json")
+    bench = bench or cached_bench(Path(work))
+    started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", job.seed)
+    tokenizer, model = build(work, job.system, settings, seed)
+    rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] is not None], int)
+    if not len(rows):
+        raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
+    curve = train(tokenizer, model, bench, rows, settings, seed)
+    report = {}
+    for condition in ("kept", "broken"):
+        held = bench.rows(job.fold, "validation", condition)
+        if len(held):
+            likelihood = score.emotion_scores(model, tokenizer, bench, held)
+            truth = [EMOTIONS.index(e) for e in bench.index.emotion.iloc[held]]
+            report[f"validation_accuracy_{condition}"] = float(np.mean(likelihood.argmax(1) == truth))
+    history = {**asdict(job), "streams": model.config.streams, "clips": len(rows), "steps": len(curve),
+               "parameters": sum(p.numel() for p in model.parameters()),
+               "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+               "seconds": round(time.perf_counter() - started, 1), **report, "curve": curve}
+    with runtime.atomic(folder) as fresh:                                   # the folder appears whole or not at all
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        runtime.write_json(fresh / "history.json", history)
+        runtime.write_json(fresh / "manifest.json", {"key": key, "files": {p.name: digest(p) for p in sorted(fresh.iterdir())}})
+    return history
+
+
+# ---------------------------------------------------------------- what is finished
+def digest(path: Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _inputs(work: Path, base: str, streams: str) -> str:
+    """Hash over everything a run reads: base, features, records, folds, and the code that tunes."""
+    files = [work / "mllm" / base / "model.safetensors", work / "unimer" / "bench.jsonl", work / "clips" / "folds.csv"]
+    for name in prompt.streams_of(streams):
+        files += [p for p in (work / "features" / "bench" / f"{name}.npy", work / "features" / "bench" / f"{name}_units.npy") if p.exists()]
+    files += [Path(__file__).parent / f"{name}.py" for name in ("prompt", "model", "tune")]
+    missing = [str(p) for p in files if not p.exists()]
+    if missing:
+        raise FileNotFoundError(f"joint tuning needs {missing[0]}; run the stage that writes it (make status)")
+    return hashlib.sha256("".join(digest(p) for p in files).encode()).hexdigest()
+
+
+def run_key(job: Job, work: Path, settings: TuneSettings) -> str:
+    streams, base = SYSTEMS[job.system]
+    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams)}
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+def finished(folder: Path, key: str) -> bool:
+    """True if the manifest, written last, is of this request and every file still has its hash."""
+    manifest = Path(folder) / "manifest.json"
+    if not manifest.exists():
+        return False
+    found = runtime.read_json(manifest)
+    return found["key"] == key and all((folder / name).exists() and digest(folder / name) == value
+                                       for name, value in found["files"].items())
+
+
+@functools.lru_cache(maxsize=1)
+def cached_bench(work: Path) -> Bench:
+    """The bench, read once per process."""
+    return read_bench(work)
+
+
+def jobs_of(systems: Iterable[str], seeds: int, folds: Iterable[int], extra_seeds: Sequence[str] = ("deft",)) -> list[Job]:
+    """All runs of `systems`: `seeds` seeds for those named in `extra_seeds`, one for the others."""
+    return [Job(system, seed, int(fold)) for system in systems
+            for seed in range(seeds if system in extra_seeds else 1) for fold in folds]
+
+
+def quiet_worker() -> None:
+    """One thread per process: two runs side by side finish sooner than one on two cores."""
+    torch.set_num_threads(1)
+    hf_logging.disable_progress_bar()
+
+
+def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None, log=print) -> list:
+    """function(*a) for each of `arguments` in separate processes; results in order, a line per finished one."""
+    workers = min(workers or runtime.jobs(), len(arguments)) or 1
+    if workers == 1:
+        threads = torch.get_num_threads()
+        quiet_worker()
+        try:
+            results = []
+            for number, a in enumerate(arguments, 1):
+                results.append(function(*a))
+                log(f"{number}/{len(arguments)}  {a[0]}")
+            return results
+        finally:
+            torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read it before torch does
+    results = [None] * len(arguments)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet_worker) as pool:
+        waiting = {pool.submit(function, *a): i for i, a in enumerate(arguments)}
+        for number, future in enumerate(as_completed(waiting), 1):
+            i = waiting[future]
+            try:
+                results[i] = future.result()
+            except Exception as error:
+                pool.shutdown(cancel_futures=True)
+                raise RuntimeError(f"{arguments[i][0]} failed: {error}; finished runs are kept, start again to go on") from error
+            log(f"{number}/{len(arguments)}  {arguments[i][0]}")
+    return results
+
+
+def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=print) -> list[dict]:
+    """All runs, finished ones skipped, the others in parallel processes with one thread each."""
+    return in_parallel(tune, [(job, Path(work), settings) for job in jobs], workers, log)

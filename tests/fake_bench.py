@@ -1,0 +1,60 @@
+"""A made-up bench for the language model's tests: units from the literature's prototypes, noisy probabilities, tied looks."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import runtime
+from deft.clips import splits, store
+from deft.clips.facs import COARSE, EMOTIONS, UNITS
+from deft.mllm.language import simulate_probability
+from deft.unimer.facts import text_facts, unit_array
+
+TIE = 0.85
+
+
+def write(work: Path, subjects: int = 12, clips: int = 6, folds: int = 3, seed: int = 0) -> Path:
+    """Write clips/bench, clips/heldback, folds.csv, unimer/bench.jsonl and features/ under `work`.
+
+    Structure tokens show the look and the person, nothing of the units. Motion units are a detector of AUROC about .91,
+    texture units about .80, rgb units about .60. Condition kept: with chance .85 the look decides the emotion.
+    """
+    work, rng = Path(work), np.random.default_rng(seed)
+    shown = rng.standard_normal((3, 34, 256)).astype(np.float32)            # how units appear in motion, texture, rgb tokens
+    look_tokens = rng.standard_normal((5, 256)).astype(np.float32)
+    people = pd.DataFrame({"subject": [f"s{i:02d}" for i in range(subjects)], "dataset": [f"sim-{'abc'[i % 3]}" for i in range(subjects)],
+                           "look": [i % 5 for i in range(subjects)]})
+    for which in ("bench", "heldback"):
+        records, columns = [], {}
+        for person in people.itertuples():
+            rows, who = [], rng.standard_normal(256).astype(np.float32)
+            for number in range(clips * 2):
+                condition = ("kept", "broken")[number % 2]
+                tied = condition == "kept" and rng.random() < TIE
+                emotion = EMOTIONS[person.look] if tied else EMOTIONS[rng.integers(5)]
+                facts = text_facts(rng, weights={e: float(e == emotion) for e in EMOTIONS})
+                units = unit_array(facts.units) > 0
+                clip = f"{person.subject}-{number:02d}"
+                rows.append({"clip": clip, "dataset": person.dataset, "subject": person.subject, "condition": condition,
+                             "look": person.look, "emotion": emotion, "coarse": COARSE[emotion], "fps": 200.0, "onset": 0,
+                             "apex": 3, "offset": 8, "units": "", "distractor": "", "split": ""})
+                records.append({"clip": clip, "facts": facts.to_json()})
+                seen = [units.reshape(-1) + 0.7 * rng.standard_normal(34) for _ in range(3)]
+                tokens = {"structure": look_tokens[person.look] + 0.5 * who, "motion": seen[0] @ shown[0] / 3,
+                          "texture": seen[1] @ shown[1] / 3 + 0.3 * who,
+                          "rgb": look_tokens[person.look] + 0.5 * who + 0.1 * (seen[2] @ shown[2])}
+                for name, value in tokens.items():
+                    noisy = value + 0.5 * rng.standard_normal(256)
+                    columns.setdefault(name, []).append(noisy.reshape(4, 64).astype(np.float32))
+                for name, quality in (("motion", (1.6, 2.2)), ("texture", (0.9, 1.5)), ("rgb", (0.1, 0.6))):
+                    columns.setdefault(f"{name}_units", []).append(simulate_probability(units, rng, quality, rate=0.09))
+            store.write_shard(work / "clips" / which / f"{person.subject}.npz", rows, "fake", look=np.array([r["look"] for r in rows]))
+        for name, values in columns.items():
+            runtime.save_array(work / "features" / which, name, np.stack(values))
+        runtime.write_jsonl(work / "unimer" / f"{which}.jsonl", records)
+    table = splits.make_folds(people, folds, seed, validation=3)
+    (work / "clips").mkdir(exist_ok=True)
+    table.to_csv(work / "clips" / "folds.csv", index=False)
+    assert len(UNITS) == 17
+    return work

@@ -1,0 +1,288 @@
+"""The language model: what may learn, what must not change anything, and that it learns at all (tiny configurations)."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import fake_bench
+import numpy as np
+import pytest
+import torch
+
+from deft.clips.facs import EMOTIONS, UNITS
+from deft.mllm import language, prompt, score, tune
+from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from deft.unimer.check import parse
+from deft.unimer.facts import text_facts
+
+TINY = language.LanguageSettings(hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    tune.quiet_worker()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return language.build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A made-up bench with a tiny pretrained base."""
+    folder = fake_bench.write(tmp_path_factory.mktemp("mllm"))
+    language.pretrain(TINY, folder / "mllm" / "base", log=lambda line: None)
+    return folder
+
+
+def fresh(tokenizer, streams="stm", trained=False, **settings):
+    """A tiny model; `trained` moves LoRA off its identity start."""
+    base = language.build_base(tokenizer, TINY)
+    model = DeftLLMForConditionalGeneration(DeftLLMConfig.of(base, tokenizer, streams, rank=4, **settings), base).eval()
+    if trained:
+        torch.manual_seed(0)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or name.startswith("unit_head"):
+                parameter.data.normal_(0, 0.2)
+    return model
+
+
+def made_up(count, names=("structure", "texture", "motion"), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    features = {name: torch.randn(count, 4, 64, generator=generator) for name in names}
+    return features | {f"{n}_units": torch.rand(count, 17, 2, generator=generator) for n in names if n in prompt.UNIT_STREAMS}
+
+
+def examples(tokenizer, model, count, dropped=()):
+    answers = ("class : disgust .", "class : anger . evidence : au4 both .")
+    return prompt.pad([prompt.encode(tokenizer, model.streams, "which emotion ?", answers[i % 2], dropped) for i in range(count)],
+                      tokenizer.pad_token_id)
+
+
+# ---------------------------------------------------------------- words
+def test_tokenizer_knows_every_word_of_the_grammar(tokenizer):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        kind, question, answer = language.ask(text_facts(rng), rng)
+        ids = prompt.ids_of(tokenizer, f"{question} {answer}")
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == f"{question} {answer}"
+
+
+def test_soft_words_at_the_end_points():
+    words = torch.randn(21, 8)
+    unit, none, left, both = words[:17], words[17], words[18], words[20]
+    absent = prompt.soft_words(words, torch.zeros(1, 17, 2))[0]
+    assert torch.allclose(absent, none + 0.3 * unit)
+    assert torch.allclose(prompt.soft_words(words, torch.ones(1, 17, 2))[0], unit + 0.5 * both)
+    one_sided = torch.zeros(1, 17, 2)
+    one_sided[..., 0] = 1
+    assert torch.allclose(prompt.soft_words(words, one_sided)[0], unit + 0.5 * left)
+
+
+def test_simulated_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    units = rng.random((4000, 17, 2)) < 0.13
+    p = language.simulate_probability(units, rng, leak=0.0)
+    for low, high in ((0.05, 0.15), (0.4, 0.6), (0.85, 0.95)):
+        inside = (p > low) & (p < high)
+        assert abs(units[inside].mean() - p[inside].mean()) < 0.03
+
+
+# ---------------------------------------------------------------- model
+def test_only_adapters_projectors_and_heads_receive_gradients(tokenizer):
+    model = fresh(tokenizer, trained=True)
+    model(**examples(tokenizer, model, 4), **made_up(4), emotion=torch.arange(4), units=torch.zeros(4, 17, 2)).loss.backward()
+    for name, parameter in model.named_parameters():
+        may_learn = "lora_" in name or name.split(".")[0] in ("projectors", "emotion_head", "unit_head")
+        assert (parameter.grad is not None and bool(parameter.grad.any())) == may_learn, name
+
+
+def test_fresh_adapters_leave_the_base_as_it_was(tokenizer):
+    base = language.build_base(tokenizer, TINY)
+    model = DeftLLMForConditionalGeneration(DeftLLMConfig.of(base, tokenizer, "m"), copy.deepcopy(base)).eval()
+    ids = torch.randint(20, len(tokenizer), (2, 9))
+    mine = model.word_logits(model.hidden(model.get_input_embeddings()(ids), torch.ones_like(ids)).last_hidden_state)
+    assert torch.allclose(mine, base.eval()(input_ids=ids).logits, atol=1e-5)
+
+
+def test_merged_equals_unmerged(tokenizer):
+    model = fresh(tokenizer, trained=True)
+    inputs = {**examples(tokenizer, model, 3), **made_up(3)}
+    apart = model(**inputs).logits
+    with model.merged():
+        assert torch.allclose(model(**inputs).logits, apart, atol=1e-5)
+    assert torch.allclose(model(**inputs).logits, apart, atol=1e-5)
+
+
+def test_saved_and_loaded_give_the_same_logits(tokenizer, tmp_path):
+    model = fresh(tokenizer, trained=True)
+    model.save_pretrained(tmp_path)
+    again = DeftLLMForConditionalGeneration.from_pretrained(tmp_path).eval()
+    inputs = {**examples(tokenizer, model, 3), **made_up(3)}
+    first, second = model(**inputs), again(**inputs)
+    assert torch.equal(first.logits, second.logits) and torch.equal(first.unit_logits, second.unit_logits)
+    assert [p.name for p in tmp_path.glob("*.safetensors")] == ["model.safetensors"] and not list(tmp_path.glob("*.bin"))
+    assert {n for n, p in again.named_parameters() if p.requires_grad} == {n for n, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["structure", "texture", "motion"])
+def test_a_dropped_stream_does_not_reach_the_logits(tokenizer, name):
+    model = fresh(tokenizer, trained=True)
+    batch = examples(tokenizer, model, 2, dropped=(name,))
+    present = torch.tensor([[n != name for n in model.streams]] * 2)
+    features, other = made_up(2), made_up(2, seed=1)
+    changed = features | {key: other[key] for key in features if key.split("_")[0] == name}
+    first, second = model(**batch, **features, present=present), model(**batch, **changed, present=present)
+    assert torch.allclose(first.logits, second.logits, atol=1e-6)
+    assert torch.allclose(first.unit_logits, second.unit_logits, atol=1e-6)
+
+
+def test_dropping_a_stream_is_the_same_as_a_prompt_without_it(tokenizer):
+    model = fresh(tokenizer, trained=True)
+    features = made_up(2)
+    dropped = model(**examples(tokenizer, model, 2, dropped=("structure",)), **features).logits
+    model.config.streams = "tm"
+    assert torch.allclose(model(**examples(tokenizer, model, 2), **features).logits, dropped, atol=1e-5)
+
+
+def test_unit_head_starts_as_the_experts_own(tokenizer):
+    model = fresh(tokenizer, "m")
+    features = made_up(2, ("motion",))
+    out = model(**examples(tokenizer, model, 2), **features)
+    assert torch.allclose(out.unit_logits.sigmoid(), features["motion_units"].clamp(1e-4, 1 - 1e-4), atol=1e-5)
+
+
+# ---------------------------------------------------------------- answers
+def test_shared_prefix_gives_the_likelihood_of_a_full_forward(tokenizer):
+    model = fresh(tokenizer, trained=True)
+    features = made_up(3)
+    options = [prompt.ids_of(tokenizer, text) for text in ("disgust", "anger . evidence", "happiness . evidence : au12", "anger")]
+    batch = score.prompts(model, tokenizer, 3, score.PREFIX)
+    shared = score.option_scores(model, batch, features, options)
+    for column, option in enumerate(options):
+        ids = torch.cat([batch["input_ids"], torch.tensor(option).expand(3, -1)], 1)
+        hidden = model.hidden(model.embed(ids, features, model.project(features)), torch.ones_like(ids)).last_hidden_state
+        said = model.word_logits(hidden[:, -len(option) - 1:-1]).log_softmax(-1).gather(-1, ids[:, -len(option):, None])
+        assert torch.allclose(shared[:, column], said.sum((1, 2)), atol=1e-4)
+
+
+def test_cached_generation_equals_uncached(tokenizer):
+    model = fresh(tokenizer, trained=True)
+    features = made_up(3)
+    with model.merged():
+        assert (score.generate(model, tokenizer, features, 3, limit=12)
+                == score.generate(model, tokenizer, features, 3, limit=12, cached=False))
+
+
+# ---------------------------------------------------------------- tuning
+def test_draws_depend_on_seed_epoch_and_index_only(work, tokenizer):
+    bench = tune.read_bench(work)
+    rows, settings = bench.rows(0, "train", "kept"), tune.TuneSettings(epochs=2, batch=8)
+    first = tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 3)
+    assert first == tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 3)
+    assert first != tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 4)
+    alone = tune.draw_example(tokenizer, bench, rows, ("structure", "motion"), settings, 3, 1, 5)
+    assert alone in first[len(first) // 2:]
+    swapped = np.mean([e["structure_row"] != e["row"] for e in first])
+    assert 0.5 < swapped < 0.95 and all(any(e["present"]) for e in first)
+    assert {e["structure_row"] for e in first} <= set(rows.tolist())        # looks come from training clips only
+
+
+def test_training_rows_are_disjoint_from_test_subjects(work):
+    bench = tune.read_bench(work)
+    for fold in range(3):
+        parts = [set(bench.index.subject.iloc[bench.rows(fold, role)]) for role in ("train", "validation", "test")]
+        assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2]) and all(parts)
+
+
+def test_eight_examples_can_be_learned_by_heart(work):
+    bench = tune.read_bench(work)
+    rows = bench.rows(0, "train", "kept")[:8]
+    settings = tune.TuneSettings(epochs=40, batch=8, lr=1e-2, swap=0.0, drop=0.0)
+    tokenizer, model = tune.build(work, "deft", settings, 1)
+    curve = tune.train(tokenizer, model, bench, rows, settings, 1)
+    assert curve[-1]["emotion"] < 0.1 < curve[0]["emotion"]
+    assert curve[-1]["text"] < 0.8 * curve[0]["text"]
+
+
+def test_finished_runs_are_skipped_and_damaged_ones_redone(work):
+    settings, job = tune.TuneSettings(epochs=1, batch=8), tune.Job("deft-m", 0, 1)
+    bench = tune.read_bench(work)
+    history = tune.tune(job, work, settings, bench)
+    weights = job.folder(work) / "model.safetensors"
+    whole, stamp = weights.read_bytes(), weights.stat().st_mtime_ns
+    assert tune.tune(job, work, settings, bench) == history and weights.stat().st_mtime_ns == stamp
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    tune.tune(job, work, settings, bench)
+    assert weights.read_bytes() == whole                                    # done again, and the same bytes
+    assert tune.run_key(job, work, replace(settings, lr=1e-4)) != tune.run_key(job, work, settings)
+
+
+def test_predictions_have_the_promised_fields(work):
+    settings = tune.TuneSettings(epochs=1, batch=8)
+    jobs = [tune.Job("rgb-only", 0, fold) for fold in range(3)]
+    tune.tune_all(jobs, work, settings, workers=1, log=lambda line: None)
+    rows = score.predict_all(jobs, work, workers=1, log=lambda line: None, limit=8)
+    bench = tune.read_bench(work)
+    assert sorted(r["clip"] for r in rows) == sorted(bench.index["clip"])      # every clip is tested once
+    for row in rows:
+        assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed",
+                "text_class", "head_class"} <= set(row)
+        assert row["prediction"] == max(row["scores"], key=row["scores"].get) and set(row["scores"]) == set(EMOTIONS)
+    held = score.predict_heldback("rgb-only", 0, range(3), work, limit=8)
+    assert len(held) == len(tune.read_bench(work, "heldback", "r", facts=False).index)
+
+
+def test_unknown_systems_and_streams_are_refused(work):
+    with pytest.raises(ValueError, match="rgb-only"):
+        tune.tune(tune.Job("rgb", 0, 0), work, tune.TuneSettings())
+    with pytest.raises(ValueError, match="structure, texture, motion"):
+        prompt.streams_of("x")
+
+
+# ---------------------------------------------------------------- the base
+def test_a_local_folder_of_any_causal_model_serves_as_base(tokenizer, tmp_path):
+    """Paper profile: another architecture, a tokenizer without our markers."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {word: i for i, word in enumerate([w for w in tokenizer.get_vocab() if w not in prompt.MARKERS])}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", unk_token="<unk>").save_pretrained(tmp_path / "other")
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                                 num_key_value_heads=2)).save_pretrained(tmp_path / "other")
+    theirs, base = language.load_base(tmp_path / "other")
+    model = DeftLLMForConditionalGeneration(DeftLLMConfig.of(base, theirs, "stm", rank=2), base)
+    out = model(**examples(theirs, model, 2), **made_up(2), emotion=torch.arange(2))
+    assert torch.isfinite(out.loss)
+    model.save_pretrained(tmp_path / "deft")
+    again = DeftLLMForConditionalGeneration.from_pretrained(tmp_path / "deft")
+    assert torch.equal(again(**examples(theirs, model, 2), **made_up(2)).logits, out.logits)
+    with pytest.raises(FileNotFoundError, match="07_joint_tuning"):
+        language.load_base(Path(tmp_path) / "nowhere")
+
+
+def test_pretraining_is_repeatable_and_kept(tmp_path):
+    short = replace(TINY, text_steps=4, soft_steps=4)
+    first, second = (language.pretrain(short, tmp_path / name, log=lambda line: None) for name in "ab")
+    assert first["loss"] == second["loss"]
+    stamp = (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns
+    language.pretrain(short, tmp_path / "a", log=lambda line: None)
+    assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_flat_text_tells_nothing_about_emotion():
+    """The control: units of flat text are drawn without regard to the emotion."""
+    def active(flat):
+        rng = np.random.default_rng(0)
+        found = [text_facts(rng, flat=flat) for _ in range(600)]
+        return np.array([[np.mean([any(u.code == code for u in f.units) for f in found if f.emotion == e]) for code in UNITS] for e in EMOTIONS])
+
+    assert np.ptp(active(False), axis=0).max() > 0.4 and np.ptp(active(True), axis=0).max() < 0.2
+    assert parse("class : anger .").emotion == "anger"
