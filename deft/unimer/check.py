@@ -71,15 +71,31 @@ class Evidence:
 
     def moving(self) -> dict[tuple[str, str, str], float]:
         """{(spoken region, side, direction): px} for every component above the threshold ("B" at the midline)."""
-        moving = {}
-        if self.region is not None:
-            for group, region in GROUPS.items():
-                for side in ("B",) if region in MIDLINE else SIDES:
-                    for direction in DIRECTIONS:
-                        px = float(component(self.region, group, side, direction)[0])
-                        if px >= self.threshold_px:
-                            moving[(group, side, direction)] = px
-        return moving
+        if self.region is None:
+            return {}
+        keys, rows, axes = _components()
+        px = (np.asarray(self.region, np.float64)[rows] * axes).sum(1)
+        return {keys[i]: float(px[i]) for i in np.flatnonzero(px >= self.threshold_px)}
+
+
+@lru_cache(maxsize=1)
+def _components() -> tuple[list[tuple[str, str, str]], np.ndarray, np.ndarray]:
+    """Everything that can be said of one region's motion -> (keys, rows of REGIONS (K,), what each measures in (u, v) (K, 2))."""
+    keys, rows, axes = [], [], []
+    for group, region in GROUPS.items():
+        middle = region in MIDLINE
+        for side in ("B",) if middle else SIDES:
+            index = group_regions(group, side)[0]
+            for direction in DIRECTIONS[:2] if middle else DIRECTIONS:
+                unit = np.zeros((36, 2))
+                keys.append((group, side, direction))
+                rows.append(index)
+                axis = []
+                for k in range(2):
+                    unit[index] = np.eye(2)[k]
+                    axis.append(float(component(unit, group, side, direction)[0]))
+                axes.append(axis)
+    return keys, np.array(rows), np.array(axes)
 
 
 def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:

@@ -1,0 +1,228 @@
+"""Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
+
+A unit is written down when a coder saw it *and* the pixels bear it out (spatially: the regions it moves go where FACS says,
+above the noise floor; temporally: at the apex and still at the hold). The same code with one or both constraints switched
+off makes the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from deft import runtime
+from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
+from deft.unimer import grammar
+from deft.unimer.check import Evidence
+from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, UnitFact, component, facts_from_units, group_regions,
+                               hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, said, sides_of, supports,
+                               supports_unit, unit_array)
+from deft.unimer.schema import CONSTRAINTS
+
+HOLD_SHARE = 0.5     # at apex and at hold alike a motion must keep this share of the threshold: it rose and it stayed
+DOUBTFUL = 0.2       # a unit may be denied only below this probability, a motion only when it goes the other way
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One clip's numbers. peaks: (2, 36, 2) px flow per region at apex and hold; noise px; probability (17, 2); frames: their positions."""
+
+    peaks: np.ndarray
+    noise: float
+    probability: np.ndarray
+    frames: tuple[int, int]
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(self.peaks.mean(0), self.noise, self.probability)
+
+    def holds(self, fact: MotionFact) -> bool:
+        """Temporal constraint: the motion is there at the apex and still there at the hold."""
+        return all(supports(fact, peak, HOLD_SHARE * self.evidence.threshold_px) for peak in self.peaks)
+
+
+def measured(probability: np.ndarray, courses: np.ndarray, noise: np.ndarray) -> list[Measured]:
+    """(N, 17, 2), (N, T-1, 36, 5) and (N,) -> one Measured per clip. Courses start at the frame after onset."""
+    from deft.motion.courses import peak_positions
+
+    if not len(probability) == len(courses) == len(noise):
+        raise ValueError(f"evidence of {len(probability)} clips, courses of {len(courses)}, noise of {len(noise)}: "
+                         "the stages are out of step; run 03_motion and 04_evidence again")
+    frames = tuple(int(t) for t in peak_positions(courses.shape[1] + 1))
+    peaks = np.asarray(courses, np.float64)[:, [t - 1 for t in frames], :, :2]
+    return [Measured(peaks[i], float(noise[i]), np.asarray(probability[i], np.float64), frames) for i in range(len(peaks))]
+
+
+def annotated_array(cells: Iterable[str]) -> np.ndarray:
+    """Annotation strings -> (N, 17, 2) booleans; "4" claims both sides, "L12" one, alternatives and "?" none."""
+    return np.array([unit_array(UnitFact(c, s) for c, s in unit_sides(cell).items()) > 0 for cell in map(str, cells)]).reshape(-1, len(UNITS), 2)
+
+
+def verdicts(annotated: np.ndarray, clip: Measured) -> list[dict]:
+    """One row per unit and side that was annotated or moved. annotated: (17, 2) bool.
+
+    contradicted: annotated, not moved, and the place by which the unit is scored goes the opposite way.
+    """
+    rows = []
+    for u, unit in enumerate(UNITS):
+        region, outward, down, _ = max(EXPECTED[unit], key=lambda row: row[3])
+        for s, side in enumerate(SIDES):
+            moved = clip.probability[u, s] >= clip.evidence.unit_threshold
+            if not (annotated[u, s] or moved):
+                continue
+            along = _along(clip.evidence.region, region, side, outward, down)
+            against = annotated[u, s] and not moved and along <= -clip.evidence.threshold_px
+            name = "unannotated" if not annotated[u, s] else "confirmed" if moved else "contradicted" if against else "unsupported"
+            rows.append({"unit": unit, "side": side, "verdict": name, "probability": round(float(clip.probability[u, s]), 4)})
+    return rows
+
+
+def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measured, rng: np.random.Generator) -> Facts:
+    """What may be said about one clip under `constraint` ("none", "au", "flow", "both"). annotated: (17, 2) bool."""
+    if constraint not in CONSTRAINTS:
+        raise ValueError(f"unknown constraint '{constraint}'; known: {', '.join(CONSTRAINTS)}")
+    moved = clip.probability >= clip.evidence.unit_threshold
+    if constraint == "none":  # what a writer who only knows the class would say
+        chance, sets = zip(*PROTOTYPES[emotion]) if emotion in PROTOTYPES else ((1.0,), (frozenset(),))
+        facts = facts_from_units({unit: "B" for unit in sorted(sets[rng.choice(len(sets), p=chance)])}, rng, emotion)
+    elif constraint == "au":
+        facts = facts_from_units(merge_sides(annotated), rng, emotion)
+    else:
+        units = merge_sides(moved if constraint == "flow" else annotated & moved)
+        facts = Facts(emotion, COARSE.get(emotion, ""), units, _motions(units, clip, dual=constraint == "both"))
+    if constraint in ("none", "au"):  # without measurement, false is whatever was not said
+        return _with_denied(facts, lambda fact: said(facts, fact), rng)
+    return _with_denied(facts, lambda fact: _possible(fact, annotated if constraint == "both" else None, clip), rng)
+
+
+def _motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
+    """Measured motions in order of telling. dual: those that a confirmed unit explains; if none, those twice the threshold."""
+    found = merge_motions(clip.evidence.moving())
+    if dual:
+        found = [(fact, px) for fact, px in found if clip.holds(fact)]
+        expected = {(SPOKEN[region], direction) for unit in units for region, outward, down, _ in EXPECTED[unit.code]
+                    for direction, part in zip(DIRECTIONS, (-down, down, outward, -outward)) if part > 0.3}
+        explained = [(fact, px) for fact, px in found if (fact.region, fact.direction) in expected]
+        found = explained or [(fact, px) for fact, px in found if px >= 2 * clip.evidence.threshold_px]
+    return tuple(rank_motions(found, units)[:motion_budget(len(units))])
+
+
+def _possible(fact: UnitFact | MotionFact, annotated: np.ndarray | None, clip: Measured) -> bool:
+    """Might the fact be true after all? Then it must not be denied. Annotation counts where it is part of the constraint."""
+    if isinstance(fact, UnitFact):
+        sides = [SIDES.index(side) for side in sides_of(fact.side)]
+        row = UNIT_INDEX[fact.code]
+        return bool((clip.probability[row, sides] >= DOUBTFUL).any() or (annotated is not None and annotated[row, sides].any()))
+    return bool((component(clip.evidence.region, fact.region, fact.side, fact.direction) > 0).any())
+
+
+def _with_denied(facts: Facts, possible, rng: np.random.Generator) -> Facts:
+    return Facts(facts.emotion, facts.coarse, facts.units, facts.motions, hard_negatives(facts, possible, rng))
+
+
+def _along(region_vectors: np.ndarray, name: str, side: str, outward: float, down: float) -> float:
+    """Flow of one region along (outward, down), px."""
+    u, v = region_vectors[REGIONS.index((name, "" if name in MIDLINE else side))]
+    return float(v * down + (0.0 if name in MIDLINE else u * outward * (1 if side == "L" else -1)))
+
+
+# --- records -----------------------------------------------------------------------------------------------------------
+def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
+    """The measurements behind each statement: for a unit its most telling regions, for a motion its own."""
+    vectors, noise = clip.evidence.region, max(clip.noise, 1e-6)
+    rows: list[dict] = []
+
+    def add(unit: int | None, region: str, side: str, direction: str, px: float) -> None:
+        probability = None if unit is None else round(float(clip.probability[UNIT_INDEX[unit], SIDES.index(side)]), 4)
+        rows.append({"unit": unit, "probability": probability, "region": region, "side": "" if region in MIDLINE and unit is None else side,
+                     "direction": direction, "px": round(px, 3), "z": round(px / noise, 2), "frames": list(clip.frames)})
+
+    denied_units = [f for f in stated.denied if isinstance(f, UnitFact)]
+    for fact in (*stated.units, *denied_units):
+        for side in sides_of(fact.side):
+            for region, outward, down, _ in sorted(EXPECTED[fact.code], key=lambda row: -row[3])[:2]:
+                direction = ("down" if down > 0 else "up") if abs(down) >= abs(outward) else "outward" if outward > 0 else "inward"
+                add(fact.code, region, side, direction, _along(vectors, region, side, outward, down))
+    for fact in (*stated.motions, *(f for f in stated.denied if isinstance(f, MotionFact))):
+        for index, px in zip(group_regions(fact.region, fact.side), component(vectors, fact.region, fact.side, fact.direction)):
+            add(None, REGIONS[index][0], REGIONS[index][1], fact.direction, float(px))
+    return rows
+
+
+def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
+                  seed: int = 7, kinds: Sequence[str] = grammar.KINDS) -> list[dict]:
+    """Records of all clips: one per kind ("negative": one answered no, one answered yes), validated when written.
+
+    index: the clips' table (columns clip, dataset, subject, condition, emotion, units). probability (N, 17, 2),
+    courses (N, T-1, 36, 5), noise (N,) in its order. Clips without one of EMOTIONS get no class questions.
+    """
+    records = []
+    written = annotated_array(index["units"])
+    for i, clip in enumerate(measured(probability, courses, noise)):
+        row = index.iloc[i]
+        rng = runtime.rng(seed, f"unimer/{row['clip']}/{constraint}")  # by name: other clips do not change this one's text
+        facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
+        found = verdicts(written[i], clip)
+        for number, (kind, part) in enumerate(_parts(kinds, facts, rng)):
+            stated = grammar.mentioned(kind, part)
+            records.append({
+                "id": f"{row['clip']}/{number}", "clip": str(row["clip"]), "dataset": str(row["dataset"]), "subject": str(row["subject"]),
+                "condition": str(row["condition"]), "kind": kind, "question": grammar.question(kind, part, rng),
+                "answer": grammar.answer(kind, part, rng), "facts": facts.to_json(), "stated": stated.to_json(),
+                "evidence": evidence_rows(stated, clip), "verdicts": found, "constraint": constraint})
+    return records
+
+
+def _parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator) -> Iterable[tuple[str, Facts]]:
+    """(kind, what this question is about) for every question that has something to ask."""
+    for kind in kinds:
+        if kind in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS:
+            continue
+        if kind == "side" and not facts.units:
+            continue
+        if kind == "negative":
+            if facts.denied:
+                yield kind, Facts(denied=facts.denied[:1])
+            true = (*facts.units, *facts.motions)
+            if true:
+                fact = true[rng.integers(len(true))]
+                yield kind, Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
+            continue
+        yield kind, grammar.focus(kind, facts, rng)
+
+
+# --- counts ------------------------------------------------------------------------------------------------------------
+def t1_counts(annotated: np.ndarray, probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5, moved: float = 0.0) -> dict:
+    """How far annotation and motion agree, counted per clip, unit and side. All arrays (N, 17, 2).
+
+    annotated: bool. probability: of motion, from the flow. truth: true intensity (simulated clips only); `> moved` counts as moved.
+    -> counts, and rates as the reader sees them (`*_flow`) beside the truth (`*_truth`); a rate over nothing is None.
+    """
+    written, seen, real = np.asarray(annotated, bool), np.asarray(probability) >= threshold, np.asarray(truth) > moved
+
+    def rate(top: np.ndarray, whole: np.ndarray) -> float | None:
+        return float(top.sum() / whole.sum()) if whole.any() else None
+
+    return {
+        "clips": int(len(written)), "annotated": int(written.sum()), "moved_flow": int(seen.sum()), "moved_truth": int(real.sum()),
+        "unsupported_flow": rate(written & ~seen, written), "unsupported_truth": rate(written & ~real, written),
+        "unannotated_flow": rate(seen & ~written, seen), "unannotated_truth": rate(real & ~written, real),
+        "confirmed_precision": rate(written & seen & real, written & seen), "confirmed_recall": rate(written & seen & real, written & real),
+    }
+
+
+def truth_counts(records: Iterable[dict], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
+                 threshold_px: float = 0.10) -> dict:
+    """Statements of the clips' facts against the truth of the simulator -> {"units", "motions"}: (borne out, stated), and shares.
+
+    units_true (N, 17, 2) intensity (any above 0 counts), region_true (N, 36, 2) px, both in the order of `index`.
+    """
+    place = {clip: i for i, clip in enumerate(index["clip"])}
+    facts = {record["clip"]: Facts.from_json(record["facts"]) for record in records}
+    held = [supports_unit(f, units_true[place[clip]], 1e-6) for clip, told in facts.items() for f in told.units]
+    moved = [supports(f, region_true[place[clip]], threshold_px) for clip, told in facts.items() for f in told.motions]
+    share = [float(np.mean(x)) if x else None for x in (held, moved)]
+    return {"units": [int(sum(held)), len(held)], "motions": [int(sum(moved)), len(moved)], "unit_precision": share[0], "motion_precision": share[1]}
