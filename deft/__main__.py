@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 from deft import paths
-from deft.config import ConfigError, nearest
-from deft.run import RunError
+
+try:
+    from deft.config import ConfigError, nearest
+    from deft.run import RunError
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
 COMMANDS = ("run", "status", "verify", "analyse")
 

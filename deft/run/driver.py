@@ -81,9 +81,8 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
     chain.prepare()
     with chain.locked():
         say(f"deft run · profile {chain.profile} · {len(wanted)} of {len(chain.stages)} stages · {chain.work}")
-        hashes, began, ran, peak = stale.Hashes(chain), time.monotonic(), 0, 0.0
+        hashes, closure, began, ran, peak = stale.Hashes(chain), Closure(chain.root), time.monotonic(), 0, 0.0
         for stage in wanted:
-            closure = Closure(chain.root)  # read anew: a module may have been edited while the stage before was running
             label = f"[{chain.stages.index(stage) + 1:2d}/{len(chain.stages)}] {stage.name:<18}"
             state, reason = stale.state_of(chain, stage, hashes, closure, running=False)
             if state == stale.DONE and not force:
@@ -91,6 +90,7 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
                 continue
             say(f"{label} runs: {reason if state != stale.DONE else 'asked for by --force'}")
             error = run_stage(chain, stage, hashes, closure)
+            closure = Closure(chain.root)  # read anew: a module may have been edited while the stage was running
             record = chain.record(stage)
             if error:
                 say(f"{label} FAILED after {duration(record['seconds'])}: {error}")
