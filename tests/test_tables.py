@@ -51,7 +51,7 @@ def world(tmp_path_factory):
         runtime.save_array(work / "experts" / "features" / "bench", f"{name}_units", probability)
     runtime.write_json(work / "experts" / "probes.json", {"motion": {"identity": 0.2}})
     runtime.write_jsonl(work / "unimer" / "bench.jsonl", [
-        {"clip": row["clip"], "kind": kind, "question": "", "answer": grammar.answer("reasoning", SMILE)}
+        {"clip": row["clip"], "dataset": row["dataset"], "kind": kind, "facts": SMILE.to_json(), "answer": grammar.answer("reasoning", SMILE)}
         for row in frames if row["set"] == "bench" for kind in ("reasoning", "fine")])
     answers = []
     for system, skill in SKILL.items():
@@ -63,7 +63,7 @@ def world(tmp_path_factory):
                 said = row["emotion"] if generator.random() < lucky else EMOTIONS[(EMOTIONS.index(row["emotion"]) + 1) % 5]
                 facts = SMILE if system.startswith("deft") else FROWN
                 answers.append({key: row[key] for key in ("clip", "dataset", "subject", "fold", "condition", "set")} | {
-                    "system": system, "truth": row["emotion"], "prediction": said, "scores": {}, "seed": seed,
+                    "system": system, "truth": row["emotion"], "prediction": said, "scores": {}, "seed": seed, "text_class": row["emotion"],
                     "text": grammar.answer("reasoning", facts) if system in ("deft", "rgb-only", "deft-m") else ""})
     runtime.write_jsonl(work / "predictions.jsonl", answers)
     for stage, seconds in (("01_clips", 60.0), ("06_experts", 240.0)):
@@ -88,13 +88,8 @@ def test_t1_counts_what_was_annotated_and_what_moved(world):
     assert whole["unsupported_truth"] == pytest.approx(1 / 3, abs=1e-4) and whole["unannotated_truth"] == 0
     assert whole["unsupported_flow"] == pytest.approx(1 / 3, abs=1e-4) and whole["flow_auroc"] == 1.0
     assert whole["unsupported_truth_low"] <= whole["unsupported_truth"] <= whole["unsupported_truth_high"]
-    assert table.loc["sim-a", "clips"] == 40
-
-
-def test_annotation_sides():
-    found = tables.annotated(pd.Series(["4+L12", "", "R99+46"]))
-    assert found[0, UNIT_INDEX[4]].all() and list(found[0, UNIT_INDEX[12]]) == [True, False]
-    assert not found[1:].any()  # units outside the 17 are left out
+    assert whole["unimer_units_true"] == 1 and whole["unimer_motions_true"] == 1
+    assert table.loc["sim-a", "clips"] == 40 and table.loc["sim-a", "unimer_records"] == 80
 
 
 def test_auroc_agrees_with_scikit_learn():
@@ -137,6 +132,7 @@ def test_t7_separates_the_system_that_says_what_moved(world):
     deft, rgb = table.loc[("deft", "broken")], table.loc[("rgb-only", "broken")]
     assert deft["unit_f1"] == 1 and deft["unsupported"] == 0 and deft["precision"] == 1 and deft["recall"] == 1
     assert deft["bleu"] == pytest.approx(1) and deft["rouge1"] == pytest.approx(1) and deft["statements_per_text"] == 2
+    assert deft["text_uf1"] == 1 and "head_uf1" not in table
     assert rgb["unit_f1"] == 0 and rgb["unsupported"] == 1 and rgb["recall"] == 0 and rgb["bleu"] < 0.8
     assert deft["rgb_minus"] == 1 and deft["rgb_minus_low"] == 1
     assert 0 < deft["motion_f1"] < 1  # up is named, outward is not

@@ -2,7 +2,7 @@
 
 A *statement* is a unit on a side ("au12 left") or a movement of a region ("the lip corner moves up").  The truth bears a
 unit out when it moved at all on every claimed side (intensity > 0), and a movement when the true skin motion of every
-claimed region reaches MIN_PX along the claimed direction.  The measurement bears a statement out when `deft.unimer.check`
+claimed region reaches TRUE_PX along the claimed direction.  The measurement bears a statement out when `deft.unimer.check`
 says so: the calibrated probability of a unit, or region flow above the clip's own noise floor.  A statement that neither
 bears out is *unsupported*.  These thresholds were written down before any model was scored.
 
@@ -19,9 +19,10 @@ from deft import paths, runtime
 from deft.clips.facs import UNITS
 from deft.clips.store import ClipStore
 from deft.evaluation import metrics
-from deft.unimer.check import MIN_PX, Evidence, parse
+from deft.unimer.check import Evidence, parse
 from deft.unimer.facts import DIRECTIONS, GROUPS, Facts, component, group_regions, supports, supports_unit, unit_array
 
+TRUE_PX = 0.10  # as in deft.unimer.build.truth_counts: a tenth of a pixel of true motion is motion
 ANY = 1e-6  # "at all", for a comparison that reaches its threshold
 SALIENT = 0.5  # movements at least half as large as the clip's largest one ought to be named
 
@@ -42,7 +43,7 @@ def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, pr
     said, true = unit_array(units) > 0, np.asarray(units_true) > 0
     measured = Evidence(np.asarray(flow), float(noise), np.asarray(probability))
     by_truth_u = [supports_unit(fact, units_true, ANY) for fact in units]
-    by_truth_m = [supports(fact, region_true, MIN_PX) for fact in motions]
+    by_truth_m = [supports(fact, region_true, TRUE_PX) for fact in motions]
     bad_u = sum(not (borne or measured.bears_out(fact)) for fact, borne in zip(units, by_truth_u))
     bad_m = sum(not (borne or measured.bears_out(fact)) for fact, borne in zip(motions, by_truth_m))
     total_u, total_m = len(units), len(motions)
@@ -65,7 +66,7 @@ def _true_motions(region_true: bytes) -> tuple[frozenset, frozenset]:
         for side in "LR":
             for direction in DIRECTIONS:
                 size[(group_regions(group, side)[0], direction)] = float(component(vectors, group, side, direction)[0])
-    real = {key: px for key, px in size.items() if px >= MIN_PX}
+    real = {key: px for key, px in size.items() if px >= TRUE_PX}
     largest = max(real.values(), default=0.0)
     return frozenset(real), frozenset(key for key, px in real.items() if px >= SALIENT * largest)
 

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
-from deft.clips.facs import EMOTIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
+from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, reported
+from deft.unimer.build import annotated_array, truth_counts
 from deft.unimer.check import UNIT_THRESHOLD
 
 DEFT = "deft"
@@ -119,42 +120,36 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
     Per dataset: subjects, clips, classes, fps; `unsupported_*` share of annotated units (per clip and side) that did not
     move, `unannotated_*` share of moved units that nobody annotated, by truth (`_truth`, intensity > 0) and by flow
     (`_flow`, calibrated probability >= 0.5); `flow_auroc` how well that probability tells moved from unmoved among
-    the annotated; records of Uni-MER.
+    the annotated; `unimer_*` records of Uni-MER and the share of the units and motions they state that the truth bears out.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "bench")
-    index, truth = store.index, store.array("units_true") > 0  # (N, 17, 2)
-    written = annotated(index["units"])
+    index, intensity = store.index, store.array("units_true")  # (N, 17, 2)
+    truth = intensity > 0
+    written = annotated_array(index["units"])
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
     moved = probability >= UNIT_THRESHOLD
-    records = _records(work / "unimer" / "bench.jsonl")
-    rows = []
+    path = work / "unimer" / "bench.jsonl"
+    records = runtime.read_jsonl(path) if path.is_file() else []
+    region_true, rows = np.asarray(runtime.load_array(work / "motion" / "bench", "region_true")), []
     for name in (*sorted(index["dataset"].unique()), "all"):
         here = np.ones(len(index), bool) if name == "all" else (index["dataset"] == name).to_numpy()
         part = index[here]
         row = {"dataset": name, "kind": "simulated", "subjects": part["subject"].nunique(), "clips": len(part),
                "classes": part["emotion"].nunique(), "units": int(truth[here].any(axis=(0, 2)).sum()),
-               "fps": "/".join(f"{f:g}" for f in sorted(part["fps"].unique())), "annotated_units": int(written[here].sum()),
-               "unimer_records": int(records.reindex(part["clip"]).fillna(0).sum()) if records is not None else np.nan}
+               "fps": "/".join(f"{f:g}" for f in sorted(part["fps"].unique())), "annotated_units": int(written[here].sum())}
         subject = metrics.subject_of(part)
         for how, there in (("truth", truth), ("flow", moved)):
             for column, top, whole in (("unsupported", written & ~there, written), ("unannotated", there & ~written, there)):
                 pairs = np.stack([top[here].sum((1, 2)), whole[here].sum((1, 2))], axis=1)
                 interval = metrics.subject_bootstrap(metrics.counts_per_subject(pairs, subject)[1], metrics.share, seed=seed)
                 row |= interval.columns(f"{column}_{how}")
+        mine = [record for record in records if name in ("all", record["dataset"])]
+        stated = truth_counts(mine, index, intensity, region_true)
+        row |= {"unimer_records": len(mine), "unimer_units_true": stated["unit_precision"], "unimer_motions_true": stated["motion_precision"]}
         row["flow_auroc"] = auroc(truth[here][written[here]], probability[here][written[here]])
         rows.append(row)
     return Table(rows).round(4)
-
-
-def annotated(units: pd.Series) -> np.ndarray:
-    """Annotation strings -> (N, 17, 2) bool; a unit without a side is on both."""
-    out = np.zeros((len(units), len(UNITS), len(SIDES)), bool)
-    for row, cell in enumerate(units):
-        for code, side in unit_sides(str(cell)).items():
-            if code in UNIT_INDEX:
-                out[row, UNIT_INDEX[code], [0, 1] if side == "B" else SIDES.index(side)] = True
-    return out
 
 
 def auroc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -165,11 +160,6 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float:
         return float("nan")
     rank = pd.Series(np.asarray(score, np.float64)).rank().to_numpy()
     return float((rank[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def _records(path: Path) -> pd.Series | None:
-    """Uni-MER records per clip, None when none were built."""
-    return pd.Series([row["clip"] for row in runtime.read_jsonl(path)]).value_counts() if path.is_file() else None
 
 
 # ---------------------------------------------------------------- T2
@@ -292,7 +282,7 @@ def t7(profile: str, seed: int = 7) -> pd.DataFrame:
 
     `unit_f1`: macro F1 of the units named.  `unsupported`: share of statements that neither true nor measured motion
     bears out.  `precision`, `recall`: of the statements against the truth alone.  `bleu`, `rouge1`: against the
-    reference answers of Uni-MER.  METEOR is left out: it needs the WordNet files, which cannot be fetched offline.
+    reference answers of Uni-MER.  `text_uf1`: of the class the text names, `head_uf1`: of the emotion head.  METEOR is left out: it needs the WordNet files, which cannot be fetched offline.
     `rgb_minus*`: the share of the RGB-only model less the row's.
     """
     frame = predictions(profile)
@@ -309,9 +299,19 @@ def t7(profile: str, seed: int = 7) -> pd.DataFrame:
                 continue
             other = ((frame["system"] == "rgb-only") & (frame["condition"] == condition)).to_numpy()
             rows.append({"kind": "simulated", "system": system, "condition": condition, "texts": int(here.sum()),
-                         "seeds": frame[here]["seed"].nunique(),
+                         "seeds": frame[here]["seed"].nunique(), **_other_readings(frame[here], seed),
                          **grounding.summary(frame, judged, here, other if system != "rgb-only" else None, seed)})
     return Table(rows).round(4)
+
+
+def _other_readings(rows: pd.DataFrame, seed: int) -> dict:
+    """UF1 of the class that the free text names (`text_uf1`) and of the emotion head (`head_uf1`), where they were kept."""
+    row: dict = {}
+    for column, name in (("text_class", "text_uf1"), ("head_class", "head_uf1")):
+        if column in rows and rows[column].notna().all():
+            c = counts(rows.assign(prediction=rows[column]))[1]
+            row |= metrics.subject_bootstrap(c, over_seeds(metrics.uf1), seed=seed).columns(name)
+    return row
 
 
 # ---------------------------------------------------------------- T9
