@@ -100,17 +100,18 @@ def _histories(work, generator):
     def curve(n, start):
         return start * np.exp(-np.arange(n) / n * 2) + generator.uniform(0, 0.05, n)
 
-    for name in ("structure", "texture", "motion", "rgb"):
+    for name, measure in (("structure", "landmark_px"), ("texture", "auroc"), ("motion", "auroc"), ("rgb", "auroc")):
         runtime.write_json(work / "experts" / name / "history.json",
-                           [dict(epoch=i, loss=a, validation_loss=b) for i, (a, b) in enumerate(zip(curve(12, 1.0), curve(12, 1.2)))])
+                           [{"epoch": i + 1, "seconds": 1.0, "units": a, "regions": b, "score": a, measure: 1 - a} for i, (a, b) in enumerate(zip(curve(12, 1.0), curve(12, 1.2)))])
+    runtime.write_json(work / "mllm" / "base" / "history.json", {"settings": {}, "soft_from": 60, "loss": curve(90, 4.0)})
     for system in ("deft", "rgb-only"):
         for fold in range(3):
-            runtime.write_json(work / "mllm" / "runs" / system / "seed7" / f"fold{fold}" / "history.json",
-                               [dict(step=10 * i, loss=a) for i, a in enumerate(curve(20, 2.0))])
+            runtime.write_json(work / "mllm" / "runs" / system / "seed0" / f"fold{fold}" / "history.json",
+                               {"curve": [{"loss": a, "text": a / 2, "emotion": b} for a, b in zip(curve(80, 2.0), curve(80, 1.0))]})
 
 
 def _tables(profile, generator):
-    rows = [dict(system=s, condition=c, uf1=v, uf1_low=v - 0.05, uf1_high=v + 0.05)
+    rows = [dict(kind="simulated", set="bench", system=s, condition=c, uf1=v, uf1_low=v - 0.05, uf1_high=v + 0.05)
             for s, pair in dict(deft=(.78, .8), **{"rgb-only": (.5, .2), "lr-flow": (.76, .7), "lr-pixels": (.6, .2)}).items()
             for c, v in zip(("kept", "broken"), pair)]
     path = paths.figures(profile) / "tables" / "T2.csv"

@@ -9,6 +9,7 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import facs
 from deft.clips.store import ClipStore
+from deft.evaluation import grounding, tables
 from deft.evaluation.metrics import Interval
 
 
@@ -58,8 +59,8 @@ def story(table):
 class Pictures:
     """One clip as the figures show it.
 
-    rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed;
-    motion: (36, 2) px per region at the apex; noise: px.
+    rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed, inside the face;
+    motion: (36, 2) px per region, mean of apex and hold; noise: px.
     """
 
     row: pd.Series
@@ -71,14 +72,14 @@ class Pictures:
 
 def pictures(profile, table, row):
     """Everything the figures show of clip `row` of the benchmark."""
-    from deft.evaluation.figures.draw import enlarge
+    from deft.evaluation.figures.draw import enlarge, face_mask
 
     rgb = np.asarray(array(profile, "faces", "rgb", "02_faces")[row])
     peak = np.asarray(array(profile, "motion", "peak", "03_motion")[row], np.float32)
-    courses = np.asarray(array(profile, "motion", "courses", "03_motion")[row])
-    apex = int(table.apex[row]) - int(table.onset[row]) - 1  # courses begin at the first frame after the onset
+    courses = array(profile, "motion", "courses", "03_motion")[row:row + 1]
     noise = float(array(profile, "motion", "noise", "03_motion")[row])
-    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]), courses[apex, :, :2], noise)
+    mask = face_mask(np.asarray(array(profile, "faces", "landmarks", "02_faces")[row]), rgb.shape[1])
+    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]) * mask[..., None], grounding.peak_flow(courses)[0], noise)
 
 
 def annotated(row):
@@ -88,9 +89,10 @@ def annotated(row):
 
 
 def predictions(profile):
-    """All answers of all systems: work/<profile>/predictions.jsonl as a table."""
-    path = need(paths.work(profile) / "predictions.jsonl", "08_answers")
-    return pd.DataFrame(runtime.read_jsonl(path))
+    """All answers on the benchmark: work/<profile>/predictions.jsonl as a checked table."""
+    need(paths.work(profile) / "predictions.jsonl", "08_answers")
+    answers = tables.predictions(profile)
+    return answers[answers["set"] == "bench"]
 
 
 def table(profile, name):
@@ -101,4 +103,5 @@ def table(profile, name):
 def recognition(profile):
     """UF1 with its interval per (system, condition), as table T2 prints it."""
     t2 = table(profile, "T2")
+    t2 = t2[(t2.kind == "simulated") & (t2["set"] == "bench")]
     return {(r.system, r.condition): Interval(r.uf1, r.uf1_low, r.uf1_high) for r in t2.itertuples()}

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from deft import artifacts
 from deft.clips import facs
+from deft.faces import regions
 from deft.motion import flow as flows
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, GREY = (
@@ -73,6 +74,13 @@ def difference(first, second, times=MAGNIFY):
     """(H, W[, 3]) uint8 twice -> (H, W) uint8: mid-grey plus `times` the change in brightness."""
     grey = [np.asarray(f, np.float32).mean(-1) if f.ndim == 3 else np.asarray(f, np.float32) for f in (first, second)]
     return np.clip(128 + times * (grey[1] - grey[0]), 0, 255).astype(np.uint8)
+
+
+def face_mask(landmarks, size=128):
+    """(size, size) float32 in [0, 1], soft at its rim: 1 where the 36 regions lie. Hair and background drift as they like."""
+    union = (regions.masks(landmarks, size) > 0).any(0).astype(np.uint8)
+    whole = cv2.morphologyEx(np.pad(union, 16), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25)))[16:-16, 16:-16]
+    return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 2.5)
 
 
 def enlarge(flow, size):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from deft.evaluation import grounding
 from deft.evaluation.figures import data, draw
 
 SYSTEMS = ("lr-pixels", "lr-flow", "deft")
@@ -13,8 +14,8 @@ COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{dr
 def f1(profile):
     """Faces of two looks and two emotions with their motion magnified, and what three systems make of them."""
     table = data.index(profile)
-    chosen = choose(table, np.asarray(data.array(profile, "motion", "peak", "03_motion")[..., 3], np.float32).mean((1, 2)),
-                    np.asarray(data.array(profile, "motion", "noise", "03_motion")))
+    moved = np.linalg.norm(grounding.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1)   # (N, 36) px
+    chosen = choose(table, np.sort(moved, axis=1)[:, -5:].mean(1), np.asarray(data.array(profile, "motion", "noise", "03_motion")))
     clips = [data.pictures(profile, table, row) for row in chosen]
     scores = data.recognition(profile)
     limit = draw.flow_limit(*(c.flow for c in clips))
@@ -32,24 +33,41 @@ def f1(profile):
                     ax.text(-0.08, 0.5, f"look {clip.row.look}\n{clip.row.emotion}", transform=ax.transAxes, ha="right", va="center", fontsize=9)
         draw.show_wheel(fig.add_axes([0.625, 0.12, 0.06, 0.12]), limit)
         _bars(fig.add_axes([0.74, 0.17, 0.25, 0.6]), scores)
-        draw.heading(fig, "F1", "Onset and apex look the same. Rows that share a look share their pixels; rows that share an emotion share their motion.")
+        draw.heading(fig, "F1", "Onset and apex look the same. Rows of one look share their pixels; rows of one emotion share their motion. Tie broken"
+                     + ("; one person per look." if table.subject[chosen].nunique() == 2 else "."))
     return fig
 
 
 def choose(table, speed, noise):
-    """Rows of four clips: the two most frequent looks x the two most frequent emotions that both looks show, each the clip whose motion
-    stands out most from its noise floor. Broken-tie clips only, where every look shows every emotion.
+    """Rows of four clips: the two most frequent looks x two emotions, motion that stands out most from the noise floor.
 
-    speed, noise: (N,) px. Returns fewer rows when the benchmark is too small for all four.
+    Broken-tie clips without distractors, where every look shows every emotion. The first pair of emotions that both looks show,
+    most frequent first; each look in one person if somebody shows both (a small profile may have nobody). speed, noise: (N,) px.
     """
-    free = table[(table.condition == "broken") & (table.distractor == "")]
-    looks = free.look.value_counts().index[:2]
-    both = [e for e in free.emotion.value_counts().index if all(((free.look == k) & (free.emotion == e)).any() for k in looks)]
-    ratio = speed / np.maximum(noise, 1e-6)
-    rows = [free[(free.look == k) & (free.emotion == e)].index for k, e in itertools.product(looks, both[:2])]
-    if not rows:
-        raise data.FigureError("no two looks of the benchmark share an emotion; render more clips (notebook 01_clips)")
-    return [int(r[np.argmax(ratio[r])]) for r in rows]
+    free = table[(table.condition == "broken") & (table.distractor == "")].copy()
+    free["ratio"] = (speed / np.maximum(noise, 1e-6))[free.index]
+    looks = [free[free.look == look] for look in free.look.value_counts().index[:2]]
+    for find in (_one_person, _anybody):
+        for pair in itertools.combinations(free.emotion.value_counts().index, 2):
+            rows = [find(part, pair) for part in looks]
+            if len(rows) == 2 and all(rows):
+                return rows[0] + rows[1]
+    raise data.FigureError("no two looks of the benchmark share two emotions with the tie broken; render more clips (notebook 01_clips)")
+
+
+def _one_person(part, pair):
+    """The person who shows both emotions of `pair` most clearly -> [row, row], or [] when nobody shows both."""
+    best = part[part.emotion.isin(pair)].groupby(["subject", "emotion"]).ratio.idxmax().unstack().reindex(columns=pair).dropna()
+    if best.empty:
+        return []
+    total = best.apply(lambda column: part.ratio.reindex(column).to_numpy()).sum(axis=1)
+    return [int(r) for r in best.loc[total.idxmax()]]
+
+
+def _anybody(part, pair):
+    """The clearest clip of each emotion of `pair`, or [] when one of them does not occur."""
+    found = [part[part.emotion == emotion].ratio for emotion in pair]
+    return [int(r.idxmax()) for r in found] if all(len(r) for r in found) else []
 
 
 def _bars(ax, scores):

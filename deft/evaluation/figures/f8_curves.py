@@ -1,68 +1,93 @@
-"""F8: how training went, for every expert and for the joint tuning of every system, fold and seed."""
+"""F8: how training went: the experts on the corpus, the language model on text, the joint tuning of every system."""
 
 import numbers
-from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from deft import paths, runtime
 from deft.evaluation.figures import data, draw
 
 EXPERTS = ("structure", "texture", "motion", "rgb")
 COLOURS = (draw.BLUE, draw.RED, draw.GREEN, draw.ORANGE, draw.PINK, draw.SKY)
+MEASURES = {"auroc": "unit AUROC", "landmark_px": "landmark error, px"}   # what validation subjects are asked after every epoch
+NOT_A_LOSS = {"epoch", "step", "seconds", "score", "mean_shape_px", *MEASURES}
+CURVES = 6     # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
+SMOOTH = 25    # steps: the running mean of a curve that has one value per step
 
 
 def f8(profile):
-    """One panel per expert and one per tuned system: loss against progress, validation drawn where it was measured."""
+    """Top row: parts of each expert's loss relative to the first epoch, and what validation subjects gave. Below: the language model."""
     work = paths.work(profile)
-    experts = [(f"expert: {n}", [work / "experts" / n / "history.json"]) for n in EXPERTS if (work / "experts" / n / "history.json").exists()]
+    experts = {n: runtime.read_json(work / "experts" / n / "history.json") for n in EXPERTS if (work / "experts" / n / "history.json").exists()}
+    bases = {n: runtime.read_json(work / "mllm" / n / "history.json") for n in ("base", "base-flat") if (work / "mllm" / n / "history.json").exists()}
     runs = {}
     for path in sorted((work / "mllm" / "runs").glob("*/seed*/fold*/history.json")):
-        runs.setdefault(path.relative_to(work / "mllm" / "runs").parts[0], []).append(path)
-    panels = experts + [(f"joint tuning: {draw.clean(name)}", files) for name, files in runs.items()]
-    if not panels:
+        runs.setdefault(path.relative_to(work / "mllm" / "runs").parts[0], []).append(runtime.read_json(path)["curve"])
+    if not experts and not runs:
         raise data.FigureError("no history.json under experts/ or mllm/runs/; run notebooks 06_experts and 07_joint_tuning first")
-    columns = min(4, len(panels))
-    rows = -(-len(panels) // columns)
+    order = sorted(runs, key=lambda n: (n != "deft", n != "rgb-only", n))[:CURVES]
+    lower = ([("text pretraining", lambda ax: _bases(ax, bases))] if bases else []) + [
+        (f"joint tuning: {draw.clean(n)} ({len(runs[n])} runs)", lambda ax, n=n: _runs(ax, runs[n])) for n in order]
+    columns, rows = 4, (1 if experts else 0) + -(-len(lower) // 4)
+    height = 2.35 * rows + 0.8
     with draw.style():
-        fig = draw.canvas(max(2.9 * columns, 5.8), 2.45 * rows + 1.0)
-        grid = fig.add_gridspec(rows, columns, left=0.07, right=0.985, top=1 - 0.85 / (2.45 * rows + 1), bottom=0.6 / (2.45 * rows + 1),
-                                wspace=0.32, hspace=0.55)
-        for i, (title, files) in enumerate(panels):
-            ax = fig.add_subplot(grid[divmod(i, columns)])
-            _panel(ax, [series(runtime.read_json(f)) for f in files])
-            ax.set_title(title + (f" ({len(files)} runs)" if len(files) > 1 else ""), loc="left", fontsize=8.5)
-            if i // columns == rows - 1 or i + columns >= len(panels):
-                ax.set_xlabel("share of the training done")
-            if i % columns == 0:
-                ax.set_ylabel("loss")
-        draw.heading(fig, "F8", "Solid: training loss; with dots: on validation subjects. Thin lines: single runs (folds, seeds).")
+        fig = draw.canvas(12, height)
+        grid = fig.add_gridspec(rows, columns, left=0.055, right=0.985, top=1 - 0.95 / height, bottom=0.6 / height, wspace=0.36, hspace=0.62)
+        for i, (name, history) in enumerate(experts.items()):
+            _expert(fig.add_subplot(grid[0, i]), history, first=i == 0)
+            fig.axes[-1 if len(fig.axes) == i + 1 else -2].set_title(f"expert: {name}", loc="left", fontsize=8.5)
+        for i, (title, paint) in enumerate(lower):
+            ax = fig.add_subplot(grid[(1 if experts else 0) + i // columns, i % columns])
+            paint(ax)
+            ax.set_title(title, loc="left", fontsize=8.5)
+            ax.set(xlabel="step", ylabel="loss" if i % columns == 0 else "", ylim=(0, None))
+            ax.grid(color="#EEEEEE", lw=0.6)
+        draw.heading(fig, "F8", "Experts: parts of the training loss relative to the first epoch; black dots: validation subjects (right axis). "
+                     f"Language model: running mean over {SMOOTH} steps; every line is one run.")
     return fig
 
 
-def series(history):
-    """history.json -> {loss name: [(share of the training done, value)]}. Rows without a loss are skipped: they hold other notes."""
-    rows = history if isinstance(history, list) else history.get("history", history.get("rows", []))
-    clock = next((k for k in ("step", "epoch") if rows and k in rows[-1]), None)
-    end = max((r.get(clock, 0) for r in rows), default=1) if clock else len(rows)
-    found = {}
-    for position, row in enumerate(rows, start=1):
-        for key, value in row.items():
-            if "loss" in key and isinstance(value, numbers.Real) and key != "train_loss_total":
-                found.setdefault(key, []).append(((row[clock] if clock else position) / max(end, 1), float(value)))
-    return found
-
-
-def _panel(ax, runs):
-    names = list(dict.fromkeys(name for run in runs for name in run))
-    for name, colour in zip(names, COLOURS):
-        checked = any(word in name for word in ("valid", "val_", "eval"))
-        for run in runs:
-            if name in run:
-                x, y = np.array(run[name]).T
-                ax.plot(x, y, color=colour, lw=1.4 if len(runs) == 1 else 0.6, alpha=1 if len(runs) == 1 else 0.55,
-                        marker="o" if checked else None, ms=2.4)
-        ax.plot([], [], color=colour, marker="o" if checked else None, ms=2.4, label=name.replace("_", " "))
-    ax.set_xlim(0, 1.02)
-    ax.legend(fontsize=7, handlelength=1.4, loc="upper right")
+def _expert(ax, history, first):
+    epochs = [row["epoch"] for row in history]
+    parts = [k for k, v in history[0].items() if k not in NOT_A_LOSS and isinstance(v, numbers.Real) and v]
+    for name, colour in zip(parts, COLOURS):
+        ax.plot(epochs, [row[name] / history[0][name] for row in history], color=colour, lw=1.3, label=name)
+    ax.set(xlabel="epoch", ylabel="loss / first epoch" if first else "", ylim=(0, 1.45 * ax.dataLim.y1))   # room for the key
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.grid(color="#EEEEEE", lw=0.6)
+    measure = next((m for m in MEASURES if m in history[0]), None)
+    if measure:
+        right = ax.twinx()
+        right.plot(epochs, [row[measure] for row in history], color=draw.INK, marker="o", ms=2.4, lw=0.9)
+        low, high = right.dataLim.y0, right.dataLim.y1
+        right.set_ylim(low - 0.05 * (high - low + 1e-6), high + 0.5 * (high - low + 1e-6))
+        right.spines["right"].set_visible(True)
+        right.set_ylabel(MEASURES[measure], fontsize=7.5)
+        right.tick_params(labelsize=7)
+        ax.set_zorder(right.get_zorder() + 1)
+        ax.patch.set_visible(False)
+    ax.legend(fontsize=6.4, handlelength=1.1, loc="upper left", ncols=3, columnspacing=0.8, labelspacing=0.2, borderaxespad=0.1)
+
+
+def _bases(ax, bases):
+    for (name, history), colour in zip(bases.items(), COLOURS):
+        ax.plot(*running(history["loss"]), color=colour, lw=1.1, label={"base": "prototypes of the literature", "base-flat": "flat prototypes"}[name])
+        ax.axvline(history["soft_from"], color=draw.GREY, lw=0.8, ls=(0, (3, 3)))
+    late = history["soft_from"] > len(history["loss"]) / 2
+    ax.text(history["soft_from"], 0.06, " soft words from here ", transform=ax.get_xaxis_transform(), fontsize=6.6, color=draw.GREY, ha="right" if late else "left")
+    ax.legend(fontsize=6.6, handlelength=1.2)
+
+
+def _runs(ax, curves):
+    for name, colour in zip(dict.fromkeys(k for c in curves for row in c for k in row), (draw.INK, *COLOURS)):
+        for curve in curves:
+            ax.plot(*running([row[name] for row in curve if name in row]), color=colour, lw=0.8, alpha=0.8 if len(curves) < 4 else 0.45)
+        ax.plot([], [], color=colour, label=name)
+    ax.legend(fontsize=6.6, handlelength=1.2, ncols=2, columnspacing=0.8, labelspacing=0.25)
+
+
+def running(values):
+    """(steps, running mean): the first value stands at the middle of its window, so that no curve is moved."""
+    width = max(1, min(SMOOTH, len(values) // 4))
+    return np.arange(len(values) - width + 1) + (width + 1) / 2, np.convolve(values, np.ones(width) / width, mode="valid")
