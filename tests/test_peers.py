@@ -137,9 +137,10 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
         runtime.save_array(work / "faces" / part, "gray", generator.integers(0, 255, (n, 9, 64, 64), dtype=np.uint8))
         runtime.save_array(work / "motion" / part, "courses", generator.normal(size=(n, 8, 36, 5)).astype(np.float32))
         for name in ("motion", "texture"):
-            runtime.save_array(work / "experts" / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
-            runtime.save_array(work / "experts" / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
-    runtime.save_array(work / "experts" / "features" / "corpus", "motion_units", generator.random((50, 17, 2)).astype(np.float32))
+            runtime.save_array(work / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
+            runtime.save_array(work / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
+    row = {**index.iloc[0][["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict(), **columns}
+    store.write_shard(work / "clips" / "corpus" / "c0.npz", [{**row, "look": 0}], "plan", units_true=generator.random((1, 17, 2)) - 0.5)
     folds.to_csv(work / "clips" / "folds.csv", index=False)
     for part in ("bench", "heldback"):
         rows = peers.predict_all("smoke", 7, part)

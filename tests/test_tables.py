@@ -48,8 +48,8 @@ def world(tmp_path_factory):
         runtime.save_array(work / "motion" / "bench", name, array)
     runtime.save_array(work / "evidence" / "bench", "probability", probability)
     for name in ("texture", "motion"):
-        runtime.save_array(work / "experts" / "features" / "bench", f"{name}_units", probability)
-    runtime.write_json(work / "experts" / "probes.json", {"motion": {"identity": 0.2}})
+        runtime.save_array(work / "features" / "bench", f"{name}_units", probability)
+    runtime.write_json(work / "experts" / "probes.json", [{"expert": "motion", "factor": "identity", "score": 0.2, "chance": 0.1, "measure": "accuracy"}])
     runtime.write_jsonl(work / "unimer" / "bench.jsonl", [
         {"clip": row["clip"], "dataset": row["dataset"], "kind": kind, "facts": SMILE.to_json(), "answer": grammar.answer("reasoning", SMILE)}
         for row in frames if row["set"] == "bench" for kind in ("reasoning", "fine")])

@@ -254,9 +254,9 @@ def t3(profile: str, seed: int = 7) -> pd.DataFrame:
 def unit_auroc(profile: str, expert: str) -> float:
     """Macro AUROC over the (unit, side) pairs that truly occur at least 10 times; NaN for an expert without a unit head."""
     work = paths.work(profile)
-    if not (work / "experts" / "features" / "bench" / f"{expert}_units.npy").is_file():
+    if not (work / "features" / "bench" / f"{expert}_units.npy").is_file():
         return float("nan")
-    score = np.asarray(runtime.load_array(work / "experts" / "features" / "bench", f"{expert}_units"))
+    score = np.asarray(runtime.load_array(work / "features" / "bench", f"{expert}_units"))
     return macro_auroc(ClipStore(work / "clips" / "bench").array("units_true") > 0, score)
 
 
@@ -268,12 +268,11 @@ def macro_auroc(truth: np.ndarray, score: np.ndarray, minimum: int = 10) -> floa
 
 
 def _probes(path: Path) -> dict[str, dict]:
-    """experts/probes.json -> {expert: {'probe_<factor>': number}}; empty when the probes were not run."""
-    if not path.is_file():
-        return {}
-    found = runtime.read_json(path)
-    return {expert: {f"probe_{factor}": float(value) for factor, value in factors.items() if isinstance(value, (int, float))}
-            for expert, factors in found.items() if isinstance(factors, dict)}
+    """experts/probes.json, rows (expert, factor, score) -> {expert: {'probe_<factor>': score}}; empty when no probe was run."""
+    out: dict[str, dict] = {}
+    for row in runtime.read_json(path) if path.is_file() else ():
+        out.setdefault(row["expert"], {})[f"probe_{row['factor']}"] = row["score"]
+    return out
 
 
 # ---------------------------------------------------------------- T7

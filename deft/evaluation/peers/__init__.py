@@ -18,7 +18,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     """Rows of predictions.jsonl for every peer, kept and broken clips.
 
     part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
-    the mean over folds).  Reads clips/, faces/, motion/ and experts/features/ under work/<profile>.
+    the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
     The solvers are convex and unseeded: another seed gives the same answers, so one seed is enough for peers.
     """
     if unknown := set(systems) - set(PEERS):
@@ -83,11 +83,11 @@ def _views(system: str, profile: str, part: str) -> dict[str, np.ndarray]:
 
 
 def _features(profile: str, part: str, name: str) -> np.ndarray:
-    return runtime.load_array(paths.work(profile) / "experts" / "features" / part, name)
+    return runtime.load_array(paths.work(profile) / "features" / part, name)
 
 
 def _base_rate(profile: str) -> np.ndarray:
-    """(17,) how often the expert itself says a unit shows, over the corpus its probabilities were calibrated on."""
-    from deft.evaluation.peers import bayes
+    """(17,) how often a unit shows in the corpus that the expert's probabilities were calibrated on (other people, no emotions)."""
+    from deft.clips.store import ClipStore
 
-    return bayes.clip_units(_features(profile, "corpus", "motion_units")).mean(axis=0)
+    return (ClipStore(paths.work(profile) / "clips" / "corpus").array("units_true") > 0).any(axis=-1).mean(axis=0)
