@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from deft import runtime
-from deft.clips.facs import UNITS
+from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import prompt
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, UnitFact, text_facts, unit_array
@@ -114,7 +114,8 @@ def ask(facts: Facts, rng: np.random.Generator) -> tuple[str, str, str]:
 
     A yes-no question is about a unit that is not there half of the time, so that 'yes' has to be earned.
     """
-    possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)]
+    possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)
+                and not (k in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS)]
     weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in possible])
     kind = str(rng.choice(possible, p=weights / weights.sum()))
     if kind == "side":
@@ -122,9 +123,9 @@ def ask(facts: Facts, rng: np.random.Generator) -> tuple[str, str, str]:
     if kind == "negative":
         stated = facts.units + facts.motions
         active = {unit.code for unit in facts.units}
-        absent = UnitFact(int(rng.choice([u for u in UNITS if u not in active])), "B")
+        denied = facts.denied or (UnitFact(int(rng.choice([u for u in UNITS if u not in active]))),)
         if not stated or rng.random() < 0.5:
-            facts = replace(facts, denied=(absent,))
+            facts = Facts(denied=(denied[rng.integers(len(denied))],))
         else:
             fact = stated[rng.integers(len(stated))]
             facts = Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))

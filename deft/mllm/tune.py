@@ -64,6 +64,9 @@ class Job:
     seed: int
     fold: int
 
+    def __str__(self) -> str:
+        return f"{self.system} seed {self.seed} fold {self.fold}"
+
     def folder(self, work: Path) -> Path:
         return Path(work) / "mllm" / "runs" / self.system / f"seed{self.seed}" / f"fold{self.fold}"
 
@@ -218,7 +221,7 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     bench = bench or cached_bench(Path(work))
     started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", job.seed)
     tokenizer, model = build(work, job.system, settings, seed)
-    rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] is not None], int)
+    rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int)
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
     curve = train(tokenizer, model, bench, rows, settings, seed)
@@ -322,6 +325,19 @@ def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None
     return results
 
 
+def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log=print) -> list[dict]:
+    """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
+    asked = [(f"{Path(folder).name}", one, Path(folder)) for one, folder in zip(settings, folders)]
+    return in_parallel(_pretrain_quietly, asked, workers, log)
+
+
+def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path) -> dict:
+    return language.pretrain(settings, folder, log=lambda line: None)
+
+
 def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=print) -> list[dict]:
     """All runs, finished ones skipped, the others in parallel processes with one thread each."""
+    unknown = {job.system for job in jobs} - set(SYSTEMS)
+    if unknown:
+        raise ValueError(f"unknown system '{sorted(unknown)[0]}'; choose among {', '.join(SYSTEMS)}")
     return in_parallel(tune, [(job, Path(work), settings) for job in jobs], workers, log)
