@@ -18,7 +18,7 @@ from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REG
 from deft.unimer import grammar
 from deft.unimer.check import Evidence
 from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, UnitFact, component, facts_from_units, group_regions,
-                               hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, said, sides_of, supports,
+                               hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, sides_of, stated_by, supports,
                                supports_unit, unit_array)
 from deft.unimer.schema import CONSTRAINTS
 
@@ -94,7 +94,7 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
         units = merge_sides(moved if constraint == "flow" else annotated & moved)
         facts = Facts(emotion, COARSE.get(emotion, ""), units, _motions(units, clip, dual=constraint == "both"))
     if constraint in ("none", "au"):  # without measurement, false is whatever was not said
-        return _with_denied(facts, lambda fact: said(facts, fact), rng)
+        return _with_denied(facts, stated_by(facts), rng)
     return _with_denied(facts, lambda fact: _possible(fact, annotated if constraint == "both" else None, clip), rng)
 
 

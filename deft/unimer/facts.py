@@ -26,6 +26,8 @@ GROUPS = MappingProxyType({
 })
 SPOKEN = MappingProxyType({region: group for group, region in GROUPS.items()})
 
+_OPPOSITE = MappingProxyType({"up": "down", "down": "up", "outward": "inward", "inward": "outward"})
+
 # Units that people show on one side more often than others (FACS Investigator's Guide; Ekman 1980 on asymmetry).
 _ONE_SIDED = MappingProxyType({2: 0.2, 10: 0.2, 12: 0.25, 14: 0.4} | {u: 0.08 for u in (1, 4, 5, 6, 7, 9, 15, 20)})
 
@@ -133,14 +135,15 @@ def expected_motion(units: Iterable[UnitFact], rng: np.random.Generator | None =
 
     Units that work against each other on a region cancel. With `rng`, each unit gets a random strength in [.5, 1].
     """
-    vectors: dict[tuple[str, str], np.ndarray] = {}
+    vectors: dict[tuple[str, str], tuple[float, float]] = {}
     for fact in units:
         strength = 1.0 if rng is None else rng.uniform(0.5, 1.0)
         for side in sides_of(fact.side):
             for region, outward, down, weight in EXPECTED[fact.code]:
-                share = 0.5 if region in MIDLINE and fact.side == "B" else 1.0
+                pull = strength * weight * (0.5 if region in MIDLINE and fact.side == "B" else 1.0)
                 key = (SPOKEN[region], "B" if region in MIDLINE else side)
-                vectors[key] = vectors.get(key, np.zeros(2)) + share * strength * weight * np.array([outward, down])
+                x, y = vectors.get(key, (0.0, 0.0))
+                vectors[key] = (x + pull * outward, y + pull * down)
     motion = {}
     for (group, side), (outward, down) in vectors.items():
         for value, positive, negative in ((outward, "outward", "inward"), (down, "down", "up")):
@@ -216,30 +219,38 @@ def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[st
         alone = rng.random() < _ONE_SIDED.get(code, 0.0)
         units[code] = common if common and code in _ONE_SIDED else str(rng.choice(SIDES)) if alone else "B"
     facts = facts_from_units({code: str(side) for code, side in units.items()}, rng, emotion)
-    return replace(facts, denied=hard_negatives(facts, lambda fact: said(facts, fact), rng, count=2))
+    return replace(facts, denied=hard_negatives(facts, stated_by(facts), rng))
 
 
-def said(facts: Facts, fact: Fact) -> bool:
-    """True if `facts` state `fact` on any of its sides (a statement about both sides states each of them)."""
-    same = [f for f in (*facts.units, *facts.motions) if replace(f, side="B") == replace(fact, side="B")]
-    return any(set(sides_of(f.side)) & set(sides_of(fact.side)) for f in same)
+def _atoms(fact: Fact) -> list[tuple]:
+    """One key per claimed side."""
+    key = (fact.code,) if isinstance(fact, UnitFact) else (fact.region, fact.direction)
+    return [(*key, side) for side in sides_of(fact.side)]
+
+
+def stated_by(facts: Facts) -> Callable[[Fact], bool]:
+    """-> a test for "`facts` state this on any of its sides" (a statement about both sides states each of them)."""
+    known = {atom for fact in (*facts.units, *facts.motions) for atom in _atoms(fact)}
+    return lambda fact: any(atom in known for atom in _atoms(fact))
 
 
 def hard_negatives(facts: Facts, possible: Callable[[Fact], bool], rng: np.random.Generator, count: int = 2) -> tuple[Fact, ...]:
     """False facts that are close to the true ones: right unit and wrong side, right region and wrong direction or side;
     after the first one an absent unit may take the place of a close one. A candidate of which `possible` says True is never used.
     """
-    opposite = {"up": "down", "down": "up", "outward": "inward", "inward": "outward"}
     close: list[Fact] = [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.units if f.side != "B"]
-    close += [replace(f, direction=opposite[f.direction]) for f in facts.motions]
+    close += [replace(f, direction=_OPPOSITE[f.direction]) for f in facts.motions]
     close += [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE]
     close = [fact for fact in dict.fromkeys(close) if not possible(fact)]
+    close = [close[i] for i in rng.permutation(len(close))]
     stated = {fact.code for fact in facts.units}
-    absent = [UnitFact(u, "B") for u in UNITS if u not in stated]
-    absent = [fact for fact in absent if not any(possible(replace(fact, side=side)) for side in SIDES)]
-    close, absent = ([pool[i] for i in rng.permutation(len(pool))] for pool in (close, absent))
-    chosen = []
+    absent = [UnitFact(UNITS[i]) for i in rng.permutation(len(UNITS)) if UNITS[i] not in stated]
+    chosen: list[Fact] = []
     while len(chosen) < count and (close or absent):
-        easy = absent and (not close or (chosen and rng.random() < 0.5))
-        chosen.append((absent if easy else close).pop())
+        if absent and (not close or (chosen and rng.random() < 0.5)):
+            fact = absent.pop()
+            if not any(possible(UnitFact(fact.code, side)) for side in SIDES):
+                chosen.append(fact)
+        else:
+            chosen.append(close.pop())
     return tuple(chosen)
