@@ -53,7 +53,7 @@ help:                         ## this table of contents
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$(PYTHON)" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python has no venv/ensurepip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	@test -x .venv/bin/python || { echo "making .venv"; "$(PYTHON)" -m venv .venv; }
+	@.venv/bin/python -c "" 2>/dev/null || { echo "making .venv"; "$(PYTHON)" -m venv --clear .venv; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || { echo "error: .venv has no pip; remove .venv and run make env again"; exit 1; }
 	@.venv/bin/python -m deft.run.environment --quiet || { echo "installing the locked packages into .venv (minutes, once)"; .venv/bin/python -m pip install --quiet -r constraints.txt \
 	  || { echo "error: pip could not install the lock; check the network (or PIP_INDEX_URL) and run make env again"; exit 1; }; }
