@@ -11,6 +11,7 @@ from __future__ import annotations
 import cv2
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from deft import runtime
@@ -141,9 +142,11 @@ def describe_set(faces, out, method="dis", flow_true=None, jobs=None):
             raise ValueError(f"clip {row} of {faces}: {error}") from error
 
     threads = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")
-    for row, found in tqdm(threads(joblib.delayed(one)(row) for row in range(clips)), total=clips, desc=f"{out.name} motion", unit="clip", mininterval=2):
-        for name, value in found.items():
-            arrays[name][row] = value
+    with threadpool_limits(1):  # threads of the matrix library inside threads over clips fight for the same cores
+        done = threads(joblib.delayed(one)(row) for row in range(clips))
+        for row, found in tqdm(done, total=clips, desc=f"{out.name} motion", unit="clip", mininterval=2):
+            for name, value in found.items():
+                arrays[name][row] = value
     if flow_true is not None:
         arrays["region_true"] = np.zeros((clips, len(REGIONS), 2), np.float32)
         for rows, (fields,) in flow_true:

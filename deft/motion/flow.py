@@ -26,7 +26,10 @@ def _build(method):
         return cv2.optflow.DualTVL1OpticalFlow_create()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if method == "dis-finest":
-        dis.setFinestScale(0)  # the medium preset stops at half resolution (scale 1): sub-pixel motion loses a third of its length
+        # The medium preset stops at half resolution and halves sub-pixel motion (slope .4 against truth per region); the
+        # full resolution keeps two thirds. Larger patches and 6 descent steps instead of 25 stop it from fitting sensor noise:
+        # the spread of still regions falls from .10 to .06 px at noise 5, JPEG 60, for .02 px more error on clean frames.
+        dis.setFinestScale(0), dis.setPatchSize(12), dis.setPatchStride(6), dis.setGradientDescentIterations(6)
     return dis
 
 

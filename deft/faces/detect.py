@@ -1,0 +1,211 @@
+"""A video of the reader's own: read it, find the one face in it, refuse what later stages would get wrong in silence.
+
+The cascades are Viola and Jones (CVPR 2001) as shipped inside OpenCV 4 wheels; nothing is downloaded. A micro-expression
+clip is one uncut shot of one face, so several faces and cuts are errors with a remedy, not cases to guess at.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MAX_FRAMES = 20_000  # 100 s at 200 fps: a longer file is a recording, not a clip
+WORKING = 400  # px, longer side of the picture the cascade sees
+
+
+class FaceError(ValueError):
+    """The clip cannot be analysed; the message says what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A found face. box: (x, y, w, h) px. eyes: (2, 2) px, person's right (smaller x) first; `eyes_found` is False when assumed."""
+
+    box: tuple[int, int, int, int]
+    eyes: np.ndarray
+    eyes_found: bool
+
+
+# ---------------------------------------------------------------- reading
+
+def read_clip(path, max_frames=MAX_FRAMES):
+    """A video file or a folder of pictures -> (frames (T, H, W, 3) uint8 RGB, fps or None when the source does not say).
+
+    Frames are decoded one after the other and counted (seeking and the container's own count are unreliable).
+    Raises FaceError for a path that is missing, cannot be decoded, has fewer than two frames or changes its size.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FaceError(f"{path}: no such file or folder; give CLIP= the path of a video or of a folder of frames")
+    frames, fps = _read_folder(path, max_frames) if path.is_dir() else _read_video(path, max_frames)
+    if len(frames) < 2:
+        raise FaceError(f"{path} has {len(frames)} frame{'s' * (len(frames) != 1)}; motion needs at least an onset and a later frame")
+    sizes = {frame.shape for frame in frames}
+    if len(sizes) > 1:
+        raise FaceError(f"{path}: frames differ in size ({', '.join(f'{w}x{h}' for h, w, _ in sorted(sizes))}); export them at one size")
+    return np.stack(frames), fps
+
+
+def natural(name):
+    """Sort key under which frame10 follows frame9."""
+    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", str(name)) if part]
+
+
+def _read_folder(folder, limit):
+    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES), key=lambda p: natural(p.name))
+    if not files:
+        raise FaceError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
+    if len(files) > limit:
+        raise FaceError(f"{folder} holds {len(files)} pictures, more than {limit}: cut the clip around the movement")
+    frames = []
+    for file in files:
+        picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise FaceError(f"{file} cannot be decoded as a picture: remove or replace it")
+        frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    return frames, None
+
+
+def _read_video(file, limit):
+    capture = cv2.VideoCapture(str(file))
+    try:
+        if not capture.isOpened():
+            raise FaceError(f"{file} cannot be decoded: not a video, damaged, or a codec OpenCV lacks; re-encode it (ffmpeg -i in -c:v libx264 out.mp4) "
+                            "or give a folder of frames")
+        fps, frames = capture.get(cv2.CAP_PROP_FPS), []
+        while True:
+            found, picture = capture.read()
+            if not found:
+                break
+            frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            if len(frames) > limit:
+                raise FaceError(f"{file} has more than {limit} frames: cut the clip around the movement")
+    finally:
+        capture.release()
+    if not frames:
+        raise FaceError(f"{file} opens, but not one frame can be decoded; re-encode it (ffmpeg -i in -c:v libx264 out.mp4) or give a folder of frames")
+    return frames, float(fps) if 1 <= fps <= 10_000 else None
+
+
+# ---------------------------------------------------------------- finding
+
+@lru_cache(maxsize=8)
+def _cascade(name, _thread):
+    found = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / name))
+    if found.empty():
+        raise FaceError(f"OpenCV {cv2.__version__} ships no {name}; install opencv-contrib-python-headless 4.x (make env)")
+    return found
+
+
+def cascade(name):
+    """A cascade by file name; one per thread, because a classifier keeps buffers."""
+    import threading
+
+    return _cascade(name, threading.get_ident())
+
+
+def overlap(a, b):
+    """Intersection of two boxes (x, y, w, h) over the smaller of them."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0) / max(min(a[2] * a[3], b[2] * b[3]), 1)
+
+
+def _boxes(gray, neighbours, smallest):
+    found = []
+    for name in ("haarcascade_frontalface_default.xml", "haarcascade_frontalface_alt2.xml"):
+        for box in cascade(name).detectMultiScale(gray, 1.08, neighbours, minSize=(smallest, smallest)):
+            box = tuple(int(value) for value in box)
+            if all(overlap(box, other) < 0.3 for other in found):
+                found.append(box)
+        if found:
+            break  # the second cascade is asked only when the first is silent
+    return found
+
+
+def find_face(frame):
+    """The one face of a frame (H, W, 3) RGB or (H, W) uint8 -> Face. No face, or several, is a FaceError.
+
+    A face much smaller than the largest (under 0.4 of its side) is background clutter or a picture on a wall and is ignored.
+    """
+    frame = np.asarray(frame)
+    gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
+    height, width = gray.shape
+    scale = WORKING / max(height, width)
+    # A tight crop has no room around the face for the cascade's window: a border of a quarter is added, then taken off again.
+    border = WORKING // 4
+    small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    small = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
+    small = cv2.createCLAHE(2.0, (8, 8)).apply(small)
+    boxes = _boxes(small, 6, WORKING // 12) or _boxes(small, 3, WORKING // 12)
+    if not boxes:
+        raise FaceError(f"no face found in the onset frame ({width}x{height}): the face must be frontal, upright and wider than about 60 px; "
+                        "crop closer or give OpenFace landmarks")
+    largest = max(box[2] for box in boxes)
+    boxes = [box for box in boxes if box[2] >= 0.4 * largest]
+    if len(boxes) > 1:
+        places = "; ".join(f"x {int((x - border) / scale)}, y {int((y - border) / scale)}, {int(w / scale)} px wide" for x, y, w, _ in boxes)
+        raise FaceError(f"{len(boxes)} faces found ({places}): crop the video to one person")
+    box = boxes[0]
+    eyes, found = _eyes(small, box)
+    return Face(tuple(int(round(v)) for v in ((box[0] - border) / scale, (box[1] - border) / scale, box[2] / scale, box[3] / scale)),
+                (eyes - border) / scale, found)
+
+
+def _eyes(gray, box):
+    """Eye centres (2, 2) inside a face box, and whether both were seen; unseen ones sit where eyes sit in a cascade's box."""
+    x, y, w, h = box
+    assumed = np.array([[x + 0.31 * w, y + 0.39 * h], [x + 0.69 * w, y + 0.39 * h]])
+    eyes, seen = assumed.copy(), 0
+    for side in (0, 1):
+        left = int(x + (0.06 + 0.44 * side) * w)
+        part = gray[int(y + 0.18 * h): int(y + 0.58 * h), left: int(left + 0.44 * w)]
+        for name in ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml"):
+            found = cascade(name).detectMultiScale(part, 1.05, 4, minSize=(int(0.12 * w), int(0.12 * w)), maxSize=(int(0.4 * w), int(0.4 * w)))
+            middles = [np.array([left + ex + ew / 2, int(y + 0.18 * h) + ey + eh / 2]) for ex, ey, ew, eh in found]
+            middles = [m for m in middles if np.linalg.norm(m - assumed[side]) < 0.14 * w]  # brows and nostrils answer too
+            if middles:
+                eyes[side] = min(middles, key=lambda m: np.linalg.norm(m - assumed[side]))
+                seen += 1
+                break
+    slope = abs(eyes[1, 1] - eyes[0, 1]) / max(eyes[1, 0] - eyes[0, 0], 1)
+    return (eyes, True) if seen == 2 and slope < 0.35 else (assumed, False)
+
+
+# ---------------------------------------------------------------- checking
+
+def check_uncut(frames, box=None):
+    """Raise FaceError when neighbouring frames jump as they do at a cut.
+
+    frames: (T, H, W, 3) uint8. A cut changes most of the picture at once: the mean absolute difference of the small blurred
+    frames then exceeds 12 grey levels *and* 8 times the clip's median change; movement of a face or flicker does neither.
+    """
+    small = np.stack([cv2.GaussianBlur(cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+                      for f in frames]).astype(np.float32)
+    small -= small.mean((1, 2), keepdims=True)  # a lamp that is switched on is not a cut
+    change = np.abs(np.diff(small, axis=0)).mean((1, 2))
+    worst = int(change.argmax())
+    if change[worst] > max(12.0, 8 * float(np.median(change))):
+        raise FaceError(f"the video is cut between frames {worst} and {worst + 1} (frames counted from 0): give one uncut shot")
+
+
+def find_in_clip(frames, onset=0):
+    """The face of a clip (T, H, W, 3): uncut, one face in the onset frame, still there in the middle and at the end."""
+    check_uncut(frames)
+    face = find_face(frames[onset])
+    for position in sorted({len(frames) // 2, len(frames) - 1} - {onset}):
+        try:
+            later = find_face(frames[position])
+        except FaceError as error:
+            if "faces found" in str(error):
+                raise FaceError(f"frame {position}: {error}") from error
+            continue  # a missed detection in a later frame is the cascade's; the onset decides
+        if overlap(face.box, later.box) < 0.4:
+            raise FaceError(f"the face jumps from {face.box} in frame {onset} to {later.box} in frame {position}: a cut, another person, or a "
+                            "large head movement; give a shorter clip")
+    return face
