@@ -25,6 +25,7 @@ from deft.report import page, pictures
 from deft.unimer import check
 
 ASSUMED_FPS = 200.0   # of a folder of pictures, which does not say: the rate of CASME II and of SAMM
+LARGE = 288            # px, side of the moving pictures
 CLEAR = 2.0           # the apex must stand out this many times from the median energy, or the moments are called guesses
 
 
@@ -34,11 +35,13 @@ class AnalyseError(ValueError):
 
 @dataclass(frozen=True)
 class Aligned:
-    """rgb: (T, 128, 128, 3) uint8; gray: (T, 128, 128) uint8; landmarks: (68, 2) px of the aligned frame; how: in words."""
+    """rgb: (T, 128, 128, 3) uint8; gray: (T, 128, 128) uint8; landmarks: (68, 2) px of the aligned frame; source: (68, 2) px
+    of the clip's own frame; face, how: where face and landmarks come from, in words."""
 
     rgb: np.ndarray
     gray: np.ndarray
     landmarks: np.ndarray
+    source: np.ndarray
     face: str
     how: str
 
@@ -65,19 +68,21 @@ def analyse(path, onset=None, apex=None, offset=None, landmarks=None, profile="d
     motion, noise = described["courses"][2:4, :, :2].mean(0), float(described["noise"])   # mean of apex and hold, as evidence reads it
     probability, calibrated = _evidence(described["courses"], noise, profile)
     reply = _answer(profile, face.rgb[[keys[0], keys[3], keys[4]]], described, motion, noise, probability)
-    field, _ = courses.flows(face.gray[[keys[0], keys[3], keys[4]]], face.landmarks)
+    field = courses.flows(face.gray[[keys[0], keys[3], keys[4]]], face.landmarks)[0].mean(0) * draw.face_mask(face.landmarks)[..., None]
+    onset_large, = align.apply(frames[[keys[0]]], align.subject_similarity(face.source, LARGE), LARGE)
     report = {
         "clip": path.name, "profile": profile, "commit": runtime.commit(), "frames": len(frames), "size": [frames.shape[2], frames.shape[1]],
         "fps": rate, "fps_assumed": not (fps or found_fps), "face": face.face, "landmarks": face.how, "notes": _notes(when, noise, face),
         "moments": {"onset": when.onset, "apex": when.apex, "offset": when.offset, "found": list(when.found), "rule": timing.RULE,
                     "energy_px": when.energy.round(4).tolist(), "key_frames": keys},
         "noise_px": noise, "regions": region_rows(motion, noise),
-        "evidence": {"note": calibrated, "threshold": 0.5, "moved": unit_rows(probability, 0.5), "all": unit_rows(probability, 0.0)},
+        "evidence": {"note": calibrated, "threshold": 0.5, "moved": [{**row, "rows": because(described["courses"], noise, row)} for row in unit_rows(probability, 0.5)],
+                     "all": unit_rows(probability, 0.0)},
         "answer": reply, "limits": list(page.LIMITS), "provenance": runtime.provenance(),
     }
-    show = {"strip": pictures.strip(face.rgb, when), "energy": pictures.energy(when, rate), "flow": pictures.flow(face.rgb[keys[0]], face.rgb[keys[3]], field.mean(0)),
-            "plain": pictures.moving(face.rgb[keys[0]], field.mean(0), 1), "magnified": pictures.moving(face.rgb[keys[0]], field.mean(0), draw.MAGNIFY),
-            "regions": pictures.regions(motion, noise), "units": pictures.units(probability)}
+    show = {"strip": pictures.strip(face.rgb, when), "energy": pictures.energy(when, rate),
+            "flow": pictures.flow(face.rgb[keys[0]], face.rgb[keys[3]], field), "plain": pictures.moving(onset_large, field, 1),
+            "magnified": pictures.moving(onset_large, field, draw.MAGNIFY), "regions": pictures.regions(motion, noise), "units": pictures.units(probability)}
     text = page.html(report, {name: page.data_url(content) for name, content in show.items()}, draw.MAGNIFY)
     runtime.write_json(folder / "report.json", report)
     with runtime.atomic(folder / "report.html") as temporary:
@@ -133,7 +138,7 @@ def _align(frames, csv, onset):
     matrix = align.subject_similarity(found)
     rgb = align.apply(frames, matrix)
     gray = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in rgb])
-    return Aligned(rgb, gray, align.points(found, matrix).astype(np.float32), face, how)
+    return Aligned(rgb, gray, align.points(found, matrix).astype(np.float32), found, face, how)
 
 
 def _evidence(described, noise, profile):
@@ -141,9 +146,12 @@ def _evidence(described, noise, profile):
     raw = evidence.score(described, noise)
     path = paths.work(profile) / "evidence" / "calibration.json"
     if path.exists():
-        return evidence.Calibration.load(path).apply(raw), f"Agreement of the regions with each unit's expected direction, calibrated on simulated training subjects (profile {profile})."
-    return 1 / (1 + np.exp(-np.clip(raw, -30, 30))), (f"Agreement of the regions with each unit's expected direction. NOT calibrated: profile {profile} has no "
-                                    f"evidence/calibration.json yet (make reproduce PROFILE={profile}); read the bars as an order, not as probabilities.")
+        known = evidence.Calibration.from_json(runtime.read_json(path))
+        return known.apply(raw), f"Agreement of the regions with each unit's expected direction, calibrated on simulated subjects (profile {profile}, {known.clips} clips)."
+    prior = np.log(evidence.PRESENT / (1 - evidence.PRESENT))
+    return 1 / (1 + np.exp(-np.clip(raw + prior, -30, 30))), (
+        f"Agreement of the regions with each unit's expected direction. NOT calibrated: profile {profile} has no evidence/calibration.json yet "
+        f"(make reproduce PROFILE={profile}); read the bars as an order, not as probabilities.")
 
 
 def _answer(profile, rgb, described, motion, noise, probability):
@@ -173,6 +181,13 @@ def unit_rows(probability, threshold):
     rows = [{"unit": unit, "side": {"L": "left", "R": "right"}[side], "name": NAMES[unit], "probability": float(probability[u, s])}
             for u, unit in enumerate(UNITS) for s, side in enumerate(SIDES) if probability[u, s] >= threshold]
     return sorted(rows, key=lambda row: -row["probability"])
+
+
+def because(described, noise, row):
+    """What was measured for one unit and side, most telling region first: the rows that justify the statement."""
+    found = evidence.unit_rows(described, noise, row["unit"], row["side"][0].upper())
+    return [{"region": r.region.replace("_", " "), "side": {"L": "left", "R": "right", "": "middle"}[r.side], "direction": r.direction, "px": r.px, "z": r.z}
+            for r in found]
 
 
 def region_rows(motion, noise):

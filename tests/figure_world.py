@@ -7,6 +7,8 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import facs, store
 from deft.faces import regions
+from deft.unimer import build, grammar, schema
+from deft.unimer.facts import facts_from_units
 
 SYSTEMS = ("deft", "rgb-only", "lr-flow", "lr-pixels")
 
@@ -73,26 +75,31 @@ def make(profile, subjects=6, emotions=facs.EMOTIONS):
         store.write_shard(work / "clips" / "bench" / f"s{subject:02d}.npz", mine, "made-up",
                           units_true=np.array(arrays["units_true"][-len(mine):], np.float32))
         rows += mine
-    for stage, names in (("faces", ["rgb"]), ("motion", ["peak", "courses", "noise", "region_true"]), ("evidence", ["probability"])):
+    arrays["residual"] = generator.normal(0, 0.01, (len(rows), 2, 64, 64)).astype(np.float16)
+    for stage, names in (("faces", ["rgb"]), ("motion", ["peak", "courses", "noise", "region_true", "residual"]), ("evidence", ["probability"])):
         for name in names:
             value = np.array(arrays[name])
             runtime.save_array(work / stage / "bench", name, value if value.dtype in (np.uint8, np.float16) else value.astype(np.float32))
     runtime.save_array(work / "faces" / "bench", "landmarks", np.repeat(mean_face()[None].astype(np.float32), len(rows), 0))
+    table = pd.DataFrame(rows)
+    measured = [np.array(arrays[k], np.float32) for k in ("probability", "courses", "noise")]
+    schema.write_records(work / "unimer" / "bench.jsonl", build.build_records(table, *measured))
     _answers(work, rows, generator)
     _histories(work, generator)
     _tables(profile, generator)
-    return pd.DataFrame(rows)
+    return table
 
 
 def _answers(work, rows, generator):
     lines = []
     for system in SYSTEMS:
-        for seed in (7, 8):
+        for seed in (0, 1):
             for row in rows:
                 right = generator.random() < {"deft": 0.85, "lr-flow": 0.7}.get(system, 0.3)
                 said = row["emotion"] if right else str(generator.choice(facs.EMOTIONS))
+                units = facts_from_units({unit: "B" for unit in max(facs.PROTOTYPES[said])[1]}, generator, said)
                 lines.append(dict(clip=row["clip"], dataset=row["dataset"], subject=row["subject"], fold=0, system=system, condition=row["condition"],
-                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text="", seed=seed))
+                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text=grammar.answer("reasoning", units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
     runtime.write_jsonl(work / "predictions.jsonl", lines)
 
 

@@ -73,8 +73,9 @@ Left and right are the person's.</figcaption></figure>
 <h2>Evidence per action unit</h2>
 <figure><img alt="Probability of each action unit and side" src="{{ pictures.units }}">
 <figcaption>{{ report.evidence.note }}</figcaption></figure>
-{% if report.evidence.moved %}<div class="scroll"><table><tr><th>unit</th><th>side</th><th>name</th><th>probability</th></tr>
-{% for u in report.evidence.moved %}<tr><td>AU{{ u.unit }}</td><td>{{ u.side }}</td><td>{{ u.name }}</td><td>{{ '%.2f' % u.probability }}</td></tr>
+{% if report.evidence.moved %}<div class="scroll"><table><tr><th>unit</th><th>side</th><th>name</th><th>probability</th><th>most telling region</th></tr>
+{% for u in report.evidence.moved %}<tr><td>AU{{ u.unit }}</td><td>{{ u.side }}</td><td>{{ u.name }}</td><td>{{ '%.2f' % u.probability }}</td>
+<td>{% for r in u.rows[:1] %}{{ r.region }} {{ r.side }}: {{ r.direction }} {{ '%.2f' % r.px }} px, {{ '%.1f' % r.z }} × its noise{% endfor %}</td></tr>
 {% endfor %}</table></div>{% else %}<p>No unit reaches a probability of one half.</p>{% endif %}
 
 <h2>The model's answer</h2>

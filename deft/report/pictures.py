@@ -2,13 +2,12 @@
 
 import io
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from deft.evaluation.figures import draw
 
-STEPS, SIDE = 8, 288   # pictures from onset to apex in the moving picture; its side in px
+STEPS = 8              # pictures from onset to apex in the moving picture
 STRIP = 9              # frames shown between onset and offset
 
 
@@ -47,10 +46,15 @@ def energy(moments, fps):
         return _png(fig)
 
 
-def moving(onset, flow, times, milliseconds=70):
-    """An animated PNG: the onset frame carried along `times` its flow to the apex and back. onset: (H, W, 3) uint8."""
-    there = [draw.magnify(onset, flow, times * (1 - np.cos(np.pi * k / STEPS)) / 2) for k in range(STEPS + 1)]
-    frames = [Image.fromarray(cv2.resize(f, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)) for f in there + there[-2:0:-1]]
+def moving(onset, field, times, milliseconds=70):
+    """An animated PNG: the onset frame carried along `times` its flow to the apex and back.
+
+    onset: (S, S, 3) uint8; field: (128, 128, 2) px of the 128-px face.
+    """
+    side = len(onset)
+    large = draw.enlarge(field, side) * (side / len(field))
+    there = [draw.magnify(onset, large, times * (1 - np.cos(np.pi * k / STEPS)) / 2, blur=1.5 * side / len(field)) for k in range(STEPS + 1)]
+    frames = [Image.fromarray(f) for f in there + there[-2:0:-1]]
     wait = [milliseconds] * len(frames)
     wait[0] = wait[STEPS] = 6 * milliseconds
     buffer = io.BytesIO()

@@ -52,14 +52,15 @@ def run_folder(profile, system="deft"):
 def read_model(profile):
     """The saved experts and the tuned model, loaded, counted and run once on the first clip of the benchmark."""
     import torch
+    from transformers import AutoTokenizer
 
     from deft.experts import pretrain
-    from deft.mllm import language, prompt
+    from deft.mllm import prompt
     from deft.mllm.model import DeftLLMForConditionalGeneration
 
     work, folder = paths.work(profile), run_folder(profile)
     model = DeftLLMForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
-    tokenizer, _ = language.load_base(work / "mllm" / "base")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     shapes = {}
 
     def remember(name):

@@ -33,7 +33,7 @@ def f8(profile):
     height = 2.35 * rows + 0.8
     with draw.style():
         fig = draw.canvas(12, height)
-        grid = fig.add_gridspec(rows, columns, left=0.055, right=0.985, top=1 - 0.95 / height, bottom=0.6 / height, wspace=0.36, hspace=0.62)
+        grid = fig.add_gridspec(rows, columns, left=0.055, right=0.955, top=1 - 0.95 / height, bottom=0.6 / height, wspace=0.42, hspace=0.62)
         for i, (name, history) in enumerate(experts.items()):
             _expert(fig.add_subplot(grid[0, i]), history, first=i == 0)
             fig.axes[-1 if len(fig.axes) == i + 1 else -2].set_title(f"expert: {name}", loc="left", fontsize=8.5)

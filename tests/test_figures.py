@@ -1,0 +1,184 @@
+"""Figures on made-up data: nothing empty, nothing clipped, nothing typed in; the pictures' helpers on worked examples."""
+
+import dataclasses
+
+import cv2
+import figure_world
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from deft import artifacts, paths, runtime
+from deft.evaluation import figures
+from deft.evaluation.figures import data, draw, f1_problem, f3_architecture, f4_answers, f8_curves
+
+PROFILE = "made-up"
+IDS = ("f1", "f2", "f3", "f4", "f6", "f8")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFT_WORK", str(folder / "work"))
+        patch.setenv("DEFT_FIGURES", str(folder / "figures"))
+        figure_world.make(PROFILE)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def drawn(world):
+    """id -> figure, drawn once."""
+    return {id: figures.f3(PROFILE, model()) if id == "f3" else getattr(figures, id)(PROFILE) for id in IDS}
+
+
+def model():
+    """A model nobody trained, to draw."""
+    part = f3_architecture.Part
+    streams = ("structure", "texture", "motion")
+    return f3_architecture.Model(
+        {s: part(s, s.title(), 199_000, 199_000, (4, 64), ("standardise: S", "trunk: T", "norm: N")) for s in streams},
+        {"structure": {"onset": (3, 64, 64)}, "texture": {"residual": (2, 64, 64)}, "motion": {"peak": (4, 64, 64), "regions": (181,)}},
+        {s: part(f"projectors.{s}", "Projector", 50_000, 50_000, (4, 192)) for s in streams}, ("texture", "motion"),
+        part("language", "Qwen3ForCausalLM", 2_000_000, 300_000, (70, 192)),
+        (part("emotion_head", "Linear", 965, 965, (5,)), part("unit_head", "Linear", 6_562, 6_562, (34,))),
+        {"layers": 4, "hidden": 192, "heads": 4, "words": 471, "rank": 16, "length": 70, "streams": "stm",
+         "weights": {"emotion_head": 0.5, "unit_head": 0.3}, "folder": "deft/seed0/fold0"})
+
+
+def words_of(fig):
+    """Every text that is drawn. Matplotlib also keeps labels of ticks outside the limits, and those of hidden axes."""
+    found = list(fig.texts)
+    for ax in fig.axes:
+        found += [*ax.texts, ax.title, ax._left_title, *(ax.get_legend().get_texts() if ax.get_legend() else [])]
+        if ax.axison:
+            for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                if axis.get_visible():
+                    found += [axis.label] + [t.label1 for t in axis.get_major_ticks() if t.label1.get_visible() and min(limits) <= t.get_loc() <= max(limits)]
+    return [t for t in found if t.get_visible() and t.get_text().strip()]
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_text_lies_inside_the_canvas(drawn, id):
+    fig = drawn[id]
+    renderer = FigureCanvasAgg(fig).get_renderer()
+    fig.draw(renderer)
+    width, height = fig.bbox.width, fig.bbox.height
+    for text in words_of(fig):
+        box = text.get_window_extent(renderer)
+        assert box.x0 >= -2 and box.y0 >= -2 and box.x1 <= width + 2 and box.y1 <= height + 2, f"{id}: {text.get_text()!r} at {box}"
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_no_axes_is_empty_and_the_saved_picture_is_not_blank(drawn, id, world):
+    for ax in drawn[id].axes:
+        assert ax.images or ax.lines or ax.patches or ax.collections or ax.texts, f"{id}: an empty axes"
+    artifacts.save_figure(drawn[id], id.upper(), PROFILE)
+    picture = cv2.imread(str(paths.figures(PROFILE) / f"{id.upper()}.png"))
+    assert (picture < 250).any(axis=(1, 2)).mean() > 0.5 and picture.std() > 10
+    assert (paths.figures(PROFILE) / f"{id.upper()}.pdf").stat().st_size > 5_000
+    assert any("SIMULATED" in t.get_text() for t in words_of(drawn[id]))
+
+
+def test_every_registered_figure_has_its_function():
+    for artifact in artifacts.REGISTRY:
+        if artifact.kind == "figure":
+            assert artifact.function == f"deft.evaluation.figures.{artifact.id.lower()}" and hasattr(figures, artifact.id.lower())
+
+
+def test_bars_stand_where_the_table_says(drawn, world):
+    heights = sorted(round(p.get_height(), 6) for ax in drawn["f1"].axes for p in ax.patches)
+    wanted = [s.value for (system, _), s in data.recognition(PROFILE).items() if system in f1_problem.SYSTEMS]
+    assert heights == sorted(round(v, 6) for v in wanted)
+
+
+def test_f1_takes_one_person_per_look_and_the_same_two_emotions(world):
+    table = data.index(PROFILE)
+    rows = f1_problem.choose(table, np.ones(len(table)), np.ones(len(table)))
+    picked = table.loc[rows]
+    assert picked.groupby("look").subject.nunique().tolist() == [1, 1]
+    assert picked.emotion.tolist()[:2] == picked.emotion.tolist()[2:] and picked.emotion.nunique() == 2
+
+
+def test_f4_chooses_by_rule_right_ones_first(world):
+    answers = data.predictions(PROFILE)
+    deft = answers[(answers.system == "deft") & (answers.seed == 0) & (answers.condition == "broken")].set_index("clip")
+    chosen = f4_answers.choose(deft)
+    held = (deft.prediction[chosen] == deft.truth[chosen]).tolist()
+    assert held == sorted(held, reverse=True) and len(chosen) <= f4_answers.RIGHT + f4_answers.WRONG
+    assert chosen == f4_answers.choose(deft.sample(frac=1, random_state=1))
+
+
+def test_a_missing_input_names_its_notebook(world):
+    with pytest.raises(data.FigureError, match="01_clips"):
+        figures.f1("nobody")
+    with pytest.raises(data.FigureError, match="09_tables"):
+        data.table(PROFILE, "T99")
+    with pytest.raises(data.FigureError, match="07_joint_tuning"):
+        f3_architecture.run_folder("nobody")
+
+
+def test_f3_reads_a_saved_model(world):
+    """A tiny expert and a tiny language model are saved, loaded and run; the shapes on the arrows are those of the pass."""
+    from safetensors.torch import save_file
+
+    from deft.experts import pretrain
+    from deft.mllm import language
+    from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+
+    work = paths.work(PROFILE)
+    for name, sizes in (("texture", {}), ("motion", {"words": 5})):
+        expert = pretrain.build(name, sizes, seed=7)
+        runtime.write_json(work / "experts" / name / "config.json", {"name": name, "sizes": sizes})
+        save_file({k: v.contiguous() for k, v in expert.state_dict().items()}, work / "experts" / name / "model.safetensors")
+        runtime.save_array(work / "features" / "bench", name, np.zeros((2, 4, 64), np.float32))
+        runtime.save_array(work / "features" / "bench", f"{name}_units", np.full((2, 17, 2), 0.5, np.float32))
+    tokenizer = language.build_tokenizer()
+    base = language.build_base(tokenizer, language.LanguageSettings(hidden=32, layers=1, heads=2, intermediate=48))
+    folder = work / "mllm" / "runs" / "deft" / "seed0" / "fold0"
+    llm = DeftLLMForConditionalGeneration(DeftLLMConfig.of(base, tokenizer, "tm", rank=2, alpha=4), base)
+    llm.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    found = f3_architecture.read_model(PROFILE)
+    assert list(found.experts) == ["texture", "motion"] and found.inputs["motion"] == {"peak": (4, 64, 64), "regions": (181,)}
+    assert found.projectors["motion"].out == (4, 32) and found.language.out[-1] == 32 and found.heads[0].out == (5,)
+    assert found.language.tuned == sum(p.numel() for n, p in llm.named_parameters() if "lora_" in n)
+    assert f3_architecture.f3(PROFILE, found).axes
+
+
+# ------------------------------------------------------------------------------------------------------ helpers
+
+def test_magnify_leaves_stillness_alone_and_moves_along_the_flow():
+    image = np.zeros((64, 64), np.uint8)
+    cv2.circle(image, (30, 30), 5, 255, -1)
+    assert np.abs(draw.magnify(image, np.zeros((64, 64, 2))).astype(int) - image).max() <= 1
+    moved = draw.magnify(image, np.full((64, 64, 2), (1.0, -0.5), np.float32), times=8)
+    y, x = np.average(np.indices((64, 64)), axis=(1, 2), weights=moved)
+    assert x == pytest.approx(38, abs=0.2) and y == pytest.approx(26, abs=0.2)
+
+
+def test_difference_is_mid_grey_where_nothing_changed():
+    a = np.full((8, 8, 3), 100, np.uint8)
+    assert (draw.difference(a, a) == 128).all() and (draw.difference(a, a + 4) == 160).all()
+
+
+def test_region_rows_name_all_36_regions_once():
+    rows = draw.region_rows()
+    assert len(rows) == 20 and {i for _, right, left in rows for i in (right, left)} == set(range(36))
+
+
+def test_an_annotation_without_a_side_counts_for_both(world):
+    row = data.index(PROFILE).iloc[0].copy()
+    row["units"] = "4+L12"
+    assert data.annotated(row) == {(4, "L"), (4, "R"), (12, "L")}
+
+
+def test_a_running_mean_moves_no_curve():
+    steps, values = f8_curves.running(np.arange(200.0))
+    assert np.allclose(steps - 1, values)
+
+
+def test_models_are_drawn_from_what_they_are(world):
+    changed = dataclasses.replace(model(), facts={**model().facts, "layers": 9})
+    words = " ".join(t.get_text() for t in words_of(figures.f3(PROFILE, changed)))
+    assert "9 layers" in words and "Qwen3ForCausalLM" in words
