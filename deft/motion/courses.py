@@ -16,10 +16,12 @@ from tqdm.auto import tqdm
 
 from deft import runtime
 from deft.clips.facs import REGIONS
+from deft.clips.store import ClipStore
 from deft.faces import align, regions
 from deft.motion import flow as optical
 from deft.motion import rigid
 
+METHOD = "dis-finest"  # flow of the pipeline: twice the signal of the medium preset at the same noise, see `flow._build`
 COURSE = ("u", "v", "magnitude", "coherence", "strain")  # last axis of `courses`
 HALF = 64  # side of the peak and residual maps, px
 PRIOR_NOISE, PRIOR_WEIGHT = 0.08, 8.0  # px, and how many stable-region vectors this prior counts for
@@ -32,7 +34,7 @@ def peak_positions(count):
     return (3, 4) if count == 9 else (1, 2)
 
 
-def flows(gray, landmarks, method="dis"):
+def flows(gray, landmarks, method=METHOD):
     """Flow onset -> t with the head's motion removed. gray: (T, S, S) uint8 aligned -> ((T-1, S, S, 2), rigid part of the same shape)."""
     head = rigid.Fitter(landmarks, gray.shape[1])
     parts = [head.remove(optical.estimate(gray[0], frame, method)) for frame in gray[1:]]
@@ -97,7 +99,7 @@ def residual(onset, peak, field):
     return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
 
 
-def describe(gray, landmarks, method="dis", peak=None):
+def describe(gray, landmarks, method=METHOD, peak=None):
     """Everything the later stages want from one aligned clip.
 
     gray: (T, S, S) uint8, frame 0 the onset. landmarks: (68, 2) px in the aligned frame. peak: positions that count as
@@ -123,17 +125,20 @@ def region_truth(flow_true, matrix, weights):
     return (weights.reshape(len(weights), -1) @ field.reshape(-1, 2)).astype(np.float32)
 
 
-def describe_set(faces, out, method="dis", flow_true=None, jobs=None):
-    """Describe every clip of a set and write the arrays of `motion/<set>/`; returns their shapes.
+def describe_set(clips, faces, out, method=METHOD, jobs=None):
+    """Describe every clip of a set and write the arrays of `motion/<set>/`; returns {name: shape}.
 
-    faces: folder with gray.npy, landmarks.npy, matrix.npy (stage 02). out: folder to write. flow_true: iterable of
-    (rows slice, (flow (n, H, W, 2),)) from `ClipStore.stream("flow_true")`, or None. Clips are memory-mapped and spread over
-    threads (OpenCV and numpy release the lock); the result does not depend on `jobs`.
+    clips: folder of the store (for the true flow). faces: folder of stage 02 (gray, landmarks, matrix). out: folder to write.
+    Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes do not depend on `jobs`.
     """
     gray, landmarks, matrix = (runtime.load_array(faces, name) for name in ("gray", "landmarks", "matrix"))
-    clips, frames, side = gray.shape[:3]
-    arrays = {"courses": np.zeros((clips, frames - 1, len(REGIONS), len(COURSE)), np.float32), "peak": np.zeros((clips, HALF, HALF, 4), np.float16),
-              "residual": np.zeros((clips, 2, HALF, HALF), np.float16), "noise": np.zeros(clips, np.float32)}
+    count, frames, side = gray.shape[:3]
+    store = ClipStore(clips)
+    if len(store) != count:
+        raise ValueError(f"{faces} holds {count} clips and the store {len(store)}: the stages are out of step; run 02_faces again")
+    arrays = {"courses": np.zeros((count, frames - 1, len(REGIONS), len(COURSE)), np.float32), "peak": np.zeros((count, HALF, HALF, 4), np.float16),
+              "residual": np.zeros((count, 2, HALF, HALF), np.float16), "noise": np.zeros(count, np.float32),
+              "region_true": np.zeros((count, len(REGIONS), 2), np.float32)}
 
     def one(row):
         try:
@@ -143,15 +148,13 @@ def describe_set(faces, out, method="dis", flow_true=None, jobs=None):
 
     threads = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")
     with threadpool_limits(1):  # threads of the matrix library inside threads over clips fight for the same cores
-        done = threads(joblib.delayed(one)(row) for row in range(clips))
-        for row, found in tqdm(done, total=clips, desc=f"{out.name} motion", unit="clip", mininterval=2):
+        done = threads(joblib.delayed(one)(row) for row in range(count))
+        for row, found in tqdm(done, total=count, desc=f"{out.name} motion", unit="clip", mininterval=2):
             for name, value in found.items():
                 arrays[name][row] = value
-    if flow_true is not None:
-        arrays["region_true"] = np.zeros((clips, len(REGIONS), 2), np.float32)
-        for rows, (fields,) in flow_true:
-            for row, field in zip(range(rows.start, rows.stop), fields):
-                arrays["region_true"][row] = region_truth(field, matrix[row], regions.masks(landmarks[row], side))
+    for rows, (fields,) in store.stream("flow_true"):
+        for row, field in zip(range(rows.start, rows.stop), fields):
+            arrays["region_true"][row] = region_truth(field, matrix[row], regions.masks(landmarks[row], side))
     for name, array in arrays.items():
         runtime.save_array(out, name, array)
     return {name: array.shape for name, array in arrays.items()}

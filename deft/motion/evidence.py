@@ -24,6 +24,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit, log_ndtr
 
+from deft import runtime
 from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNIT_INDEX, UNITS, expected_vectors, unit_sides
 from deft.motion.courses import peak_positions
 
@@ -184,6 +185,7 @@ class Calibration:
 
     LOW: ClassVar[float] = -3.0
     HIGH: ClassVar[float] = 8.0
+    ENOUGH: ClassVar[int] = 8  # sides on which a unit must be present for a curve of its own; a rarer unit gets the one of all units
 
     @staticmethod
     def features(scores):
@@ -200,15 +202,17 @@ class Calibration:
         if scores.shape != present.shape or scores.shape[1:] != (len(UNITS), 2):
             raise ValueError(f"scores and truth must both be (N, {len(UNITS)}, 2), got {scores.shape} and {present.shape}")
         own, other = cls.features(scores)
-        curves = []
-        for row, unit in enumerate(UNITS):
-            x, y = np.stack([own[:, row].ravel(), other[:, row].ravel()], 1), present[:, row].ravel()
-            if y.sum() < 3 or (~y).sum() < 3:
-                raise ValueError(f"unit {unit} is present on {int(y.sum())} and absent on {int((~y).sum())} of {len(y)} sides; "
-                                 "calibration needs at least 3 of each: render more corpus clips")
+
+        def curve(rows):
+            x, y = np.stack([own[:, rows].ravel(), other[:, rows].ravel()], 1), present[:, rows].ravel()
+            if y.all() or not y.any():
+                raise ValueError(f"{'every' if y.any() else 'no'} unit is present in {source or 'the clips'}: nothing to calibrate on; render more corpus clips")
             fitted = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
             slopes = np.maximum(fitted.coef_[0], 0.0)  # a negative slope would say that evidence speaks against itself
-            curves.append((*slopes, fitted.intercept_[0]))
+            return (*slopes, fitted.intercept_[0])
+
+        pooled = curve(list(range(len(UNITS))))
+        curves = [curve([row]) if present[:, row].sum() >= cls.ENOUGH else pooled for row in range(len(UNITS))]
         own_slope, other_slope, bias = (tuple(round(float(v), 6) for v in column) for column in zip(*curves))
         return cls(own_slope, other_slope, bias, len(scores), source)
 
@@ -217,6 +221,15 @@ class Calibration:
         own, other = self.features(scores)
         line = own * np.array(self.own)[:, None] + other * np.array(self.other)[:, None] + np.array(self.bias)[:, None]
         return expit(line).astype(np.float32)
+
+    def save(self, path):
+        """Write as JSON, whole or not at all."""
+        runtime.write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote."""
+        return cls.from_json(runtime.read_json(path))
 
     def to_json(self):
         return {"schema": "deft/calibration/1", "units": list(UNITS), **asdict(self)}
@@ -230,6 +243,29 @@ class Calibration:
         if any(len(curve) != len(UNITS) for curve in curves):
             raise ValueError(f"calibration holds {[len(c) for c in curves]} numbers instead of {len(UNITS)} each; run 04_evidence again")
         return cls(*curves, int(record["clips"]), str(record["source"]))
+
+
+# How well a score separates moved from still, at the intensities of the table in the face reference (micro: 0.05-0.42).
+INTENSITY = ((0.02, 0.08), (0.08, 0.15), (0.15, 0.25), (0.25, 0.50))
+
+
+def separation(scores, intensity):
+    """AUROC of scores (N, 17, 2) for sides that moved by `intensity` (N, 17, 2) against sides that did not, mean over units.
+
+    Returns {"all": x, (low, high): x, ...}; a bin holds the units present at that strength on 3 sides or more, NaN if none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    found = {}
+    for name, (low, high) in {"all": (1e-6, np.inf), **{bounds: bounds for bounds in INTENSITY}}.items():
+        values = []
+        for row in range(len(UNITS)):
+            strength, score_ = np.asarray(intensity)[:, row].ravel(), np.asarray(scores)[:, row].ravel()
+            moved, still = (strength >= low) & (strength < high), strength == 0
+            if moved.sum() >= 3 and still.any():
+                values.append(roc_auc_score(moved[moved | still], score_[moved | still]))
+        found[name] = float(np.mean(values)) if values else float("nan")
+    return found
 
 
 # ---------------------------------------------------------------- verdicts

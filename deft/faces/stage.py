@@ -1,0 +1,51 @@
+"""Stage 02 for a whole set: clips as the store has them -> aligned frames, landmarks and matrices under `faces/<set>/`."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from deft import runtime
+from deft.clips.store import ClipStore
+from deft.faces import align
+
+
+def align_set(clips, out):
+    """Align every clip of the store in folder `clips` and write gray, rgb, landmarks and matrix (.npy) to folder `out`.
+
+    One matrix per clip, from its onset landmarks. Arrays are written clip by clip into memory-mapped files: memory holds one
+    subject. Returns {name: shape}.
+    """
+    cv2.setNumThreads(1)
+    store = ClipStore(clips)
+    landmarks = store.array("landmarks")
+    count = len(landmarks)
+    with ExitStack() as files:
+        def create(name, shape, dtype):
+            path = files.enter_context(runtime.atomic(out / f"{name}.npy"))
+            return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+        gray = rgb = None
+        moved, matrices = create("landmarks", (count, 68, 2), np.float32), create("matrix", (count, 2, 3), np.float32)
+        bar = files.enter_context(tqdm(total=count, desc=f"{out.name} faces", unit="clip", mininterval=2))
+        for rows, (frames,) in store.stream("frames"):
+            if gray is None:
+                length = frames.shape[1]
+                gray = create("gray", (count, length, align.SIZE, align.SIZE), np.uint8)
+                rgb = create("rgb", (count, 3, align.SIZE, align.SIZE, 3), np.uint8)
+            for row, clip in zip(range(rows.start, rows.stop), frames):
+                try:
+                    matrix = align.subject_similarity(landmarks[row])
+                except ValueError as error:
+                    raise ValueError(f"clip {store.index['clip'][row]}: {error}") from error
+                warped = align.apply(clip, matrix)
+                gray[row] = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in warped]
+                rgb[row] = warped[[store.index["onset"][row], store.index["apex"][row], store.index["apex"][row] + 1]]  # hold follows the apex
+                moved[row], matrices[row] = align.points(landmarks[row], matrix), matrix
+                bar.update()
+        arrays = {"gray": gray, "rgb": rgb, "landmarks": moved, "matrix": matrices}
+        for array in arrays.values():
+            array.flush()
+        return {name: array.shape for name, array in arrays.items()}
