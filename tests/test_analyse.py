@@ -1,0 +1,201 @@
+"""A clip of the reader's own: the moments, the page and its safety, and every bad input's message."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from deft import analyse, runtime
+from deft.clips import simulator
+from deft.evaluation.figures import draw
+from deft.faces import align, detect, regions
+from deft.report import moments, page, pictures
+
+FPS, HOSTILE = 100.0, "<img src=x onerror=alert(1)> & \"q\" {{ 7*7 }}.avi"
+TIMING = simulator.Timing(130, 40, 170)
+TIMES = np.arange(-60, 400, 1000 / FPS)   # ms; the onset is frame 6, the apex frame 21, the offset frame 40
+CAMERA = simulator.Camera(noise=2.0, head_drift=1.5, jpeg=85)
+
+
+@pytest.fixture(scope="module")
+def film():
+    """46 frames of a smile and the landmarks at its onset."""
+    person = simulator.sample_identity(1021, size=160)
+    show = dict(timing=TIMING, camera=CAMERA, seed=3, fps=FPS)
+    truth = simulator.render_clip(person, {"6": 0.3, "12": 0.35}, times_ms=[0.0], truth="all", **show).truth
+    return simulator.render_clip(person, {"6": 0.3, "12": 0.35}, times_ms=TIMES, truth="none", **show).frames, truth.landmarks[0]
+
+
+def write_video(path, frames, fps=FPS):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, frames.shape[2:0:-1])
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def write_folder(path, frames):
+    path.mkdir()
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(path / f"frame{i}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(film, tmp_path_factory):
+    """(folder of the report, report.json, text of the page) of a video with a hostile name, in a profile without any model."""
+    folder = tmp_path_factory.mktemp("own")
+    plain = write_video(folder / "plain.avi", film[0])
+    clip = plain.rename(folder / HOSTILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFT_WORK", str(folder / "work"))
+        html = analyse.analyse(clip, profile="smoke", out=folder / "out")
+    return folder / "out", json.loads((folder / "out" / "report.json").read_text()), html.read_text()
+
+
+def test_moments_are_found_near_the_truth(film):
+    frames, landmarks = film
+    matrix = align.subject_similarity(landmarks)
+    gray = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in align.apply(frames, matrix)])
+    points = align.points(landmarks, matrix)
+    found = moments.find(gray, points, regions.masks(points), FPS)
+    assert abs(found.onset - 6) <= 6 and abs(found.apex - 21) <= 4 and abs(found.offset - 40) <= 7
+    assert found.found == ("onset", "apex", "offset")
+    kept = moments.find(gray, points, regions.masks(points), FPS, onset=5, apex=20)
+    assert (kept.onset, kept.apex, kept.found) == (5, 20, ("offset",))
+
+
+def test_key_frames_have_the_benchmarks_places():
+    keys = moments.key_frames(moments.Moments(10, 25, 45, np.zeros(50), ()))
+    assert len(keys) == 9 and keys[0] == 10 and keys[3] == 25 and keys[4] == 29 and keys[8] == 45
+    assert moments.key_frames(moments.Moments(0, 5, 5, np.zeros(6), ()))[3:] == (5,) * 6
+
+
+def test_the_page_needs_no_network_and_runs_no_script(report):
+    _, _, text = report
+    assert not re.search(r"https?:|//[a-z]|<script|javascript:|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text), re.I)
+    sources = re.findall(r"\bsrc=\"([^\"]{0,40})", text)
+    assert len(sources) == 7 and all(s.startswith("data:image/png;base64,") for s in sources)
+    assert "default-src 'none'" in text
+    assert not re.search(r"\son\w+=", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace("onerror=alert", ""))
+
+
+def test_landmarks_of_the_readers_own_are_used(film, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "work"))
+    frames, landmarks = film
+    names = ["frame", *(f" x_{i}" for i in range(68)), *(f" y_{i}" for i in range(68))]
+    rows = [",".join(map(str, [number + 1, *landmarks[:, 0], *landmarks[:, 1]])) for number in range(20)]
+    (tmp_path / "points.csv").write_text("\n".join([",".join(names), *rows]))
+    clip = write_folder(tmp_path / "clip", frames[6:26])
+    html = analyse.analyse(clip, onset=0, apex=15, landmarks=tmp_path / "points.csv", profile="smoke", fps=FPS)
+    record = json.loads((html.parent / "report.json").read_text())
+    assert html.parent == tmp_path / "work" / "smoke" / "own" / "clip" and "from your file" in record["landmarks"]
+    assert record["moments"]["found"] == ["offset"] and not record["fps_assumed"]
+
+
+def test_a_hostile_file_name_is_only_text(report):
+    _, record, text = report
+    assert record["clip"] == HOSTILE
+    assert "<img src=x" not in text and "&lt;img src=x onerror=alert(1)&gt; &amp; &#34;q&#34; {{ 7*7 }}.avi" in text
+
+
+def test_the_report_says_what_it_measured_and_what_it_is_not_for(report):
+    folder, record, text = report
+    assert "Not a lie detector" in text and "has not been trained yet" in record["answer"]["why_not"] and "make reproduce" in text
+    assert len(record["regions"]) == 20 and record["noise_px"] > 0 and len(record["evidence"]["all"]) == 34
+    assert {12, 6} & {row["unit"] for row in record["evidence"]["moved"]}, "a clear smile speaks for neither 6 nor 12"
+    assert all(row["rows"] for row in record["evidence"]["moved"])
+    assert sorted(p.name for p in folder.iterdir()) == ["report.html", "report.json"]
+
+
+def test_the_pictures_are_pictures(film, report):
+    for encoded in re.findall(r"base64,([A-Za-z0-9+/=]+)", report[2]):
+        import base64
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
+        assert min(picture.shape[:2]) > 80 and picture.std() > 5
+
+
+def test_a_trained_answer_is_marked_and_escaped(report):
+    record = dict(report[1])
+    record["answer"] = {"text": "class : <b>anger</b> .", "scores": {"anger": 0.7}, "source": "made up",
+                        "statements": [{"text": "au4 <i>left</i>", "supported": False}]}
+    text = page.html(record, dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,"), draw.MAGNIFY)
+    assert "TRAINED ON SIMULATED FACES" in text and "&lt;b&gt;anger" in text and "<i>left" not in text and "✗ not measured" in text
+
+
+def test_the_moving_picture_moves(film):
+    still = np.zeros((128, 128, 2), np.float32)
+    assert pictures.moving(film[0][0], still, 8)[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+# -------------------------------------------------------------------------------------------------------- bad input
+
+def complain(capsys, tmp_path, clip, *more):
+    code = analyse.main([str(clip), "--profile", "smoke", "--out", str(tmp_path / "out"), *map(str, more)])
+    said = capsys.readouterr().err
+    assert code == 1 and said.startswith("error: ") and "Traceback" not in said
+    return said
+
+
+def test_what_cannot_be_decoded(tmp_path, capsys):
+    (tmp_path / "text.mp4").write_text("this is no video")
+    assert "cannot be decoded" in complain(capsys, tmp_path, tmp_path / "text.mp4")
+    assert "no such file" in complain(capsys, tmp_path, tmp_path / "absent.mp4")
+    (tmp_path / "empty").mkdir()
+    assert "no pictures" in complain(capsys, tmp_path, tmp_path / "empty")
+
+
+def test_one_frame(film, tmp_path, capsys):
+    assert "1 frame" in complain(capsys, tmp_path, write_folder(tmp_path / "one", film[0][:1]))
+
+
+def test_no_face(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 255, (3, 120, 120, 3), dtype=np.uint8)
+    assert "no face" in complain(capsys, tmp_path, write_folder(tmp_path / "noise", noise))
+
+
+def test_several_faces(film, tmp_path, capsys):
+    twins = np.concatenate([film[0][:3], film[0][:3]], axis=2)
+    assert "2 faces" in complain(capsys, tmp_path, write_folder(tmp_path / "twins", twins))
+
+
+def test_onset_after_apex_is_said_before_anything_is_read(tmp_path, capsys):
+    said = complain(capsys, tmp_path, tmp_path / "absent.mp4", "--onset", 20, "--apex", 10)
+    assert "ONSET 20 is not before APEX 10" in said and "rise" in said
+    assert "APEX 9 is not before OFFSET 8" in complain(capsys, tmp_path, tmp_path / "absent.mp4", "--apex", 9, "--offset", 8)
+
+
+def test_frames_outside_the_clip(film, tmp_path, capsys):
+    clip = write_folder(tmp_path / "few", film[0][:4])
+    said = complain(capsys, tmp_path, clip, "--apex", 4)
+    assert "APEX 4 is outside" in said and "0 to 3" in said
+    assert "ONSET -1 is outside" in complain(capsys, tmp_path, clip, "--onset", -1)
+
+
+def test_output_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file, not a folder")
+    assert "another folder" in complain(capsys, tmp_path, tmp_path / "absent.mp4")
+
+
+def test_a_failure_leaves_the_earlier_report_alone(report, tmp_path, capsys):
+    folder, _, before = report
+    (tmp_path / "text.mp4").write_text("this is no video")
+    assert analyse.main([str(tmp_path / "text.mp4"), "--profile", "smoke", "--out", str(folder)]) == 1
+    assert (folder / "report.html").read_text() == before
+
+
+def test_a_full_disk_leaves_nothing_half_written(film, tmp_path, capsys, monkeypatch):
+    def full(path, value):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runtime, "write_json", full)
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "work"))
+    said = complain(capsys, tmp_path, write_folder(tmp_path / "clip", film[0][4:24]), "--onset", 2, "--apex", 17)
+    assert "No space left" in said and not list((tmp_path / "out").iterdir())
+
+
+def test_names_become_folder_names():
+    assert analyse._plain_name("../../etc/passwd") == "etc_passwd" and analyse._plain_name("...") == ""
+    assert issubclass(analyse.AnalyseError, ValueError) and issubclass(detect.FaceError, ValueError)
