@@ -1,0 +1,319 @@
+"""`sim-v1`: the benchmark that is fixed before any model sees it, and the corpus that experts are pretrained on.
+
+A *plan* says in plain numbers what every clip shows (who, which units, how strongly, how fast, what the raters wrote);
+rendering turns plans into frames with truth. The plan is what is frozen: its hash must match `sim-v1.json`, on every
+machine, before a single frame is drawn. DESIGN section 2.
+
+Entanglement (claim C1) is a dial: every subject wears one of five looks; with probability `tie` a clip shows the emotion
+that belongs to the look, otherwise an emotion drawn without regard to it. Condition "kept" uses `tie`, "broken" uses 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from deft import runtime
+from deft.clips import simulator, splits, store
+from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
+from deft.clips.simulator import habits
+
+FROZEN = Path(__file__).parent / "simulator" / "sim-v1.json"
+SIZE = 128  # px
+BENCH_FRAMES, APEX, HOLD = 9, 3, 4  # stored frames per clip, positions of the annotated apex and of the hold frame
+CORPUS_FRAMES = 3  # onset, apex, hold
+
+# The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
+LINEAR_YARDSTICK = "peak"
+
+# A look bundles things of the recording that have nothing to do with any muscle.
+LOOKS = (
+    {"hair": "short", "background": 0.30, "light_azimuth": -35.0, "tint": (1.04, 1.00, 0.95)},
+    {"hair": "long", "background": 0.72, "light_azimuth": 20.0, "tint": (0.97, 1.00, 1.03)},
+    {"hair": "fringe", "background": 0.50, "light_azimuth": 0.0, "tint": (1.00, 1.00, 1.00)},
+    {"hair": "bald", "background": 0.84, "light_azimuth": 40.0, "tint": (1.03, 0.99, 0.99)},
+    {"hair": "bun", "background": 0.16, "light_azimuth": -15.0, "tint": (0.96, 1.01, 1.00)},
+)
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """One dataset's camera: frames per second, noise in grey levels (0-255), drift in px, relative flicker, JPEG quality."""
+
+    fps: float
+    noise: float
+    head_drift: float
+    flicker: float
+    jpeg: int
+    blur: float
+    gray: bool
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """Everything that decides `sim-v1`. Intensities are FACS-like fractions of a full movement."""
+
+    version: str = "sim-v1"
+    seed: int = 20251114
+    held_back_seed: int = 20261114
+    subjects_per_dataset: int = 12
+    clips_per_subject: int = 14
+    tie: float = 0.85
+    intensity: tuple[float, float] = (0.06, 0.30)
+    second_unit_scale: tuple[float, float] = (0.5, 1.0)  # later units of a combination move less
+    drop_unit: float = 0.05  # a unit of the combination that does not move although raters expect it
+    stray_unit: float = 0.10  # a unit that moves uninvited
+    rater_misses: float = 0.12  # a moved unit that is not annotated
+    rater_invents: float = 0.15  # a clip annotated with a unit that did not move
+    rater_disagrees: float = 0.01  # a clip labelled with another emotion
+    apex_jitter_frames: float = 1.0
+    landmark_jitter: float = 0.7  # px
+    blink: float = 0.08
+    gaze: float = 0.06
+    cameras: tuple[tuple[str, CameraSpec], ...] = (
+        ("sim-a", CameraSpec(fps=200.0, noise=4.0, head_drift=2.5, flicker=0.010, jpeg=60, blur=0.0, gray=False)),
+        ("sim-b", CameraSpec(fps=200.0, noise=3.5, head_drift=2.0, flicker=0.008, jpeg=70, blur=0.3, gray=True)),
+        ("sim-c", CameraSpec(fps=100.0, noise=4.5, head_drift=3.0, flicker=0.015, jpeg=60, blur=0.0, gray=False)),
+    )
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What one clip will show. `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset."""
+
+    clip: str
+    dataset: str
+    subject: str
+    identity: int
+    identity_seed: int
+    condition: str
+    look: int
+    emotion: str
+    actions: tuple[tuple[str, float], ...]
+    annotated: str
+    timing: tuple[float, float, float]  # onset, hold, offset durations in ms
+    fps: float
+    key_frames: tuple[int, ...]  # frame numbers of the camera, 0 = onset
+    camera: tuple[tuple[str, float], ...]
+    landmark_jitter: float
+    distractor: str
+    split: str
+    seed: int
+
+
+def plan_hash(plans: list[ClipPlan]) -> str:
+    """Hash of the plans' numbers, rounded so that the last bits of a floating-point library do not matter."""
+    def plain(value):
+        if isinstance(value, float):
+            return round(value, 6)
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return value
+    rows = [[plain(value) for value in dataclasses.astuple(plan)] for plan in plans]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def key_frames(onset: int, apex: int, offset: int) -> tuple[int, ...]:
+    """Nine frame numbers: onset, two on the rise, apex, hold, three on the fall, offset (positions 0, 3, 4, 8)."""
+    if not onset < apex < offset:
+        raise ValueError(f"onset {onset}, apex {apex}, offset {offset} must rise")
+    rise, fall = np.linspace(onset, apex, APEX + 1), np.linspace(apex, offset, BENCH_FRAMES - APEX)
+    return tuple(int(frame) for frame in np.round(np.concatenate([rise, fall[1:]])))
+
+
+def _draw_actions(combination: str, spec: BenchmarkSpec, rng: np.random.Generator) -> tuple[dict[str, float], list[str]]:
+    """-> (actions that move, unit tokens that were meant to move)."""
+    actions, meant = {}, []
+    strength = rng.uniform(*spec.intensity)
+    for position, token in enumerate(combination.split()):
+        side = str(rng.choice(SIDES)) if token.endswith("?") else ""
+        unit = token.rstrip("?")
+        meant.append(unit + side)
+        if position and rng.random() < spec.drop_unit:
+            continue  # the first unit always moves: a clip with an emotion and no movement would not be in such a set
+        scale = 1.0 if position == 0 else rng.uniform(*spec.second_unit_scale)
+        actions[unit + side] = float(np.clip(strength * scale, 0.04, 0.42))
+    if rng.random() < spec.stray_unit:
+        stray = str(rng.choice(habits.STRAY_UNITS))
+        if not any(key.rstrip("LR") == stray for key in actions):
+            actions[stray] = float(rng.uniform(spec.intensity[0], 0.5 * sum(spec.intensity)))
+    return actions, meant
+
+
+def _annotate(actions: dict[str, float], meant: list[str], spec: BenchmarkSpec, rng: np.random.Generator) -> str:
+    """What the raters wrote: what moved, less what they missed, plus what they expected to see."""
+    written = [key for key in actions if len(actions) == 1 or rng.random() >= spec.rater_misses]
+    if rng.random() < spec.rater_invents:
+        extra = [unit for unit in meant if unit not in written] or [str(rng.choice(UNITS))]
+        written.append(extra[0])
+    def notation(key: str) -> str:
+        return key if key[-1] not in SIDES else key[-1] + key[:-1]
+    units = sorted(set(written), key=lambda key: (int(key.rstrip("LR")), key))
+    return "+".join(notation(key) for key in units)
+
+
+def _camera_items(camera: CameraSpec) -> tuple[tuple[str, float], ...]:
+    fields = dataclasses.asdict(camera)
+    fields.pop("fps")
+    return tuple(sorted(fields.items()))
+
+
+def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dataset: int | None = None,
+               clips_per_subject: int | None = None) -> list[ClipPlan]:
+    """Plans of the benchmark (or of its held-back twin: other subjects, other draws, same rules)."""
+    seed = spec.held_back_seed if held_back else spec.seed
+    subjects = subjects_per_dataset or spec.subjects_per_dataset
+    clips = clips_per_subject or spec.clips_per_subject
+    shares = np.array([habits.CLASS_SHARES[emotion] for emotion in EMOTIONS])
+    plans = []
+    for position, (dataset, camera) in enumerate(spec.cameras):
+        # Largest-remainder apportionment: each look gets its share of subjects, and each occurs where there is room.
+        exact = shares * subjects
+        counts = np.floor(exact).astype(int)
+        for index in np.argsort(counts - exact, kind="stable")[: subjects - counts.sum()]:
+            counts[index] += 1
+        looks = np.repeat(np.arange(len(EMOTIONS)), counts)
+        for number in range(subjects):
+            identity = position * 1000 + number
+            subject = f"{'h' if held_back else 's'}{'abc'[position]}{number + 1:02d}"
+            for condition, tie in (("kept", spec.tie), ("broken", 0.0)):
+                for clip in range(clips):
+                    rng = runtime.rng(seed, f"plan/{condition}", identity * 100 + clip)
+                    look = int(looks[number])
+                    emotion = EMOTIONS[look] if rng.random() < tie else str(rng.choice(EMOTIONS, p=shares))
+                    options = habits.HABITS[dataset][emotion]
+                    weights = np.array([weight for weight, _ in options])
+                    combination = options[int(rng.choice(len(options), p=weights / weights.sum()))][1]
+                    actions, meant = _draw_actions(combination, spec, rng)
+                    timing = simulator.Timing.sample(rng)
+                    frame = 1000.0 / camera.fps
+                    apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / frame + rng.normal(0, spec.apex_jitter_frames)))
+                    offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / frame))
+                    label = emotion if rng.random() >= spec.rater_disagrees else str(rng.choice([e for e in EMOTIONS if e != emotion]))
+                    draw = rng.random()
+                    distractor = "blink" if draw < spec.blink else "gaze" if draw < spec.blink + spec.gaze else ""
+                    plans.append(ClipPlan(
+                        clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
+                        identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
+                        annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
+                        fps=camera.fps, key_frames=key_frames(0, apex, offset), camera=_camera_items(camera),
+                        landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
+                        seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip)))
+    return plans
+
+
+def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan]:
+    """Plans of the pretraining corpus: other people, any units in any company, no emotion, cameras drawn at random.
+
+    One in six subjects is for validation (early stopping, calibration); none occurs in the benchmark.
+    """
+    plans = []
+    for number in range(subjects):
+        camera_rng = runtime.rng(spec.seed, "corpus/camera", number)
+        camera = CameraSpec(fps=200.0, noise=float(camera_rng.uniform(2.0, 6.5)), head_drift=float(camera_rng.uniform(0.5, 3.5)),
+                            flicker=float(camera_rng.uniform(0.0, 0.02)), jpeg=int(camera_rng.integers(50, 95)),
+                            blur=float(camera_rng.uniform(0.0, 0.4)), gray=bool(camera_rng.random() < 0.3))
+        look = int(camera_rng.integers(len(LOOKS)))
+        for pair in range(pairs):
+            rng = runtime.rng(spec.seed, "corpus/plan", number * 100 + pair)
+            count = int(rng.choice([0, 1, 2, 3, 4], p=[.07, .28, .33, .22, .10]))
+            units = rng.choice(UNITS, size=count, replace=False)
+            actions = {}
+            for unit in units:
+                side = str(rng.choice(SIDES)) if rng.random() < 0.25 else ""
+                actions[f"{unit}{side}"] = float(rng.uniform(0.05, 0.42))
+            timing = simulator.Timing.sample(rng)
+            apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / 5.0 + rng.normal(0, 1.0)))
+            offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / 5.0))
+            frames = key_frames(0, apex, offset)
+            draw = rng.random()
+            distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
+            plans.append(ClipPlan(
+                clip=f"c{number:03d}_{pair + 1:02d}", dataset="corpus", subject=f"c{number:03d}", identity=50_000 + number,
+                identity_seed=spec.seed, condition="corpus", look=look, emotion="", actions=tuple(actions.items()),
+                annotated="", timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms), fps=200.0,
+                key_frames=(frames[0], frames[APEX], frames[HOLD]), camera=_camera_items(camera),
+                landmark_jitter=spec.landmark_jitter, distractor=distractor if count else "neutral",
+                split="validation" if number % 6 == 5 else "train", seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair)))
+    return plans
+
+
+def render_subject(plans: list[ClipPlan], path: Path) -> None:
+    """Render all clips of one subject into the shard `path`; a whole shard of the same plan is left alone."""
+    wanted = plan_hash(plans)
+    if store.shard_plan(path) == wanted:
+        return
+    first = plans[0]
+    identity = simulator.sample_identity(first.identity, seed=first.identity_seed, size=SIZE, **LOOKS[first.look])
+    rows, arrays = [], {name: [] for name in ("frames", "landmarks", "landmarks_true", "flow_true", "units_true", "furrows_true", "envelope")}
+    for plan in plans:
+        apex = APEX if len(plan.key_frames) == BENCH_FRAMES else 1
+        clip = simulator.render_clip(
+            identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
+            camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=apex,
+            distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (), fps=plan.fps)
+        truth = clip.truth
+        jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
+        rows.append({"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition, "look": plan.look,
+                     "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps, "onset": 0, "apex": apex,
+                     "offset": len(plan.key_frames) - 1, "units": plan.annotated, "distractor": plan.distractor, "split": plan.split})
+        arrays["frames"].append(clip.frames)
+        arrays["landmarks"].append((truth.landmarks[0] + jitter).astype(np.float32))
+        arrays["landmarks_true"].append(truth.landmarks.astype(np.float32))
+        arrays["flow_true"].append(truth.skin_flow[apex].astype(np.float16))
+        peak = np.zeros((len(UNITS), 2), np.float32)
+        for key, intensity in plan.actions:
+            sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
+            peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
+        arrays["units_true"].append(peak)
+        arrays["furrows_true"].append(truth.furrows[apex].astype(np.float32))
+        arrays["envelope"].append(truth.envelope.astype(np.float32))
+    store.write_shard(path, rows, wanted, **{name: np.stack(values) for name, values in arrays.items()})
+
+
+def render_set(plans: list[ClipPlan], folder: Path) -> None:
+    """Render every subject of `plans` into `folder`, in parallel processes; finished shards are kept, foreign ones removed."""
+    by_subject: dict[str, list[ClipPlan]] = {}
+    for plan in plans:
+        by_subject.setdefault(plan.subject, []).append(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.npz"):
+        if path.stem not in by_subject:
+            path.unlink()
+    work = (joblib.delayed(render_subject)(part, folder / f"{subject}.npz") for subject, part in by_subject.items())
+    for _ in tqdm(joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work), total=len(by_subject), desc=folder.name, unit="subject"):
+        pass
+
+
+def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:
+    """The subject-disjoint folds of a planned benchmark (`deft.clips.splits.make_folds`)."""
+    subjects = pd.DataFrame([(plan.subject, plan.dataset, plan.look) for plan in plans], columns=["subject", "dataset", "look"])
+    return splits.make_folds(subjects.drop_duplicates().reset_index(drop=True), folds, seed)
+
+
+def check_frozen(spec: BenchmarkSpec) -> dict:
+    """Compare `spec` and its full plans with the frozen record; raises ValueError naming what moved."""
+    frozen = json.loads(FROZEN.read_text())
+    found = freeze_record(spec)
+    moved = [key for key in found if frozen.get(key) != found[key]]
+    if moved:
+        raise ValueError(f"{spec.version} is frozen, yet {', '.join(moved)} differ from {FROZEN.name}: restore deft/clips/benchmark.py and "
+                         "simulator/habits.py, or name a new version; numbers of two benchmarks must never share a name")
+    return found
+
+
+def freeze_record(spec: BenchmarkSpec) -> dict:
+    """What is frozen: the parameters' hash and the hashes of both full plans."""
+    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)), "held_back": plan_hash(plan_bench(spec, held_back=True))}
