@@ -146,7 +146,7 @@ def test_check_on_worked_examples(text, precision, recall, statements):
 
 
 def test_check_says_why_and_names_bad_evidence():
-    assert "threshold 0.16 px" in check("the left cheek moves up .", worked())["statements"][0]["why"]
+    assert "threshold 0.13 px" in check("the left cheek moves up .", worked())["statements"][0]["why"]
     with pytest.raises(ValueError, match="unknown key.*'regions'"):
         check("au4 both .", {"regions": np.zeros((36, 2))})
     with pytest.raises(ValueError, match="'region' has shape"):
@@ -246,7 +246,9 @@ def test_records_state_what_was_annotated_and_moved(clips, tmp_path):
 
 def test_constraints_differ_as_they_should(clips):
     index, probability, courses, noise, truth, region = clips
-    share = {c: build.truth_counts(build.build_records(index, probability, courses, noise, c), index, truth, region) for c in schema.CONSTRAINTS}
+    facts = {c: build.all_facts(index, probability, courses, noise, c) for c in schema.CONSTRAINTS}
+    assert facts["both"] == build.facts_of(build.build_records(index, probability, courses, noise, "both"))
+    share = {c: build.truth_counts(facts[c], index, truth, region) for c in schema.CONSTRAINTS}
     assert share["both"]["unit_precision"] == 1.0 > share["au"]["unit_precision"] > share["none"]["unit_precision"]
     assert share["both"]["motion_precision"] > share["none"]["motion_precision"]
     with pytest.raises(ValueError, match="unknown constraint 'some'"):

@@ -95,8 +95,9 @@ EXPECTED = MappingProxyType({
     10: (_toward("upper_lip", 0, -1, 1.0), _toward("nasolabial", 0.2, -1, 0.6)),
     # "pulls the corners of the lips back and upwards obliquely", raises the cheek
     12: (_toward("lip_corner", 0.75, -0.66, 1.0), _toward("nasolabial", 0.5, -0.8, 0.4), _toward("cheek", 0.3, -0.95, 0.4)),
-    # "tightens the corners of the mouth", drawn toward the cheek by the buccinator; skin beyond is drawn to the corner
-    14: (_toward("lip_corner", 1, 0, 1.0), _toward("nasolabial", -1, 0, 0.2)),
+    # "tightens the corners of the mouth": the buccinator draws them back, in the picture outward; the text does not say
+    # which way the skin beyond the corner goes, so nothing else is expected
+    14: (_toward("lip_corner", 1, 0, 1.0),),
     # "pulls the corners of the lips down", changes the skin beside the chin
     15: (_toward("lip_corner", 0.15, 1, 1.0), _toward("chin_side", 0, 1, 0.4)),
     # "pushes the chin boss upwards", "pushes the lower lip upwards"

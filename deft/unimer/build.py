@@ -7,8 +7,8 @@ off makes the comparison sets of table T4: "none" (class prototype only), "au" (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,8 @@ class Measured:
 
     def holds(self, fact: MotionFact) -> bool:
         """Temporal constraint: the motion is there at the apex and still there at the hold."""
-        return all(supports(fact, peak, HOLD_SHARE * self.evidence.threshold_px) for peak in self.peaks)
+        floor = HOLD_SHARE * self.evidence.threshold_px
+        return all(component(peak, fact.region, fact.side, fact.direction).mean() >= floor for peak in self.peaks)
 
 
 def measured(probability: np.ndarray, courses: np.ndarray, noise: np.ndarray) -> list[Measured]:
@@ -99,15 +100,35 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
 
 
 def _motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
-    """Measured motions in order of telling. dual: those that a confirmed unit explains; if none, those twice the threshold."""
-    found = merge_motions(clip.evidence.moving())
-    if dual:
-        found = [(fact, px) for fact, px in found if clip.holds(fact)]
-        expected = {(SPOKEN[region], direction) for unit in units for region, outward, down, _ in EXPECTED[unit.code]
-                    for direction, part in zip(DIRECTIONS, (-down, down, outward, -outward)) if part > 0.3}
-        explained = [(fact, px) for fact, px in found if (fact.region, fact.direction) in expected]
-        found = explained or [(fact, px) for fact, px in found if px >= 2 * clip.evidence.threshold_px]
+    """Measured motions in order of telling. dual: those that a stated unit explains, on its sides; if there is no unit,
+    those twice the threshold."""
+    evidence = clip.evidence
+    if dual and units:
+        found = [(fact, px) for fact in _explained(units) for fact, px in _on_its_sides(fact, clip)]
+    else:
+        found = [(fact, px) for fact, px in merge_motions(evidence.moving()) if not dual or (px >= 2 * evidence.threshold_px and clip.holds(fact))]
     return tuple(rank_motions(found, units)[:motion_budget(len(units))])
+
+
+def _explained(units: Sequence[UnitFact]) -> list[MotionFact]:
+    """Every motion that one of the units lets one expect, on the sides of that unit."""
+    sides: dict[tuple[str, str], set[str]] = {}
+    for unit in units:
+        for region, outward, down, _ in EXPECTED[unit.code]:
+            for direction, part in zip(DIRECTIONS, (-down, down, outward, -outward)):
+                if part > 0.3:
+                    sides.setdefault((SPOKEN[region], direction), set()).update("LR" if region in MIDLINE else sides_of(unit.side))
+    return [MotionFact(group, "B" if len(found) == 2 else found.pop(), direction) for (group, direction), found in sides.items()]
+
+
+def _on_its_sides(fact: MotionFact, clip: Measured) -> list[tuple[MotionFact, float]]:
+    """The fact as it is measured: on all its sides, else on the one side that moves clearly, else not at all."""
+    sides = (fact,) if len(group_regions(fact.region, fact.side)) == 1 else (fact, replace(fact, side="L"), replace(fact, side="R"))
+    for n, candidate in enumerate(sides):
+        px = float(component(clip.evidence.region, candidate.region, candidate.side, candidate.direction).mean())
+        if clip.evidence.bears_out(candidate) and clip.holds(candidate) and (n == 0 or px >= 2 * clip.evidence.threshold_px):
+            return [(candidate, px)]
+    return []
 
 
 def _possible(fact: UnitFact | MotionFact, annotated: np.ndarray | None, clip: Measured) -> bool:
@@ -152,6 +173,18 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
     return rows
 
 
+def all_facts(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
+              seed: int = 7) -> dict[str, Facts]:
+    """Clip -> what may be said about it, without any wording. Arguments as in `build_records`."""
+    written = annotated_array(index["units"])
+    return {row.clip: clip_facts(constraint, row.emotion, written[i], clip, _rng(seed, row.clip, constraint))
+            for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise)))}
+
+
+def _rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
+    return runtime.rng(seed, f"unimer/{clip}/{constraint}")  # by name: other clips do not change this one's text
+
+
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
                   seed: int = 7, kinds: Sequence[str] = grammar.KINDS) -> list[dict]:
     """Records of all clips: one per kind ("negative": one answered no, one answered yes), validated when written.
@@ -163,7 +196,7 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
     written = annotated_array(index["units"])
     for i, clip in enumerate(measured(probability, courses, noise)):
         row = index.iloc[i]
-        rng = runtime.rng(seed, f"unimer/{row['clip']}/{constraint}")  # by name: other clips do not change this one's text
+        rng = _rng(seed, row["clip"], constraint)
         facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
         found = verdicts(written[i], clip)
         for number, (kind, part) in enumerate(_parts(kinds, facts, rng)):
@@ -214,14 +247,18 @@ def t1_counts(annotated: np.ndarray, probability: np.ndarray, truth: np.ndarray,
     }
 
 
-def truth_counts(records: Iterable[dict], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
+def facts_of(records: Iterable[dict]) -> dict[str, Facts]:
+    """Records -> {clip: its facts}."""
+    return {record["clip"]: Facts.from_json(record["facts"]) for record in records}
+
+
+def truth_counts(facts: Mapping[str, Facts], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
                  threshold_px: float = 0.10) -> dict:
     """Statements of the clips' facts against the truth of the simulator -> {"units", "motions"}: (borne out, stated), and shares.
 
     units_true (N, 17, 2) intensity (any above 0 counts), region_true (N, 36, 2) px, both in the order of `index`.
     """
     place = {clip: i for i, clip in enumerate(index["clip"])}
-    facts = {record["clip"]: Facts.from_json(record["facts"]) for record in records}
     held = [supports_unit(f, units_true[place[clip]], 1e-6) for clip, told in facts.items() for f in told.units]
     moved = [supports(f, region_true[place[clip]], threshold_px) for clip, told in facts.items() for f in told.motions]
     share = [float(np.mean(x)) if x else None for x in (held, moved)]

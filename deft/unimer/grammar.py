@@ -55,9 +55,9 @@ FINE_ANSWERS = ("class : {emotion} .", "emotion : {emotion} .", "the class is {e
 NO_EVIDENCE = "none"
 NO_REASON = "no clear motion"
 
-YES_UNIT = ("yes , {au} {name} is active on {sides} .", "yes . {au} {side} .", "yes , {au} on {sides} is present .", "yes , the clip shows {au} {side} .",
+YES_UNIT = ("yes , {au} {name} is active on {sides} .", "yes . {au} {side} .", "yes , {au} on {sides} is present .", "yes , the clip shows {au} on {sides} .",
             "yes . {au} {name} {side} .", "yes , i see {au} on {sides} .")
-NO_UNIT = ("no , {au} {name} is not active on {sides} .", "no . not {au} {side} .", "no , {au} on {sides} is absent .", "no , the clip does not show {au} {side} .",
+NO_UNIT = ("no , {au} {name} is not active on {sides} .", "no . not {au} {side} .", "no , {au} on {sides} is absent .", "no , the clip does not show {au} on {sides} .",
            "no . {au} {name} {side} is absent .", "no , i do not see {au} on {sides} .")
 YES_MOTION = ("yes , {np} {verb:move} {dir} .", "yes . {np} {verb:move} {dir} .", "yes , there is {ward} motion of {np} .",
               "yes , {np} {be} displaced {ward} .", "yes . {ward} motion of {np} .", "yes , {np} {verb:shift} {ward} .")
@@ -83,8 +83,8 @@ QUESTIONS = MappingProxyType({
                   "name the emotion and explain .", "class , evidence and reasoning ?", "why this emotion ?", "explain the class by what moves .",
                   "what emotion is it and what moves ?", "tell the class and the evidence .", "reason about the clip .", "which class and which evidence ?"),
 })
-ASK_UNIT = ("is {au} active on {sides} ?", "is {au} {name} present on {sides} ?", "do you see {au} on {sides} ?", "does the face show {au} {side} ?",
-            "is {au} {side} visible ?", "does the clip show {au} on {sides} ?")
+ASK_UNIT = ("is {au} active on {sides} ?", "is {au} {name} present on {sides} ?", "do you see {au} on {sides} ?", "does the face show {au} on {sides} ?",
+            "is {au} visible on {sides} ?", "does the clip show {au} on {sides} ?")
 ASK_MOTION = ("{does} {np} move {dir} ?", "is there {ward} motion of {np} ?", "do you see {np} move {dir} ?", "{bee} {np} displaced {ward} ?",
               "{does} {np} shift {ward} ?", "is there {ward} movement of {np} ?")
 
@@ -128,7 +128,8 @@ def answer(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> s
     denied = fact in facts.denied
     if isinstance(fact, UnitFact):
         return _fill(_pick(NO_UNIT if denied else YES_UNIT, rng), fact, rng)
-    return _fill(_pick(NO_MOTION_ASKED if denied else YES_MOTION, rng), fact, rng)
+    pattern = _pick(NO_MOTION_ASKED if denied else YES_MOTION, rng)
+    return _fill(pattern, fact, None if denied else rng)  # "both cheeks do not move" could mean that one does
 
 
 def mentioned(kind: str, facts: Facts) -> Facts:
