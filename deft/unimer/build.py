@@ -252,12 +252,13 @@ def facts_of(records: Iterable[dict]) -> dict[str, Facts]:
     return {record["clip"]: Facts.from_json(record["facts"]) for record in records}
 
 
-def truth_counts(facts: Mapping[str, Facts], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
+def truth_counts(facts: Mapping[str, Facts] | Iterable[dict], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
                  threshold_px: float = 0.10) -> dict:
-    """Statements of the clips' facts against the truth of the simulator -> {"units", "motions"}: (borne out, stated), and shares.
+    """Statements of the clips' facts (a mapping clip -> Facts, or records) against the truth of the simulator -> {"units", "motions"}: (borne out, stated), and shares.
 
     units_true (N, 17, 2) intensity (any above 0 counts), region_true (N, 36, 2) px, both in the order of `index`.
     """
+    facts = facts if isinstance(facts, Mapping) else facts_of(facts)
     place = {clip: i for i, clip in enumerate(index["clip"])}
     held = [supports_unit(f, units_true[place[clip]], 1e-6) for clip, told in facts.items() for f in told.units]
     moved = [supports(f, region_true[place[clip]], threshold_px) for clip, told in facts.items() for f in told.motions]
