@@ -256,12 +256,12 @@ def test_constraints_differ_as_they_should(clips):
 
 
 def test_verdicts_and_counts_by_hand():
-    probability, peaks = np.full((17, 2), 0.1), np.zeros((2, 36, 2))
+    probability, courses = np.full((17, 2), 0.1), np.zeros((8, 36, 5))
     probability[UNIT_INDEX[12]] = (0.9, 0.2)  # annotated both, moved left
     probability[UNIT_INDEX[4]] = 0.8          # moved, not annotated
-    peaks[:, REGION_INDEX[("brow_outer", "R")]] = (0, 0.5)  # unit 2 annotated right, the outer brow sinks
+    courses[2:4, REGION_INDEX[("brow_outer", "R")], 1] = 0.5  # unit 2 annotated right, the outer brow sinks
     written = build.annotated_array(["12+R2"])
-    rows = build.verdicts(written[0], build.Measured(peaks, 0.06, probability, (3, 4)))
+    rows = build.verdicts(written[0], build.Measured(courses, 0.06, probability))
     assert {(r["unit"], r["side"]): r["verdict"] for r in rows} == {
         (12, "L"): "confirmed", (12, "R"): "unsupported", (2, "R"): "contradicted", (4, "L"): "unannotated", (4, "R"): "unannotated"}
     truth = np.zeros((1, 17, 2))

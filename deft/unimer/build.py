@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from deft import runtime
 from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
+from deft.motion import evidence
+from deft.motion.courses import peak_positions
 from deft.unimer import grammar
 from deft.unimer.check import Evidence
 from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, UnitFact, component, facts_from_units, group_regions,
@@ -28,14 +31,23 @@ DOUBTFUL = 0.2       # a unit may be denied only below this probability, a motio
 
 @dataclass(frozen=True)
 class Measured:
-    """One clip's numbers. peaks: (2, 36, 2) px flow per region at apex and hold; noise px; probability (17, 2); frames: their positions."""
+    """One clip's numbers. courses: (T-1, 36, 5), the frames after onset, px; noise: px; probability: (17, 2) calibrated."""
 
-    peaks: np.ndarray
+    courses: np.ndarray
     noise: float
     probability: np.ndarray
-    frames: tuple[int, int]
 
     @property
+    def frames(self) -> tuple[int, int]:
+        """Positions of apex and hold in the stored clip."""
+        return peak_positions(len(self.courses) + 1)
+
+    @cached_property
+    def peaks(self) -> np.ndarray:
+        """(2, 36, 2) px, flow per region at apex and hold."""
+        return np.asarray(self.courses, np.float64)[[t - 1 for t in self.frames], :, :2]
+
+    @cached_property
     def evidence(self) -> Evidence:
         return Evidence(self.peaks.mean(0), self.noise, self.probability)
 
@@ -47,14 +59,10 @@ class Measured:
 
 def measured(probability: np.ndarray, courses: np.ndarray, noise: np.ndarray) -> list[Measured]:
     """(N, 17, 2), (N, T-1, 36, 5) and (N,) -> one Measured per clip. Courses start at the frame after onset."""
-    from deft.motion.courses import peak_positions
-
     if not len(probability) == len(courses) == len(noise):
         raise ValueError(f"evidence of {len(probability)} clips, courses of {len(courses)}, noise of {len(noise)}: "
                          "the stages are out of step; run 03_motion and 04_evidence again")
-    frames = tuple(int(t) for t in peak_positions(courses.shape[1] + 1))
-    peaks = np.asarray(courses, np.float64)[:, [t - 1 for t in frames], :, :2]
-    return [Measured(peaks[i], float(noise[i]), np.asarray(probability[i], np.float64), frames) for i in range(len(peaks))]
+    return [Measured(courses[i], float(noise[i]), np.asarray(probability[i], np.float64)) for i in range(len(courses))]
 
 
 def annotated_array(cells: Iterable[str]) -> np.ndarray:
@@ -63,22 +71,10 @@ def annotated_array(cells: Iterable[str]) -> np.ndarray:
 
 
 def verdicts(annotated: np.ndarray, clip: Measured) -> list[dict]:
-    """One row per unit and side that was annotated or moved. annotated: (17, 2) bool.
-
-    contradicted: annotated, not moved, and the place by which the unit is scored goes the opposite way.
-    """
-    rows = []
-    for u, unit in enumerate(UNITS):
-        region, outward, down, _ = max(EXPECTED[unit], key=lambda row: row[3])
-        for s, side in enumerate(SIDES):
-            moved = clip.probability[u, s] >= clip.evidence.unit_threshold
-            if not (annotated[u, s] or moved):
-                continue
-            along = _along(clip.evidence.region, region, side, outward, down)
-            against = annotated[u, s] and not moved and along <= -clip.evidence.threshold_px
-            name = "unannotated" if not annotated[u, s] else "confirmed" if moved else "contradicted" if against else "unsupported"
-            rows.append({"unit": unit, "side": side, "verdict": name, "probability": round(float(clip.probability[u, s]), 4)})
-    return rows
+    """`deft.motion.evidence.verdicts` of one clip as plain rows. annotated: (17, 2) bool."""
+    written = {fact.code: fact.side for fact in merge_sides(annotated)}
+    found = evidence.verdicts(written, clip.probability, clip.courses, clip.noise)
+    return [{"unit": v.unit, "side": v.side, "verdict": v.verdict, "probability": v.probability} for v in found]
 
 
 def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measured, rng: np.random.Generator) -> Facts:
@@ -102,11 +98,11 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
 def _motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
     """Measured motions in order of telling. dual: those that a stated unit explains, on its sides; if there is no unit,
     those twice the threshold."""
-    evidence = clip.evidence
     if dual and units:
         found = [(fact, px) for fact in _explained(units) for fact, px in _on_its_sides(fact, clip)]
     else:
-        found = [(fact, px) for fact, px in merge_motions(evidence.moving()) if not dual or (px >= 2 * evidence.threshold_px and clip.holds(fact))]
+        found = [(fact, px) for fact, px in merge_motions(clip.evidence.moving())
+                 if not dual or (px >= 2 * clip.evidence.threshold_px and clip.holds(fact))]
     return tuple(rank_motions(found, units)[:motion_budget(len(units))])
 
 
@@ -254,8 +250,9 @@ def facts_of(records: Iterable[dict]) -> dict[str, Facts]:
 
 def truth_counts(facts: Mapping[str, Facts] | Iterable[dict], index: pd.DataFrame, units_true: np.ndarray, region_true: np.ndarray,
                  threshold_px: float = 0.10) -> dict:
-    """Statements of the clips' facts (a mapping clip -> Facts, or records) against the truth of the simulator -> {"units", "motions"}: (borne out, stated), and shares.
+    """Statements of the clips' facts (a mapping clip -> Facts, or records) against the truth of the simulator.
 
+    -> {"units": [borne out, stated], "motions": the same, "unit_precision", "motion_precision": shares or None}
     units_true (N, 17, 2) intensity (any above 0 counts), region_true (N, 36, 2) px, both in the order of `index`.
     """
     facts = facts if isinstance(facts, Mapping) else facts_of(facts)
