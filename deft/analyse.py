@@ -22,7 +22,7 @@ from deft.motion import courses, evidence
 from deft.report import answer as model_answer
 from deft.report import moments as timing
 from deft.report import page, pictures
-from deft.unimer import check
+from deft.unimer.check import Evidence, check
 
 ASSUMED_FPS = 200.0   # of a folder of pictures, which does not say: the rate of CASME II and of SAMM
 LARGE = 288            # px, side of the moving pictures
@@ -168,7 +168,7 @@ def _answer(profile, rgb, described, motion, noise, probability):
     if missing:
         return {"text": "", "why_not": missing}
     reply = model_answer.answer(profile, rgb, described)
-    found = check.check(reply["text"], {"region": motion, "noise": noise, "probability": probability})
+    found = check(reply["text"], {"region": motion, "noise": noise, "probability": probability})
     return {"text": reply["text"], "scores": reply["scores"], "source": reply["source"], "statements": found["statements"],
             "precision": found["precision"], "expert_units": unit_rows(reply["units"], 0.5)}
 
@@ -200,8 +200,9 @@ def because(described, noise, row):
 
 
 def region_rows(motion, noise):
-    """(36, 2) px -> [{region, right_px, left_px, ...}] from forehead to jaw."""
-    return [{"region": name, **{side: {"u_px": float(motion[i, 0]), "v_px": float(motion[i, 1]), "above_noise": bool(np.linalg.norm(motion[i]) > noise)}
+    """(36, 2) px -> one row per region from forehead to jaw: its vector on each side, and whether it is enough for a statement."""
+    needed = Evidence(noise=noise).threshold_px
+    return [{"region": name, **{side: {"u_px": float(motion[i, 0]), "v_px": float(motion[i, 1]), "moves": bool(np.linalg.norm(motion[i]) >= needed)}
                                 for side, i in ((("right", right), ("left", left)) if right != left else (("middle", left),))}}
             for name, right, left in draw.region_rows()]
 

@@ -70,6 +70,15 @@ def test_text_lies_inside_the_canvas(drawn, id):
 
 
 @pytest.mark.parametrize("id", IDS)
+def test_words_do_not_lie_over_each_other(drawn, id):
+    renderer = FigureCanvasAgg(drawn[id]).get_renderer()
+    boxes = [(t.get_text(), t.get_window_extent(renderer).padded(-2)) for t in words_of(drawn[id])
+             if "SIMULATED" not in t.get_text() and t.get_rotation() % 90 == 0]  # the box of slanted text is larger than its letters
+    over = [(a, b) for i, (a, x) in enumerate(boxes) for b, y in boxes[i + 1:] if x.x0 < y.x1 and y.x0 < x.x1 and x.y0 < y.y1 and y.y0 < x.y1]
+    assert not over, over[:5]
+
+
+@pytest.mark.parametrize("id", IDS)
 def test_no_axes_is_empty_and_the_saved_picture_is_not_blank(drawn, id, world):
     for ax in drawn[id].axes:
         assert ax.images or ax.lines or ax.patches or ax.collections or ax.texts, f"{id}: an empty axes"

@@ -67,8 +67,8 @@ face found by {{ report.face }} · landmarks: {{ report.landmarks }}</p>
 
 <h2>Where: 36 regions against the noise floor</h2>
 <figure><img alt="Speed per facial region, left and right, with the noise floor" src="{{ pictures.regions }}">
-<figcaption>The grey band is the noise floor of this clip, {{ '%.3f' % report.noise_px }} px: what regions that should be still seem to move. A bar inside it says nothing.
-Left and right are the person's.</figcaption></figure>
+<figcaption>The grey band is the noise floor of this clip, {{ '%.3f' % report.noise_px }} px: what regions that should be still seem to move. A statement needs the dashed lines;
+a grey bar says nothing. Left and right are the person's.</figcaption></figure>
 
 <h2>Evidence per action unit</h2>
 <figure><img alt="Probability of each action unit and side" src="{{ pictures.units }}">

@@ -16,6 +16,7 @@ from deft import artifacts
 from deft.clips import facs
 from deft.faces import regions
 from deft.motion import flow as flows
+from deft.unimer.check import Evidence
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#6E6E6E")
@@ -130,16 +131,18 @@ def region_chart(ax, motion, noise, truth=None):
     """Speed per region, the person's right side to the left as in the picture, with the noise floor drawn.
 
     motion: (36, 2) px, +x right, +y down, rigid part removed; noise: px; truth: (36, 2) px or None.
-    Bars above the floor are coloured and carry an arrow for their direction; bars below it are grey.
+    Bars that reach what a statement needs (`Evidence.threshold_px`, dashed) are coloured and carry an arrow; the others are grey.
     """
-    speed, rows, arrows = np.linalg.norm(motion, axis=-1), region_rows(), []
-    reach = max(1.15 * float(speed.max()), 2 * noise, 1e-3)
+    speed, rows, arrows, needed = np.linalg.norm(motion, axis=-1), region_rows(), [], Evidence(noise=noise).threshold_px
+    reach = max(1.15 * float(speed.max()), 1.5 * needed)
     if truth is not None:
         reach = max(reach, 1.1 * float(np.linalg.norm(truth, axis=-1).max()))
-    ax.axvspan(-noise, noise, color="#E4E4E4", zorder=0, lw=0)
+    ax.axvspan(-noise, noise, color="#DDDDDD", zorder=0, lw=0)
+    for edge in (-needed, needed):
+        ax.axvline(edge, color=GREY, lw=0.7, ls=(0, (2, 2)), zorder=1)
     for y, (name, right, left) in enumerate(rows):
         for i, sign in {(right, -1), (left, 1)}:
-            moved = speed[i] > noise
+            moved = speed[i] >= needed
             ax.barh(y, sign * speed[i], height=0.62, color=BLUE if moved else "#B5B5B5", zorder=2)
             if truth is not None:
                 ax.plot([sign * np.linalg.norm(truth[i])] * 2, [y - 0.42, y + 0.42], color=ORANGE, lw=1.8, zorder=3)
