@@ -155,7 +155,7 @@ def _evidence(described, noise, profile):
     raw = evidence.score(described, noise)
     path = paths.work(profile) / "evidence" / "calibration.json"
     if path.exists():
-        known = evidence.Calibration.from_json(runtime.read_json(path))
+        known = evidence.Calibration.load(path)
         return known.apply(raw), f"Agreement of the regions with each unit's expected direction, calibrated on simulated subjects (profile {profile}, {known.clips} clips)."
     prior = np.log(evidence.PRESENT / (1 - evidence.PRESENT))
     return 1 / (1 + np.exp(-np.clip(raw + prior, -30, 30))), (

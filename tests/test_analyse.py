@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deft import analyse, runtime
+from deft import analyse, config, paths, runtime
 from deft.clips import simulator
 from deft.evaluation.figures import draw
 from deft.faces import align, detect, regions
+from deft.motion import courses
 from deft.report import moments, page, pictures
+from deft.run import book
 
 FPS, HOSTILE = 100.0, "<img src=x onerror=alert(1)> & \"q\" {{ 7*7 }}.avi"
 TIMING = simulator.Timing(130, 40, 170)
@@ -194,6 +196,12 @@ def test_a_full_disk_leaves_nothing_half_written(film, tmp_path, capsys, monkeyp
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "work"))
     said = complain(capsys, tmp_path, write_folder(tmp_path / "clip", film[0][4:24]), "--onset", 2, "--apex", 17)
     assert "No space left" in said and not list((tmp_path / "out").iterdir())
+
+
+def test_the_flow_is_the_one_the_experts_and_the_calibration_know():
+    for profile in config.profiles(paths.NOTEBOOKS):
+        stages = {s.name: s.defaults for s in book.load(paths.NOTEBOOKS)}
+        assert {**stages["03_motion"], **config.overrides(profile, stages, paths.NOTEBOOKS)["03_motion"]}["method"] == courses.METHOD
 
 
 def test_names_become_folder_names():

@@ -31,7 +31,7 @@ def f6(profile):
         bar = fig.colorbar(image, cax=fig.add_axes([0.925, 0.3, 0.014, 0.4]))
         bar.set_label("share of the true emotion's clips")
         bar.outline.set_visible(False)
-        draw.heading(fig, "F6", "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, summed over seeds.", x=0.03)
+        draw.heading(fig, "F6", "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, summed over seeds. Above, for comparison: the tie kept.", x=0.03)
     return fig
 
 
