@@ -185,8 +185,7 @@ def grammar(monkeypatch):
     """A four-word grammar: these tests are about the loop, not about the text."""
     fake = types.ModuleType("deft.unimer.grammar")
     fake.vocabulary = lambda: ["the", "left", "right", "brow"]
-    fake.facts_from_units = lambda units, *_: units
-    fake.answer = lambda kind, facts, rng: "the left brow" if facts[0, 0] > 0 else "the right brow"
+    fake.answer = lambda kind, said: "the left brow" if any(fact.side == "L" for fact in said.units) else "the right brow"
     import deft.unimer
     monkeypatch.setitem(sys.modules, "deft.unimer.grammar", fake)
     monkeypatch.setattr(deft.unimer, "grammar", fake, raising=False)

@@ -21,7 +21,7 @@ from deft.clips.store import ClipStore
 
 INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
 TARGETS = {"structure": ("landmarks",), "texture": ("units", "furrows", "region_true", "look"),
-           "motion": ("units", "region_true", "look"), "rgb": ("units", "landmarks")}
+           "motion": ("units", "region_true", "look"), "rgb": ("units", "landmarks", "region_true")}
 NAMES = tuple(INPUTS)
 
 

@@ -33,7 +33,7 @@ class Standardise(nn.Module):
         return (x - self.mean.view(shape)) / self.scale.view(shape)
 
 
-def _conv(inward: int, outward: int, size: int, stride: int) -> list[nn.Module]:
+def conv_block(inward: int, outward: int, size: int, stride: int) -> list[nn.Module]:
     return [nn.Conv2d(inward, outward, size, stride, size // 2, bias=False), nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
 
 
@@ -45,10 +45,10 @@ class Trunk(nn.Module):
         a, b, c = widths
         self.features = narrow * (SIDE // 8) ** 2
         self.body = nn.Sequential(
-            *_conv(channels, a, 5, 2),  # (B, a, 32, 32)
-            *_conv(a, b, 3, 2), *_conv(b, b, 3, 1),  # (B, b, 16, 16)
-            *_conv(b, c, 3, 2), *_conv(c, c, 3, 1),  # (B, c, 8, 8)
-            *_conv(c, narrow, 1, 1),  # (B, narrow, 8, 8)
+            *conv_block(channels, a, 5, 2),  # (B, a, 32, 32)
+            *conv_block(a, b, 3, 2), *conv_block(b, b, 3, 1),  # (B, b, 16, 16)
+            *conv_block(b, c, 3, 2), *conv_block(c, c, 3, 1),  # (B, c, 8, 8)
+            *conv_block(c, narrow, 1, 1),  # (B, narrow, 8, 8)
             nn.Flatten(),
         ).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 

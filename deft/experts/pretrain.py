@@ -56,9 +56,10 @@ class Settings:
 
 def phrase_words(units: np.ndarray, seed: int) -> list[list[str]]:
     """units (N, 17, 2) true intensity -> the words of one motion phrase per clip, as the Uni-MER grammar writes it."""
-    from deft.unimer import grammar
+    from deft.unimer import facts, grammar
 
-    return [grammar.answer("motion", grammar.facts_from_units(row), runtime.rng(seed, "phrase", i)).split() for i, row in enumerate(units)]
+    said = (facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i)) for i, row in enumerate(units))
+    return [grammar.answer("motion", fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
 
 
 def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
@@ -78,7 +79,7 @@ def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np
 
     Fitted on `rows` and their mirror images, so that the target mirrors like the motion itself.
     """
-    y, x = torch.from_numpy(region_true), torch.from_numpy(furrows)
+    y, x = torch.from_numpy(np.array(region_true)), torch.from_numpy(np.array(furrows))
     both_y = torch.cat([y[rows], pairs.mirror("region_true", y[rows])]).flatten(1).numpy()
     both_x = torch.cat([x[rows], pairs.mirror("furrows", x[rows])]).numpy()
     weight = np.linalg.solve(both_x.T @ both_x + 1e-2 * np.eye(both_x.shape[1]), both_x.T @ both_y)
@@ -88,7 +89,7 @@ def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np
 
 def _targets(name: str, data: Pairs, rows: np.ndarray, settings: Settings, words: list[str] | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """(per-clip targets, constants of the loss)."""
-    arrays = {key: torch.from_numpy(np.ascontiguousarray(data.arrays[key])) for key in pairs.TARGETS[name]}
+    arrays = {key: torch.from_numpy(np.array(data.arrays[key])) for key in pairs.TARGETS[name]}
     constants: dict[str, Tensor] = {}
     if "look" in arrays:
         arrays["look"] = arrays["look"].long()
@@ -215,6 +216,17 @@ def landmark_error(model: Expert, data: Pairs, rows: np.ndarray) -> tuple[float,
     return distance(found), distance(model.mean_shape.numpy()[None])
 
 
+@torch.no_grad()
+def large_motion(model: Rgb, data: Pairs, rows: np.ndarray) -> float:
+    """Share of the regions' motion (R2) that the RGB encoder reports when the second moment is pushed by some px."""
+    model.eval()
+    pair = pairs.tensor("pair", data.arrays["pair"][rows])
+    moved, added = model.pushed(pair, torch.Generator().manual_seed(runtime.seed_of(0, "large motion")))
+    truth = added + torch.from_numpy(np.array(data.arrays["region_true"][rows]))
+    seen = torch.cat([model.regions(model({"pair": block})) for block in moved.split(256)])
+    return float(1 - (seen - truth).square().sum() / (truth - truth.mean(0)).square().sum())
+
+
 def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
     """What is measured after every epoch; 'score' (higher is better) decides which epoch is kept."""
     report: dict[str, float] = {}
@@ -225,6 +237,8 @@ def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
     if model.name in ("structure", "rgb"):
         report["landmark_px"], report["mean_shape_px"] = landmark_error(model, data, rows)
         report.setdefault("score", -report["landmark_px"])
+    if model.name == "rgb":
+        report["large_motion_r2"] = large_motion(model, data, rows)
     return report
 
 
@@ -264,10 +278,10 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
     targets, constants = _targets(name, data, rows, settings, words)
     sample = rows[np.sort(runtime.rng(settings.seed, "statistics").permutation(len(rows))[:1000])]
     statistics = {k: pairs.tensor(k, data.arrays[k][sample]) for k in INPUTS[name]}
-    model.prepare(statistics)
     if "landmarks" in targets:
         both = targets["landmarks"][rows]
         model.mean_shape.copy_((both.mean(0) + pairs.mirror("landmarks", both).mean(0)) / 2)
+    model.prepare(statistics)
     spread = {k: x.std(dim=[0, *range(2, x.ndim)]) for k, x in statistics.items()}
     jitter = JITTER[name]
 
@@ -326,16 +340,22 @@ def _one(name: str, work: Path, settings: Settings, threads: int) -> tuple[str, 
     return name, pretrain(name, pairs.read(work, "corpus", name), settings, Path(work) / "experts" / name)
 
 
-def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None) -> dict[str, list[dict]]:
+def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None, report=print) -> dict[str, list[dict]]:
     """Every expert of `settings`, one process with one thread each, as many at a time as there are cores.
 
     These networks are too small to split over threads: two processes side by side finish sooner than one with two threads.
+    report: called with one line of text per finished expert.
     """
     from joblib import Parallel, delayed
 
     workers = min(workers or runtime.jobs(), len(settings))
-    done = Parallel(n_jobs=workers, batch_size=1)(delayed(_one)(name, work, chosen, 1) for name, chosen in settings.items())
-    return dict(done)
+    histories = {}
+    for name, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
+            delayed(_one)(name, work, chosen, 1) for name, chosen in settings.items()):
+        best = max(history, key=lambda row: row["score"])
+        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, validation score {best['score']:.3f}, {sum(row['seconds'] for row in history):.0f} s")
+        histories[name] = history
+    return {name: histories[name] for name in settings}
 
 
 def extract(name: str, which: str, work: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,18 +1,67 @@
 """The opponent's encoder: the same size, corpus, labels and number of clips, but raw RGB frames instead of computed motion.
 
 It gets the onset and the mean of apex and hold (the same two moments the motion expert's flow averages, so neither sees more),
-stacked to six channels; nothing is subtracted or warped for it. It learns units and, so that it demonstrably learns to see
-(learning.md: a baseline whose encoder never learned is not evidence), the landmarks of the onset.
-Half of its first filters *start* as differences of the two moments (weights w and -w); training may keep or leave that.
+stacked to six channels; nothing is subtracted or warped for it. A fair opponent must demonstrably learn to see (learning.md: a
+baseline whose encoder never learned is not evidence), so it is given every help that is not motion computed by hand:
+- frames are seen relative to the local contrast of the onset, like most encoders for faint detail (Jarrett et al. 2009);
+- its first layer multiplies pairs of learned filters, the cheapest form in which a network can express motion, and *starts* as
+  motion energy (Adelson and Bergen 1985): blurred change times oriented derivative. From random filters it learned nothing at all
+  in the minutes there are, not even large motion; training may leave this start;
+- besides the units it learns the true motion of the regions, as the motion expert does, and the landmarks of the onset;
+- in half of every batch the second moment is pushed about by a random smooth field of up to some px that it must report: motion
+  large enough to learn from. `validate` states how well it sees large motion and landmarks, beside its units.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.experts.encoder import TOKENS, WIDTH, Expert, Standardise, Trunk, UnitHead
+from deft.experts.encoder import SIDE, TOKENS, WIDTH, Expert, Standardise, UnitHead, conv_block
+
+GATES, LARGEST = 20, 3.0  # pairs of first filters; px of 128, spread of the strongest random field
+REGION_COUNT = 36
+
+
+def random_fields(count: int, generator: torch.Generator) -> Tensor:
+    """Smooth displacement fields (count, 2, 64, 64), px of 128: a 5x5 grid of normal draws, log-uniform strength up to LARGEST."""
+    grid = torch.randn(count, 2, 5, 5, generator=generator)
+    strength = LARGEST * torch.exp(-2.5 * torch.rand(count, 1, 1, 1, generator=generator))
+    return F.interpolate(grid * strength, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+
+
+def push(images: Tensor, field: Tensor) -> Tensor:
+    """Move images (B, C, 64, 64) along a smooth field (B, 2, 64, 64) px of 128; first order, as the field is smooth."""
+    place = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    base = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # (64, 64, 2), x then y in [-1, 1]
+    return F.grid_sample(images, base - field.permute(0, 2, 3, 1) / SIDE, padding_mode="border", align_corners=False)  # 1 px of 128 = 1/64 of [-1, 1]
+
+
+def motion_energy(gates: int) -> Tensor:
+    """First filters (2 * gates, 6, 5, 5): `gates` blurred changes between the moments, then as many oriented derivatives of their mean."""
+    place = torch.arange(5) - 2.0
+    out = torch.zeros(2 * gates, 6, 5, 5)
+    for i in range(gates):
+        width, angle = (0.8, 1.4)[i % 2], np.pi * (i // 2) / (gates // 2)
+        blur = torch.exp(-place.square() / (2 * width**2))
+        blur = torch.outer(blur, blur) / blur.sum() ** 2
+        slope = -(place[None, :] * np.cos(angle) + place[:, None] * np.sin(angle)) * blur
+        out[i, :3], out[i, 3:] = -blur / 3, blur / 3
+        out[gates + i] = slope / 6
+    return out
+
+
+def local_contrast(pair: Tensor, size: int = 9, floor: float = 0.02) -> Tensor:
+    """Both moments less their local mean, over the local spread of the onset: (B, 6, 64, 64) -> the same shape."""
+    def mean(x):
+        x = F.avg_pool2d(x, (size, 1), 1, (size // 2, 0), count_include_pad=False)  # one axis at a time: nine times cheaper
+        return F.avg_pool2d(x, (1, size), 1, (0, size // 2), count_include_pad=False)
+
+    onset = pair[:, :3].mean(1, keepdim=True)
+    spread = (mean(onset.square()) - mean(onset).square()).clamp_min(0).sqrt()
+    return (pair - mean(pair)) / (spread + floor)
 
 
 class Rgb(Expert):
@@ -23,36 +72,61 @@ class Rgb(Expert):
     def __init__(self):
         super().__init__()
         self.standardise = Standardise(6)
-        self.trunk = Trunk(6, widths=(24, 36, 48))
+        self.first = nn.Sequential(nn.Conv2d(6, 2 * GATES, 5, 2, 2, bias=False), nn.BatchNorm2d(2 * GATES))
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(GATES), *conv_block(GATES, 32, 3, 2), *conv_block(32, 32, 3, 1),  # (B, 32, 16, 16)
+            *conv_block(32, 48, 3, 2), *conv_block(48, 48, 3, 1), *conv_block(48, 6, 1, 1), nn.Flatten(),  # (B, 384)
+        ).to(memory_format=torch.channels_last)
         self.register_buffer("mean_shape", torch.zeros(68, 2))
-        self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
+        self.register_buffer("region_weights", torch.zeros(REGION_COUNT, SIDE * SIDE))
+        self.tokens = nn.Linear(6 * (SIDE // 8) ** 2, TOKENS * WIDTH)
         self.norm = nn.LayerNorm(WIDTH)
         self.unit_head = UnitHead()
+        self.region_head = nn.Linear(TOKENS * WIDTH, REGION_COUNT * 2)
         self.shape_head = nn.Linear(TOKENS * WIDTH, 136)
         with torch.no_grad():
-            first = self.trunk.body[0].weight  # (24, 6, 5, 5)
-            half = len(first) // 2
-            first[:half, 3:] = -first[:half, :3]
-            first[:half] *= 4.0  # differences are faint beside the pictures themselves
+            self.first[0].weight.copy_(motion_energy(GATES))
 
     def prepare(self, inputs: dict[str, Tensor]) -> None:
-        self.standardise.fit(inputs["pair"])
+        from deft.faces import regions
+
+        self.standardise.fit(local_contrast(inputs["pair"]))
         for statistic in (self.standardise.mean, self.standardise.scale):  # one for both moments: a difference stays a difference
             statistic.copy_(statistic.view(2, 3).mean(0).repeat(2))
+        masks = regions.masks(self.mean_shape.numpy(), 2 * SIDE)  # (36, 128, 128): where regions lie in the aligned mean face
+        small = np.asarray(masks, np.float32).reshape(REGION_COUNT, SIDE, 2, SIDE, 2).sum((2, 4))
+        self.region_weights.copy_(torch.from_numpy(small.reshape(REGION_COUNT, -1)))
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        flat = self.trunk(self.standardise(inputs["pair"]))  # (B, F)
+        seen = self.standardise(local_contrast(inputs["pair"])).contiguous(memory_format=torch.channels_last)
+        change, content = self.first(seen).chunk(2, dim=1)  # (B, 20, 32, 32) each
+        flat = self.body(change * content)  # (B, 384)
         return self.norm(self.tokens(flat).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
     def units(self, tokens: Tensor) -> Tensor:
         return self.unit_head(tokens)  # (B, 17, 2) logits
 
+    def regions(self, tokens: Tensor) -> Tensor:
+        return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px of 128
+
     def landmarks(self, inputs: dict[str, Tensor]) -> Tensor:
         return self.mean_shape + self.shape_head(self(inputs).flatten(1)).view(-1, 68, 2)  # (B, 68, 2) px
 
+    def pushed(self, pair: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(pairs whose second moment is pushed, what that adds to the motion of the regions (B, 36, 2) px)."""
+        field = random_fields(len(pair), generator)
+        added = torch.einsum("bcp,rp->brc", field.flatten(2), self.region_weights)
+        return torch.cat([pair[:, :3], push(pair[:, 3:], field)], dim=1), added
+
     def loss(self, inputs, targets, generator):
-        tokens = self(inputs)
-        unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
-        residual = self.shape_head(tokens.flatten(1)).view(-1, 68, 2)
-        shape = F.smooth_l1_loss(residual, targets["landmarks"] - self.mean_shape)
-        return 3 * unit + 0.1 * shape, {"units": unit.item(), "landmarks": shape.item()}
+        pair, motion, half = inputs["pair"], targets["region_true"], len(inputs["pair"]) // 2
+        moved, added = self.pushed(pair[:half], generator)
+        tokens = self({"pair": torch.cat([moved, pair[half:]])})
+        # Units of a pushed face are still there but drowned: only the other half is asked for them.
+        unit = F.binary_cross_entropy_with_logits(self.units(tokens[half:]), (targets["units"][half:] > 0).float())
+        seen = self.regions(tokens)
+        large = F.smooth_l1_loss(seen[:half], motion[:half] + added, beta=0.3)
+        small = F.mse_loss(seen[half:], motion[half:])
+        shape = F.smooth_l1_loss(self.shape_head(tokens.flatten(1)).view(-1, 68, 2), targets["landmarks"] - self.mean_shape)
+        total = 3 * unit + large + 2 * small + 0.5 * shape
+        return total, {"units": unit.item(), "regions": small.item(), "pushed": large.item(), "landmarks": shape.item()}
