@@ -6,8 +6,6 @@ micro-motion or invents it. The matrix therefore comes from the onset frames onl
 import cv2
 import numpy as np
 
-from deft import runtime
-
 SIZE = 128
 # Eye centres in the canonical frame, px. 30 px between the eyes puts the hair line near y = 14 and the chin near y = 108,
 # so that forehead, jaw and some background are inside; it is also the scale at which the simulator renders, so that
@@ -70,22 +68,3 @@ def flow(field, matrix, size=SIZE):
     matrix = np.asarray(matrix, np.float64)
     moved = cv2.warpAffine(np.asarray(field, np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
     return moved @ matrix[:, :2].T.astype(np.float32)
-
-
-def align_set(store, out, size=SIZE):
-    """Align every clip of a `deft.clips.store.ClipStore` and write the arrays of `faces/<set>/` to the folder `out`.
-
-    gray.npy (N, T, size, size) uint8, rgb.npy (N, 3, size, size, 3) uint8 of onset, apex and the frame after it,
-    landmarks.npy (N, 68, 2) px aligned, matrix.npy (N, 2, 3). One matrix a clip, from its onset landmarks.
-    """
-    gray, rgb, moved, matrices = [], [], [], []
-    for rows, (frames, landmarks) in store.stream("frames", "landmarks"):
-        for row, clip, marks in zip(range(rows.start, rows.stop), frames, landmarks):
-            matrix = subject_similarity(marks, size)
-            aligned, apex = apply(clip, matrix, size), int(store.index["apex"].iloc[row])
-            gray.append(np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in aligned]))
-            rgb.append(aligned[[0, apex, apex + 1]])
-            moved.append(points(marks, matrix).astype(np.float32))
-            matrices.append(matrix.astype(np.float32))
-    for name, rows in (("gray", gray), ("rgb", rgb), ("landmarks", moved), ("matrix", matrices)):
-        runtime.save_array(out, name, np.stack(rows))

@@ -42,7 +42,7 @@ EXPLAIN = 0.6  # how much of a neighbour's explanation is taken out, 0 none .. 1
 MISFIT = 0.3  # the templates' own error, relative to the root mean square motion of the clip
 ROUNDS = 12
 ENVELOPE = np.array([0.3, 0.8, 1.0, 0.95, 0.75, 0.4, 0.1, 0.0])  # rise, hold, fall at the 8 key frames after the onset
-LATE = 0.3  # tolerated error of ENVELOPE, relative: apex and offset are annotated by eye
+LATE = 0.2  # tolerated error of ENVELOPE, relative: apex and offset are annotated by eye
 
 
 def _templates():
@@ -63,7 +63,7 @@ class Parts:
 
     spatial: log Bayes factor of the unit from where the face moves at the peak. temporal: z of the unit's rise, hold and
     fall alone, built from what is independent of the peak under noise (0 for onset-apex-hold clips: no course is known).
-    combined: log Bayes factor from both, less a penalty when the course contradicts the peak.
+    combined: log Bayes factor from both, discounted when the course contradicts the peak.
     """
 
     spatial: np.ndarray
@@ -141,12 +141,14 @@ def parts(courses, noise):
     else:
         temporal = project(vectors[2], noise * time_noise)
         at_peak = project(vectors[0], noise)
-        # Under "absent" and under "present with ENVELOPE" alike, temporal - expected * at_peak has mean 0. A step that
-        # stays, or a flicker, leaves it far below; what exceeds one standard deviation counts as a Gaussian log likelihood.
+        # Under "absent" and under "present with ENVELOPE" alike, temporal - expected * at_peak has mean 0. A step that stays,
+        # or a flicker, leaves it far below. What exceeds one standard deviation is a Gaussian log likelihood ratio; its
+        # exponential discounts what the place alone would say. (As a mere penalty it would be outvoted by any strong motion.)
         expected = (time @ ENVELOPE) / time_noise
         missing = (temporal - expected * at_peak) / np.sqrt(1 + expected**2 + (LATE * expected * at_peak) ** 2)
-        penalty = 0.5 * np.square(np.clip(-missing - 1, 0, None)) * (at_peak > 0)
-        combined = explain(vectors[1], noise * both_noise) - penalty
+        trust = np.exp(-0.5 * np.square(np.clip(-missing - 1, 0, None)))
+        combined = explain(vectors[1], noise * both_noise)
+        combined = np.where(combined > 0, combined * np.where(at_peak > 0, trust, 1.0), combined)
         found = Parts(spatial.reshape(shape), temporal.reshape(shape), combined.reshape(shape))
     return Parts(*(a[0] for a in (found.spatial, found.temporal, found.combined))) if single else found
 
