@@ -20,7 +20,7 @@ from deft import runtime
 from deft.clips import benchmark
 from deft.clips.store import ClipStore
 from deft.evaluation.peers import linear
-from deft.faces import align
+from deft.faces.stage import align_set
 from deft.motion import courses
 
 METHODS, VIEWS = ("dis", "dis-finest"), ("apex", "peak", "course")
@@ -32,9 +32,9 @@ def measure(spec: benchmark.BenchmarkSpec, folder: Path, seed: int = 7) -> pd.Da
     plans = benchmark.plan_bench(spec)
     benchmark.render_set(plans, folder / "clips")
     store, folds, views = ClipStore(folder / "clips"), benchmark.folds_of(plans, 3, seed), {}
-    align.align_set(store, folder / "faces")
+    align_set(folder / "clips", folder / "faces")
     for method in METHODS:
-        courses.describe_set(folder / "faces", folder / method, method=method, flow_true=store.stream("flow_true"))
+        courses.describe_set(folder / "clips", folder / "faces", folder / method, method=method)
         motion = {name: runtime.load_array(folder / method, name, mmap=False) for name in ("courses", "region_true")}
         views.update({(method, view): linear.features(view, motion) for view in VIEWS})
     views["truth", "true"] = linear.features("true", motion)
