@@ -11,6 +11,7 @@ A slot is a marker token in `input_ids`; the model puts a vector in its place (L
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,8 @@ def ids_of(tokenizer, text: str) -> list[int]:
     return tokenizer(" " + text, add_special_tokens=False)["input_ids"]
 
 
-def prefix(tokenizer, streams: Sequence[str], tokens: int = TOKENS) -> list[tuple[str, list[int]]]:
+@functools.lru_cache(maxsize=64)
+def prefix(tokenizer, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tuple[str, list[int]]]:
     """The prompt before the question, as (stream or '', ids): the pieces a dropped stream takes away are known."""
     marker = {name: tokenizer.convert_tokens_to_ids(name) for name in MARKERS}
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
@@ -58,7 +60,7 @@ def encode(tokenizer, streams: Sequence[str], question: str, answer: str | None 
     Without `answer` the prompt ends with 'answer :' and nothing is labelled.
     """
     ids, mask = [], []
-    for name, piece in prefix(tokenizer, streams, tokens):
+    for name, piece in prefix(tokenizer, tuple(streams), tokens):
         ids += piece
         mask += [0 if name in dropped else 1] * len(piece)
     tail = ids_of(tokenizer, "question : " + question + " answer :")
