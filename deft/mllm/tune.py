@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -225,7 +226,7 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
     curve = train(tokenizer, model, bench, rows, settings, seed)
-    report = {}
+    report = {"validation_accuracy_kept": float("nan"), "validation_accuracy_broken": float("nan")}
     for condition in ("kept", "broken"):
         held = bench.rows(job.fold, "validation", condition)
         if len(held):
@@ -290,10 +291,31 @@ def jobs_of(systems: Iterable[str], seeds: int, folds: Iterable[int], extra_seed
             for seed in range(seeds if system in extra_seeds else 1) for fold in folds]
 
 
+def jobs_asked(work: Path) -> list[Job]:
+    """The runs that `tune_all` was last asked for; runs of earlier settings that still lie there are not among them."""
+    path = Path(work) / "mllm" / "runs" / "jobs.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no {path.name} under mllm/runs: run 07_joint_tuning first")
+    return [Job(**row) for row in runtime.read_json(path)]
+
+
 def quiet_worker() -> None:
     """One thread per process: two runs side by side finish sooner than one on two cores."""
     torch.set_num_threads(1)
     hf_logging.disable_progress_bar()
+
+
+def _start_worker() -> None:
+    """A worker is quiet and leaves when its parent is killed, instead of waiting for work for ever."""
+    quiet_worker()
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None, log=print) -> list:
@@ -312,7 +334,7 @@ def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None
             torch.set_num_threads(threads)
     os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read it before torch does
     results = [None] * len(arguments)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=quiet_worker) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
         waiting = {pool.submit(function, *a): i for i, a in enumerate(arguments)}
         for number, future in enumerate(as_completed(waiting), 1):
             i = waiting[future]
@@ -340,4 +362,5 @@ def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: i
     unknown = {job.system for job in jobs} - set(SYSTEMS)
     if unknown:
         raise ValueError(f"unknown system '{sorted(unknown)[0]}'; choose among {', '.join(SYSTEMS)}")
+    runtime.write_json(Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs])   # what was asked for, for 08
     return in_parallel(tune, [(job, Path(work), settings) for job in jobs], workers, log)
