@@ -10,6 +10,8 @@ from typing import Mapping
 
 import numpy as np
 
+from deft.clips.notation import ActionUnit
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -33,12 +35,25 @@ class Truth:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames and their origin. `actions`: unit (+ side) -> peak intensity, as asked for."""
+    """One record for every source of clips. Frame numbers are positions in `frames`.
+
+    What a source does not say stays at its default: a simulated take has no rater, a sheet without frames has no pixels.
+    """
 
     frames: np.ndarray  # (T, H, W, 3) uint8 RGB
     times_ms: np.ndarray  # (T,) float64, 0 = onset
     fps: float | None  # None when the frames are single instants
     identity: int | None = None
     seed: int | None = None
-    actions: Mapping[str, float] = field(default_factory=dict)
+    actions: Mapping[str, float] = field(default_factory=dict)  # simulator: unit (+ side) -> peak intensity, as asked for
     truth: Truth | None = None  # None for a clip of a real camera
+    id: str = ""
+    dataset: str = ""
+    subject: str = ""
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    action_units: tuple[ActionUnit, ...] = ()
+    emotion: str = ""
+    coarse: str = ""
+    notes: tuple[str, ...] = ()

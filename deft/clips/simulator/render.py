@@ -93,7 +93,10 @@ def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: S
             seen[t] = surface
     frames = camera.record(np.stack(pictures), times, identity.size, seed, identity.index)
     known = _truth(face, fields, poses, eyes, seen, sorted(wanted), len(times), intensities, timing.envelope(times), depth)
-    return Clip(frames=frames, times_ms=times, fps=fps, identity=identity.index, seed=seed, actions=dict(actions), truth=known)
+    course = timing.envelope(times)
+    return Clip(frames=frames, times_ms=times, fps=fps, identity=identity.index, seed=seed, actions=dict(actions), truth=known,
+                id=f"person{identity.index}_take{seed}", dataset="simulator", subject=f"person{identity.index}",
+                onset=int(np.abs(times).argmin()), apex=int(course.argmax()), offset=int(np.abs(times - timing.total_ms).argmin()))
 
 
 def _distract(peak: np.ndarray, distractors: Sequence[str]) -> np.ndarray:
