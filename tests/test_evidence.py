@@ -1,0 +1,154 @@
+"""Evidence: known units score, their neighbours do not, time counts, probabilities and verdicts say what they claim."""
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deft.clips import simulator
+from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
+from deft.faces import align
+from deft.motion import courses, evidence, flow
+
+TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
+LEFT, RIGHT = SIDES.index("L"), SIDES.index("R")
+
+
+def film(actions, seed=4, identity=77):
+    clip = simulator.render_clip(simulator.sample_identity(identity), actions, times_ms=TIMES, truth="apex", truth_index=3, seed=seed,
+                                 camera=simulator.Camera(noise=3.0, head_drift=1.5, jpeg=70))
+    marks = clip.truth.landmarks[0].astype(float)
+    matrix = align.subject_similarity(marks)
+    return courses.describe(np.stack([flow.gray(frame) for frame in align.apply(clip.frames, matrix)]), align.points(marks, matrix))
+
+
+@pytest.fixture(scope="module")
+def smile():
+    return film({"12L": 0.3})
+
+
+def at(values, unit, side):
+    return values[UNIT_INDEX[unit], side]
+
+
+def test_a_one_sided_smile_is_found_on_its_side_and_nowhere_else(smile):
+    score = evidence.score(smile["courses"], smile["noise"])
+    assert score.shape == (17, 2)
+    assert at(score, 12, LEFT) > 5 and at(score, 12, LEFT) == score.max()
+    assert at(score, 12, RIGHT) < 1 and at(score, 15, LEFT) < 0
+
+
+def test_sharing_out_separates_units_that_share_a_region(smile):
+    plain, shared = evidence.plain(smile["courses"], smile["noise"]), evidence.parts(smile["courses"], smile["noise"]).spatial
+    margin = lambda values: at(values, 20, LEFT) / at(values, 12, LEFT)
+    assert margin(shared) < margin(plain)
+
+
+@pytest.mark.parametrize("actions, unit", [({"4": 0.3}, 4), ({"1": 0.3, "2": 0.3}, 2), ({"9": 0.3}, 9)])
+def test_brow_and_nose_units_are_found_on_both_sides(actions, unit):
+    found = film(actions, seed=unit)
+    score = evidence.score(found["courses"], found["noise"])
+    own = min(at(score, unit, LEFT), at(score, unit, RIGHT))
+    assert own > 2 and max(at(score, other, side) for other in (12, 15) for side in (LEFT, RIGHT)) < own / 2
+
+
+def test_a_still_face_has_no_evidence():
+    found = film({})
+    assert evidence.score(found["courses"], found["noise"]).max() < 2
+
+
+def test_a_step_or_a_flicker_does_not_score_like_rise_hold_fall(smile):
+    peak = smile["courses"][2:4].mean(0)
+    parts = {name: evidence.parts(np.asarray(shape, float)[:, None, None] * peak, smile["noise"])
+             for name, shape in {"movement": evidence.ENVELOPE, "step": np.ones(8), "flicker": (0, 1, 1, 1, 0, 1, 0, 1), "late": (0, .5, 1, 1, 1, 1, 1, .9)}.items()}
+    for name in ("step", "flicker", "late"):
+        assert at(parts[name].spatial, 12, LEFT) == pytest.approx(at(parts["movement"].spatial, 12, LEFT), rel=0.1)  # the place alone cannot tell
+        assert at(parts[name].temporal, 12, LEFT) < 0.4 * at(parts["movement"].temporal, 12, LEFT)
+        assert at(parts[name].combined, 12, LEFT) < 0.15 * at(parts["movement"].combined, 12, LEFT)
+
+
+def test_without_a_course_time_is_neutral(smile):
+    parts = evidence.parts(smile["courses"][2:4], smile["noise"])
+    assert not parts.temporal.any() and np.array_equal(parts.spatial, parts.combined)
+
+
+def test_the_filter_is_unbiased_and_halves_the_variance():
+    peak, both, time, both_noise, time_noise = evidence.filters(8)
+    assert both @ evidence.ENVELOPE == pytest.approx(1) and both_noise**2 < 0.55
+    covariance = np.eye(8) + 1
+    assert peak @ covariance @ time == pytest.approx(0, abs=1e-12)  # the halves have independent noise
+
+
+def test_noise_scales_the_evidence_and_many_equal_one_by_one(smile):
+    assert at(evidence.score(smile["courses"], 4 * smile["noise"]), 12, LEFT) < at(evidence.score(smile["courses"], smile["noise"]), 12, LEFT)
+    many = evidence.score(np.stack([smile["courses"]] * 2), np.full(2, smile["noise"]))
+    assert np.allclose(many[1], evidence.score(smile["courses"], smile["noise"]))
+    with pytest.raises(ValueError, match="courses must be"):
+        evidence.score(np.zeros((8, 35, 5)), 0.1)
+    with pytest.raises(ValueError, match="positive"):
+        evidence.score(smile["courses"], 0.0)
+
+
+def test_the_mirrored_face_has_the_mirrored_score(smile):
+    swap = [REGION_INDEX[name, {"L": "R", "R": "L", "": ""}[side]] for name, side in REGIONS]
+    mirrored = smile["courses"][:, swap] * np.array([-1, 1, 1, 1, 1])
+    assert np.allclose(evidence.parts(mirrored, smile["noise"]).spatial[:, ::-1], evidence.parts(smile["courses"], smile["noise"]).spatial, atol=0.35)
+
+
+# ---------------------------------------------------------------- probability
+
+@pytest.fixture(scope="module")
+def calibration():
+    rng = np.random.default_rng(0)
+    present = rng.random((400, 17, 2)) < 0.15
+    scores = np.where(present, rng.normal(4, 2, present.shape), rng.normal(-1, 1, present.shape))
+    return evidence.Calibration.fit(scores, present, "made up"), scores, present
+
+
+def test_probabilities_are_calibrated_and_survive_json(calibration, tmp_path):
+    fitted, scores, present = calibration
+    p = fitted.apply(scores)
+    assert p.dtype == np.float32 and p.shape == scores.shape and 0 <= p.min() and p.max() <= 1
+    sure = (p > 0.4) & (p < 0.6)
+    assert present[p > 0.9].mean() > 0.9 and present[p < 0.1].mean() < 0.1 and 0.2 < present[sure].mean() < 0.8
+    fitted.save(tmp_path / "c.json")
+    assert np.array_equal(evidence.Calibration.load(tmp_path / "c.json").apply(scores[0]), p[0])
+
+
+def test_calibration_refuses_what_does_not_fit(calibration):
+    fitted = calibration[0]
+    with pytest.raises(ValueError, match="both be"):
+        evidence.Calibration.fit(np.zeros((5, 17, 2)), np.zeros((5, 17)))
+    with pytest.raises(ValueError, match="no unit is present"):
+        evidence.Calibration.fit(np.zeros((5, 17, 2)), np.zeros((5, 17, 2), bool))
+    with pytest.raises(ValueError, match="run 04_evidence again"):
+        evidence.Calibration.from_json({**fitted.to_json(), "units": [1, 2]})
+
+
+def test_separation_is_an_auroc_per_strength():
+    intensity = np.zeros((40, 17, 2))
+    intensity[:10], intensity[10:20] = 0.05, 0.3
+    found = evidence.separation(intensity + 0.0, intensity)
+    assert found["all"] == 1.0 and found[0.02, 0.08] == 1.0 and np.isnan(found[0.08, 0.15])
+
+
+# ---------------------------------------------------------------- verdicts
+
+def test_four_verdicts_with_their_rows(smile):
+    probability = np.full((17, 2), 0.02)
+    probability[UNIT_INDEX[12], LEFT], probability[UNIT_INDEX[4], RIGHT] = 0.95, 0.8
+    found = {(v.unit, v.side): v for v in evidence.verdicts("12+L15+1", probability, smile["courses"], smile["noise"])}
+    assert {key: v.verdict for key, v in found.items()} == {(12, "L"): "confirmed", (12, "R"): "unsupported", (15, "L"): "contradicted",
+                                                            (1, "L"): "unsupported", (1, "R"): "unsupported", (4, "R"): "unannotated"}
+    row = found[12, "L"].rows[0]
+    assert (row.region, row.side) == ("lip_corner", "L") and row.direction in ("outward", "up") and row.px > 0.1 and row.z > 5
+    assert row.frames[0] <= 3 <= row.frames[1]
+    assert all(isinstance(value, (str, float, tuple)) for value in dataclasses.astuple(row))
+
+
+def test_what_moves_is_listed_strongest_first(smile):
+    rows = evidence.moving(smile["courses"], smile["noise"])
+    assert rows[0].side == "L" and rows[0].region in ("lip_corner", "nasolabial", "cheek") and rows == sorted(rows, key=lambda r: -r.z)
+
+
+def test_templates_have_one_row_per_unit_and_side():
+    assert evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2) and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()

@@ -1,0 +1,202 @@
+"""Motion: flow sign and unit, warping, strain, head removal, region courses."""
+import cv2
+import numpy as np
+import pytest
+
+from deft import runtime
+from deft.clips import simulator
+from deft.clips.facs import REGION_INDEX, REGIONS
+from deft.faces import align, landmarks, regions
+from deft.motion import courses, flow, rigid
+
+
+@pytest.fixture(scope="module")
+def texture():
+    noise = np.random.default_rng(0).normal(0, 1, (128, 128)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 1.6)
+    return 128 + 45 * smooth / smooth.std()
+
+
+def moved(image, field):
+    """`image` resampled so that what was at x is at x + field (a constant or smooth field)."""
+    y, x = np.indices(image.shape, dtype=np.float32)
+    return np.clip(cv2.remap(image, x - field[..., 0], y - field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), 0, 255).round().astype(np.uint8)
+
+
+def constant(u, v):
+    return np.broadcast_to(np.float32([u, v]), (128, 128, 2))
+
+
+# ---------------------------------------------------------------- flow
+
+@pytest.mark.parametrize("method", flow.METHODS)
+@pytest.mark.parametrize("shift", [(0.6, 0.0), (0.0, -0.6)])
+def test_a_known_shift_has_the_right_sign_and_length(texture, method, shift):
+    first = moved(texture, constant(0, 0))
+    found = flow.estimate(first, moved(texture, constant(*shift)), method)
+    assert found.shape == (128, 128, 2) and found.dtype == np.float32
+    assert np.allclose(np.median(found[16:-16, 16:-16], axis=(0, 1)), shift, atol=0.12)
+
+
+def test_no_motion_is_no_flow_and_colour_images_are_taken(texture):
+    first = moved(texture, constant(0, 0))
+    assert np.abs(flow.estimate(np.dstack([first] * 3), np.dstack([first] * 3), "dis-finest")).max() < 1e-3
+
+
+def test_wrong_input_is_named(texture):
+    image = moved(texture, constant(0, 0))
+    with pytest.raises(ValueError, match="unknown flow method 'raft'.*dis-finest"):
+        flow.estimate(image, image, "raft")
+    with pytest.raises(ValueError, match="same size"):
+        flow.estimate(image, image[:64])
+    with pytest.raises(ValueError, match="second must be uint8"):
+        flow.estimate(image, image.astype(np.float32))
+    with pytest.raises(ValueError, match="at least 16 px"):
+        flow.estimate(image[:8, :8], image[:8, :8])
+
+
+def test_warping_by_no_flow_changes_nothing_and_by_flow_follows_it(texture):
+    image = moved(texture, constant(0, 0))
+    assert np.array_equal(flow.warp(image, np.zeros((128, 128, 2))), image)
+    y, x = np.indices((128, 128), dtype=np.float32)
+    forward = np.dstack([1.5 * np.exp(-((x - 64) ** 2 + (y - 64) ** 2) / 600), np.zeros_like(x)]).astype(np.float32)
+    point = np.zeros((128, 128), np.float32)
+    cv2.circle(point, (64, 64), 5, 255, -1, cv2.LINE_AA)
+    carried = flow.warp(point, forward)
+    assert (carried * x).sum() / carried.sum() == pytest.approx(64 + 1.45, abs=0.1)
+    with pytest.raises(ValueError, match="flow must be"):
+        flow.warp(image, forward[:64])
+
+
+def test_warping_by_the_true_flow_explains_the_frame():
+    clip = simulator.render(5, {"12": 0.35, "4": 0.3}, frames=28, truth="all", furrows=False)
+    first, last, ok = flow.gray(clip.frames[0]).astype(float), flow.gray(clip.frames[27]).astype(float), clip.truth.valid[27]
+    warped = flow.warp(first.astype(np.float32), clip.truth.flow[27])
+    still = np.abs(last - first)[ok].mean()
+    assert np.abs(last - warped)[ok].mean() < 0.7 * still
+
+
+def test_strain_ignores_translation_and_measures_stretch():
+    y, x = np.indices((32, 32), dtype=np.float32)
+    assert np.abs(flow.strain(np.dstack([np.full_like(x, 2.0), np.full_like(x, -1.0)]))).max() == 0
+    assert np.allclose(flow.strain(np.dstack([0.1 * x, 0 * y])), 0.1, atol=1e-6)
+    assert flow.strain(np.zeros((3, 16, 16, 2))).shape == (3, 16, 16)
+
+
+def test_colours_share_one_limit_and_name_directions():
+    picture = flow.colour(np.float32([[[1, 0], [0, 1], [0, 0], [0.5, 0]]]), 1.0)[0]
+    assert tuple(picture[0]) == (255, 0, 0) and tuple(picture[2]) == (255, 255, 255) and picture[1][1] == 255
+    assert tuple(picture[3]) == (255, 128, 128)
+    assert flow.wheel(32).shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="limit"):
+        flow.colour(np.zeros((2, 2, 2)), 0)
+
+
+# ---------------------------------------------------------------- head motion
+
+def test_a_similarity_is_removed_wherever_it_comes_from():
+    face = landmarks.mean_shape()
+    y, x = np.indices((128, 128), dtype=np.float32) - 64
+    head = np.dstack([1.3 + 0.01 * x - 0.02 * y, -0.7 + 0.02 * x + 0.01 * y])
+    rest, found = rigid.remove(head, face)
+    assert np.abs(rest).max() < 0.03 and np.allclose(found, head, atol=0.03)
+
+
+def test_the_face_stays_when_the_head_goes():
+    face = landmarks.mean_shape()
+    weights = regions.masks(face)
+    smile = sum(weights[REGION_INDEX["lip_corner", side]] / weights[REGION_INDEX["lip_corner", side]].max() for side in "LR")
+    noise = np.random.default_rng(1).normal(0, 0.05, (128, 128, 2))
+    field = constant(1.0, 0.5) + np.dstack([0 * smile, -0.5 * smile]) + noise
+    rest, _ = rigid.remove(field, face)
+    corner = (weights[REGION_INDEX["lip_corner", "L"]][..., None] * rest).sum((0, 1))
+    brow = (weights[REGION_INDEX["brow_inner", "L"]][..., None] * rest).sum((0, 1))
+    assert corner[1] < -0.25 and abs(corner[0]) < 0.03 and np.abs(brow).max() < 0.03
+
+
+def test_sliding_hair_over_one_temple_does_not_decide_the_fit():
+    face = landmarks.mean_shape()
+    field = np.array(constant(0.4, 0.0))
+    field[:, 95:] += (0.0, 2.0)  # what lies over the person's left temple slides down
+    rest, _ = rigid.remove(field, face)
+    nose = (regions.masks(face)[REGION_INDEX["nose_bridge", ""]][..., None] * rest).sum((0, 1))
+    assert np.abs(nose).max() < 0.25
+
+
+def test_only_square_aligned_flow_is_taken():
+    with pytest.raises(ValueError, match="aligned square"):
+        rigid.remove(np.zeros((100, 128, 2)), landmarks.mean_shape())
+
+
+# ---------------------------------------------------------------- courses
+
+@pytest.fixture(scope="module")
+def smile():
+    """Nine aligned frames of a smile with head drift and noise, their landmarks, the matrix and the true flow at the apex."""
+    times = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
+    clip = simulator.render_clip(simulator.sample_identity(31), {"12": 0.35}, times_ms=times, truth="apex", truth_index=3, seed=3,
+                                 camera=simulator.Camera(noise=2.0, head_drift=2.0, jpeg=80))
+    marks = clip.truth.landmarks[0].astype(float)
+    matrix = align.subject_similarity(marks)
+    gray = np.stack([flow.gray(frame) for frame in align.apply(clip.frames, matrix)])
+    return gray, align.points(marks, matrix), matrix, clip.truth.skin_flow[3]
+
+
+def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
+    found = courses.describe(smile[0], smile[1])
+    shapes = {"courses": (8, 36, 5), "peak": (64, 64, 4), "residual": (2, 64, 64)}
+    assert {name: found[name].shape for name in shapes} == shapes and all(np.isfinite(found[name]).all() for name in shapes)
+    left, right = (found["courses"][:, REGION_INDEX["lip_corner", side]] for side in "LR")
+    assert left[2, 0] > 0.2 and right[2, 0] < -0.2 and left[2, 1] < -0.2 and right[2, 1] < -0.2  # outward and up
+    assert np.hypot(*left[7, :2]) < 0.5 * np.hypot(*left[2, :2])  # and back
+    assert (found["courses"][..., 3] <= 1.0001).all() and 0.02 < found["noise"] < 0.2
+
+
+def test_region_motion_agrees_with_the_truth(smile):
+    gray, face, matrix, true = smile
+    peak = courses.describe(gray, face)["courses"][2:4, :, :2].mean(0)
+    truth = courses.region_truth(true, matrix, regions.masks(face))
+    assert np.corrcoef(peak.ravel(), truth.ravel())[0, 1] > 0.8 and 0.4 < (peak * truth).sum() / (truth**2).sum() < 1.2
+
+
+def test_a_still_face_under_a_moving_head_has_no_courses():
+    image = simulator.render(8, {}, frames=1, truth="all")
+    marks = image.truth.landmarks[0].astype(float)
+    first = flow.gray(image.frames[0])
+    frames = np.stack([first] + [cv2.warpAffine(first, np.float64([[1, 0, 0.3 * t], [0, 1, -0.2 * t]]), (128, 128), flags=cv2.INTER_CUBIC,
+                                                borderMode=cv2.BORDER_REPLICATE) for t in (1, 2)])
+    found = courses.describe(frames, marks)["courses"]
+    face = [i for i, (name, _) in enumerate(REGIONS) if not name.startswith(("forehead", "jaw", "temple"))]
+    assert np.hypot(found[..., 0], found[..., 1])[:, face].max() < 0.12
+
+
+def test_the_residual_ignores_shifts_and_light_and_sees_a_furrow(texture):
+    onset = texture.astype(np.float32)
+    shifted = moved(texture, constant(0.7, 0.3)).astype(np.float32)
+    silent = courses.residual(onset, np.clip(shifted + 6, 0, 255), np.array(constant(0.7, 0.3)))[0, 8:-8, 8:-8]
+    furrow = shifted.copy()
+    furrow[60:64, 40:90] -= 25
+    seen = courses.residual(onset, furrow, np.array(constant(0.7, 0.3)))[0]
+    assert np.abs(silent.astype(float)).mean() * 255 < 2.5 and seen[31, 30].astype(float) * 255 < -8
+
+
+@pytest.mark.parametrize("gray", [np.zeros((3, 128, 100), np.uint8), np.zeros((3, 128, 128)), np.zeros((2, 128, 128), np.uint8)])
+def test_wrong_clips_are_refused(gray):
+    with pytest.raises(ValueError):
+        courses.describe(gray, landmarks.mean_shape())
+
+
+def test_threads_do_not_change_the_bytes(tmp_path):
+    from deft.clips import benchmark
+    from deft.faces import stage
+
+    plans = benchmark.plan_corpus(benchmark.BenchmarkSpec(), 1, 3)
+    benchmark.render_subject(plans, tmp_path / "clips" / "c000.npz")
+    stage.align_set(tmp_path / "clips", tmp_path / "faces")
+    for jobs in (1, 3):
+        shapes = courses.describe_set(tmp_path / "clips", tmp_path / "faces", tmp_path / str(jobs), jobs=jobs)
+    assert shapes["courses"] == (3, 2, 36, 5)
+    for name in shapes:
+        assert np.array_equal(*(runtime.load_array(tmp_path / jobs, name) for jobs in ("1", "3"))), name
+    rgb = runtime.load_array(tmp_path / "faces", "rgb")
+    assert rgb.shape == (3, 3, 128, 128, 3) and np.array_equal(flow.gray(rgb[1, 2]), runtime.load_array(tmp_path / "faces", "gray")[1, 2])
