@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import cv2
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from deft import runtime
 from deft.clips.store import ClipStore

@@ -12,7 +12,7 @@ import cv2
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from deft import runtime
 from deft.clips.facs import REGIONS
