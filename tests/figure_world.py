@@ -48,7 +48,7 @@ def flow_of(units, generator):
     return cv2.GaussianBlur(field, (0, 0), 2)
 
 
-def make(profile, subjects=6, emotions=facs.EMOTIONS):
+def make(profile, subjects=4, emotions=facs.EMOTIONS):
     """Write the folder of `profile`: two conditions x all emotions per subject. Returns the table of clips."""
     work, generator, rows = paths.work(profile), np.random.default_rng(3), []
     arrays = {k: [] for k in ("rgb", "peak", "courses", "noise", "region_true", "probability", "units_true")}
@@ -99,7 +99,7 @@ def _answers(work, rows, generator):
                 said = row["emotion"] if right else str(generator.choice(facs.EMOTIONS))
                 units = facts_from_units({unit: "B" for unit in max(facs.PROTOTYPES[said])[1]}, generator, said)
                 lines.append(dict(clip=row["clip"], dataset=row["dataset"], subject=row["subject"], fold=0, system=system, condition=row["condition"],
-                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text=grammar.answer("reasoning", units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
+                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text_class=str(generator.choice((said, ""))), text=grammar.answer("reasoning", units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
     runtime.write_jsonl(work / "predictions.jsonl", lines)
 
 

@@ -37,7 +37,7 @@ def model():
     part = f3_architecture.Part
     streams = ("structure", "texture", "motion")
     return f3_architecture.Model(
-        {s: part(s, s.title(), 199_000, 199_000, (4, 64), ("standardise: S", "trunk: T", "norm: N")) for s in streams},
+        {s: part(s, s.title(), 199_000, 199_000, (4, 64), ("trunk", "tokens", "norm", "decoder")) for s in streams},
         {"structure": {"onset": (3, 64, 64)}, "texture": {"residual": (2, 64, 64)}, "motion": {"peak": (4, 64, 64), "regions": (181,)}},
         {s: part(f"projectors.{s}", "Projector", 50_000, 50_000, (4, 192)) for s in streams}, ("texture", "motion"),
         part("language", "Qwen3ForCausalLM", 2_000_000, 300_000, (70, 192)),
@@ -59,34 +59,27 @@ def words_of(fig):
 
 
 @pytest.mark.parametrize("id", IDS)
-def test_text_lies_inside_the_canvas(drawn, id):
+def test_nothing_is_clipped_covered_or_empty(drawn, id):
+    """Text lies inside the canvas, no words lie over other words, no axes is empty, and the picture is not blank."""
     fig = drawn[id]
-    renderer = FigureCanvasAgg(fig).get_renderer()
-    fig.draw(renderer)
-    width, height = fig.bbox.width, fig.bbox.height
-    for text in words_of(fig):
-        box = text.get_window_extent(renderer)
-        assert box.x0 >= -2 and box.y0 >= -2 and box.x1 <= width + 2 and box.y1 <= height + 2, f"{id}: {text.get_text()!r} at {box}"
-
-
-@pytest.mark.parametrize("id", IDS)
-def test_words_do_not_lie_over_each_other(drawn, id):
-    renderer = FigureCanvasAgg(drawn[id]).get_renderer()
-    boxes = [(t.get_text(), t.get_window_extent(renderer).padded(-2)) for t in words_of(drawn[id])
-             if "SIMULATED" not in t.get_text() and t.get_rotation() % 90 == 0]  # the box of slanted text is larger than its letters
-    over = [(a, b) for i, (a, x) in enumerate(boxes) for b, y in boxes[i + 1:] if x.x0 < y.x1 and y.x0 < x.x1 and x.y0 < y.y1 and y.y0 < x.y1]
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    boxes = [(t, t.get_window_extent(canvas.get_renderer())) for t in words_of(fig)]
+    for text, box in boxes:
+        assert box.x0 >= -2 and box.y0 >= -2 and box.x1 <= fig.bbox.width + 2 and box.y1 <= fig.bbox.height + 2, f"{text.get_text()!r} at {box}"
+    level = [(t.get_text(), box.padded(-2)) for t, box in boxes if t.get_rotation() % 90 == 0]  # the box of slanted text is larger than its letters
+    over = [(a, b) for i, (a, x) in enumerate(level) for b, y in level[i + 1:] if x.x0 < y.x1 and y.x0 < x.x1 and x.y0 < y.y1 and y.y0 < x.y1]
     assert not over, over[:5]
-
-
-@pytest.mark.parametrize("id", IDS)
-def test_no_axes_is_empty_and_the_saved_picture_is_not_blank(drawn, id, world):
-    for ax in drawn[id].axes:
-        assert ax.images or ax.lines or ax.patches or ax.collections or ax.texts, f"{id}: an empty axes"
-    artifacts.save_figure(drawn[id], id.upper(), PROFILE)
-    picture = cv2.imread(str(paths.figures(PROFILE) / f"{id.upper()}.png"))
+    assert all(ax.images or ax.lines or ax.patches or ax.collections or ax.texts for ax in fig.axes), "an empty axes"
+    picture = np.asarray(canvas.buffer_rgba())[..., :3]
     assert (picture < 250).any(axis=(1, 2)).mean() > 0.5 and picture.std() > 10
-    assert (paths.figures(PROFILE) / f"{id.upper()}.pdf").stat().st_size > 5_000
-    assert any("SIMULATED" in t.get_text() for t in words_of(drawn[id]))
+
+
+def test_what_is_saved_says_that_it_is_simulated(drawn, world):
+    artifacts.save_figure(drawn["f6"], "F6", PROFILE)
+    assert cv2.imread(str(paths.figures(PROFILE) / "F6.png")).std() > 10
+    assert (paths.figures(PROFILE) / "F6.pdf").read_bytes().startswith(b"%PDF")
+    assert any("SIMULATED" in t.get_text() for t in words_of(drawn["f6"]))
 
 
 def test_every_registered_figure_has_its_function():

@@ -83,7 +83,7 @@ a grey bar says nothing. Left and right are the person's.</figcaption></figure>
 <div class="answer"><p><span class="tag">TRAINED ON SIMULATED FACES</span></p>
 <p>{{ report.answer.text }}</p>
 {% if report.answer.statements %}<ul>{% for s in report.answer.statements %}<li><span class="{{ 'yes' if s.supported else 'no' }}">{{ '✓ measured' if s.supported else '✗ not measured' }}</span> {{ s.text }}</li>
-{% endfor %}</ul>{% endif %}
+{% endfor %}</ul>{% else %}<p class="soft">The text makes no statement about units or motion that could be checked.</p>{% endif %}
 {% if report.answer.scores %}<div class="scroll"><table><tr><th>emotion</th><th>share of likelihood</th></tr>
 {% for name, value in report.answer.scores.items() %}<tr><td>{{ name }}</td><td>{{ '%.2f' % value }}</td></tr>{% endfor %}</table></div>{% endif %}
 <p class="soft">{{ report.answer.source }}</p></div>

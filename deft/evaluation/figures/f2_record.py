@@ -12,8 +12,8 @@ from deft import paths, runtime
 from deft.clips import facs
 from deft.evaluation.figures import data, draw
 
-VERDICTS = {"confirmed": ("✓", draw.BLUE, "annotated and moved"), "unsupported": ("✗", draw.RED, "annotated, did not move"),
-            "contradicted": ("⇄", draw.PINK, "annotated, moved the other way"), "unannotated": ("+", draw.ORANGE, "moved, not annotated")}
+VERDICTS = {"confirmed": ("✓", draw.BLUE, "annotated, and measured"), "unsupported": ("✗", draw.RED, "annotated, not measured"),
+            "contradicted": ("⇄", draw.PINK, "annotated, measured the other way"), "unannotated": ("+", draw.ORANGE, "measured, not annotated")}
 KINDS = ("motion", "units", "reasoning")   # of the record's questions, those the figure prints
 MOST = 8       # verdicts printed; more are counted
 SIDES = {"L": "left", "R": "right"}
@@ -64,7 +64,7 @@ def _step(fig, x, y, number, words):
 def _verdicts(fig, x, y, rows, moved):
     """One line per unit and side that was annotated or moved; the truth beside it, since the clip is simulated."""
     if not rows:
-        fig.text(x, y, "nothing annotated, nothing moved", fontsize=8.5)
+        fig.text(x, y, "nothing annotated, nothing measured", fontsize=8.5)
     for v in rows[:MOST]:
         mark, colour, _ = VERDICTS[v["verdict"]]
         true = moved[facs.UNIT_INDEX[v["unit"]], facs.SIDES.index(v["side"])] > 0

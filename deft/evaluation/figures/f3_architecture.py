@@ -84,9 +84,9 @@ def read_model(profile):
         model(batch["input_ids"], batch["attention_mask"], batch["prompt_end"], **{k: torch.from_numpy(v) for k, v in features.items()})
 
     def part(name, module, out=(), inner=None):
-        size = [(p.numel(), p.requires_grad) for p in module.parameters()]
+        size = [(p.numel(), p.requires_grad) for n, p in module.named_parameters() if not n.startswith("adversary")]  # training equipment
         return Part(name, type(inner or module).__name__, sum(n for n, _ in size), sum(n for n, g in size if g), out,
-                    tuple(f"{n}: {type(m).__name__}" for n, m in module.named_children()))
+                    tuple(n for n, m in module.named_children() if n != "adversary" and any(True for _ in m.parameters())))
 
     experts = {s: pretrain.load(work / "experts" / s) for s in model.streams}
     text = model.config.text_config
@@ -108,11 +108,11 @@ def _first(profile, name):
 
 
 def _seen(expert, key):
-    """Shape of one input of an expert, without the batch axis, read off its first layers."""
+    """Shape of one input of an expert, without the batch axis, read off the statistics it standardises with."""
     from deft.experts import data as pairs
     from deft.experts.encoder import SIDE
 
-    return (expert.trunk.body[0].in_channels, SIDE, SIDE) if key in pairs.IMAGES else (expert.region_layers[0].in_features,)
+    return (len(expert.standardise.mean), SIDE, SIDE) if key in pairs.IMAGES else (len(expert.standardise_regions.mean),)
 
 
 # ----------------------------------------------------------------------------------------------------- drawing
@@ -191,9 +191,8 @@ def _arrow(ax, a, b, words=""):
 
 def _lines(part, most):
     """Weights, then the first named parts of a module."""
-    names = [c.split(":")[0] for c in part.children if "adversary" not in c]
     shown, words = [], ""
-    for name in names:
+    for name in part.children:
         if len(words) + len(name) > 26:
             shown.append(words)
             words = ""

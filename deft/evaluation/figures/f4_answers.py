@@ -30,7 +30,8 @@ def f4(profile):
     with draw.style():
         height = 1.75 + 1.62 * len(rows)
         fig = draw.canvas(WIDE, height)
-        draw.heading(fig, "F4", f"Test clips with the tie broken, chosen by a hash of their names: {RIGHT} whose emotion DEFT gets right, {WRONG} it gets wrong.",
+        right = int((deft.prediction[chosen] == deft.truth[chosen]).sum())
+        draw.heading(fig, "F4", f"Test clips with the tie broken, chosen by a hash of their names: {right} whose emotion DEFT gets right, {len(chosen) - right} it gets wrong.",
                      "A statement is marked ✓ when the truth or the measured motion bears it out, ✗ when neither does.")
         for i, clip in enumerate(clips):
             top = height - 1.05 - 1.62 * i
@@ -89,15 +90,16 @@ def _answer(fig, x, top, height, system, said, evidence, units_true, region_true
     right = said.prediction == said.truth
     fig.text(x / WIDE, top / height, f"{draw.clean(system)}: {said.prediction} {'✓' if right else '✗'}", fontsize=8.6, weight="bold", va="top",
              color=draw.BLUE if right else draw.RED)
-    if said.get("text_class", said.prediction) != said.prediction:
-        fig.text((x + 1.5) / WIDE, top / height, f"its text says {said.text_class or 'no class'}", fontsize=7, va="top", color=draw.GREY)
     found = statements(said.text, evidence, units_true, region_true)
     y = top - 0.19
+    if said.get("text_class", said.prediction) != said.prediction:   # the label is read off likelihoods, the text is another reading
+        fig.text((x + 0.16) / WIDE, y / height, f"(its text says {said.text_class or 'no class'})", fontsize=7, va="top", color=draw.GREY)
+        y -= 0.138
     for words, held in found[:SAID]:
         fig.text(x / WIDE, y / height, "✓" if held else "✗", fontsize=7.5, color=draw.BLUE if held else draw.RED, weight="bold", va="top")
         fig.text((x + 0.16) / WIDE, y / height, textwrap.shorten(words, 46, placeholder="…"), fontsize=7.2, va="top", color=draw.INK if held else draw.RED)
         y -= 0.138
     rest = found[SAID:]
     if rest or not found:
-        words = f"and {len(rest)} more, {sum(h for _, h in rest)} borne out" if rest else "no statement about units or motion"
+        words = f"and {len(rest)} more, {sum(h for _, h in rest)} borne out" if rest else f"no statement to check: “{textwrap.shorten(said.text, 24, placeholder='…')}”"
         fig.text((x + 0.16) / WIDE, y / height, words, fontsize=7, color=draw.GREY, va="top")

@@ -11,8 +11,8 @@ from deft.evaluation.figures import data, draw
 EXPERTS = ("structure", "texture", "motion", "rgb")
 COLOURS = (draw.BLUE, draw.RED, draw.GREEN, draw.ORANGE, draw.PINK, draw.SKY)
 MEASURES = {"auroc": "unit AUROC", "landmark_px": "landmark error, px"}   # what validation subjects are asked after every epoch
-NOT_A_LOSS = {"epoch", "step", "seconds", "score", "mean_shape_px", *MEASURES}
-CURVES = 6     # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
+NOT_A_LOSS = {"epoch", "step", "seconds", "score", "mean_shape_px", "large_motion_r2", *MEASURES}
+CURVES = 7     # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
 SMOOTH = 25    # steps: the running mean of a curve that has one value per step
 
 
@@ -41,7 +41,7 @@ def f8(profile):
             ax = fig.add_subplot(grid[(1 if experts else 0) + i // columns, i % columns])
             paint(ax)
             ax.set_title(title, loc="left", fontsize=8.5)
-            ax.set(xlabel="step", ylabel="loss" if i % columns == 0 else "", ylim=(0, None))
+            ax.set(xlabel="step", ylabel="loss" if i % columns == 0 else "", ylim=(0, 1.35 * ax.dataLim.y1))   # room for the key
             ax.grid(color="#EEEEEE", lw=0.6)
         draw.heading(fig, "F8", "Experts: parts of the training loss relative to the first epoch; black dots: validation subjects (right axis). "
                      f"Language model: running mean over {SMOOTH} steps; every line is one run.")
@@ -72,11 +72,11 @@ def _expert(ax, history, first):
 
 def _bases(ax, bases):
     for (name, history), colour in zip(bases.items(), COLOURS):
-        ax.plot(*running(history["loss"]), color=colour, lw=1.1, label={"base": "prototypes of the literature", "base-flat": "flat prototypes"}[name])
+        ax.plot(*running(history["loss"]), color=colour, lw=1.1, label={"base": "prototypes", "base-flat": "flat prototypes"}[name])
         ax.axvline(history["soft_from"], color=draw.GREY, lw=0.8, ls=(0, (3, 3)))
     late = history["soft_from"] > len(history["loss"]) / 2
     ax.text(history["soft_from"], 0.06, " soft words from here ", transform=ax.get_xaxis_transform(), fontsize=6.6, color=draw.GREY, ha="right" if late else "left")
-    ax.legend(fontsize=6.6, handlelength=1.2)
+    ax.legend(fontsize=6.4, handlelength=1.1, loc="upper left", ncols=2, columnspacing=0.8, borderaxespad=0.1)
 
 
 def _runs(ax, curves):
@@ -84,7 +84,7 @@ def _runs(ax, curves):
         for curve in curves:
             ax.plot(*running([row[name] for row in curve if name in row]), color=colour, lw=0.8, alpha=0.8 if len(curves) < 4 else 0.45)
         ax.plot([], [], color=colour, label=name)
-    ax.legend(fontsize=6.6, handlelength=1.2, ncols=2, columnspacing=0.8, labelspacing=0.25)
+    ax.legend(fontsize=6.4, handlelength=1.1, loc="upper left", ncols=3, columnspacing=0.8, labelspacing=0.2, borderaxespad=0.1)
 
 
 def running(values):
