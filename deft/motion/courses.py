@@ -152,9 +152,9 @@ def describe_set(clips, faces, out, method=METHOD, jobs=None):
         for row, found in tqdm(done, total=count, desc=f"{out.name} motion", unit="clip", mininterval=2):
             for name, value in found.items():
                 arrays[name][row] = value
-    for rows, (fields,) in store.stream("flow_true"):
-        for row, field in zip(range(rows.start, rows.stop), fields):
-            arrays["region_true"][row] = region_truth(field, matrix[row], regions.masks(landmarks[row], side))
+        for rows, (fields,) in store.stream("flow_true"):
+            for row, field in zip(range(rows.start, rows.stop), fields):
+                arrays["region_true"][row] = region_truth(field, matrix[row], regions.masks(landmarks[row], side))
     for name, array in arrays.items():
         runtime.save_array(out, name, array)
     return {name: array.shape for name, array in arrays.items()}
