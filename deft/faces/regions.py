@@ -7,6 +7,7 @@ jitters by half a pixel then changes a region's mean flow smoothly. Names, order
 
 Left and right are the person's: the person's left is at larger image x.
 """
+import cv2
 import numpy as np
 
 from deft.clips.facs import REGIONS
@@ -110,6 +111,15 @@ def masks(landmarks, size=128):
                              f"{size} px frame: align the clip first (deft.faces.align)")
         weights[row, y0:y1, x0:x1] = box / total
     return weights
+
+
+def face_mask(landmarks, size=128):
+    """Where the face is: (size, size) bool, the hull of the landmarks and of the forehead regions' upper rims."""
+    _, _, down, _ = axes(landmarks)
+    middle, radius = centres(landmarks)
+    rims = [middle[row] - radius[row, 1] * down for row, (name, _) in enumerate(REGIONS) if name.startswith("forehead")]
+    hull = cv2.convexHull(np.vstack([check(landmarks), rims]).astype(np.float32))
+    return cv2.fillConvexPoly(np.zeros((size, size), np.uint8), np.round(hull).astype(np.int32), 1).astype(bool)
 
 
 def chart(values, landmarks, ax=None, *, limit=None, cmap="PuOr", image=None, vectors=None, scale=4.0, title=""):
