@@ -97,6 +97,112 @@ def test_texture_teaches_its_tokens_nothing_through_units_without_a_furrow():
     assert tokens.grad.abs().sum() > 0
 
 
+@pytest.fixture(scope="module")
+def person():
+    """One simulated person: aligned gray frames of a clip, its landmarks and matrix, by (actions, identity overrides)."""
+    import cv2
+    from deft.clips import simulator
+    from deft.faces import align
+
+    def film(actions, **looks):
+        identity = simulator.sample_identity(3, size=128, **looks)
+        clip = simulator.render_clip(identity, actions, times_ms=np.array([0.0, 150.0, 170.0]), truth="apex", truth_index=1)
+        matrix = align.subject_similarity(clip.truth.landmarks[0])
+        gray = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in align.apply(clip.frames, matrix)])
+        return gray, align.points(clip.truth.landmarks[0], matrix), matrix, clip.truth.skin_flow[1]
+
+    return film
+
+
+def rms(x) -> float:
+    return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
+
+
+MOVES = {"4": 0.3, "6": 0.3, "12": 0.3}
+
+
+def test_texture_stays_silent_under_a_pure_translation(person):
+    import cv2
+    from deft.motion import courses
+
+    gray, landmarks, _, _ = person({})
+    shift = np.array([0.7, -0.4])
+    moved = cv2.warpAffine(gray[0], np.hstack([np.eye(2), shift[:, None]]), (128, 128), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    seen = courses.describe(np.stack([gray[0], moved, moved]), landmarks, "dis-finest")["residual"]
+    known = np.broadcast_to(shift.astype(np.float32), (128, 128, 2))
+    interpolation = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.ascontiguousarray(known))  # the flow is exact
+    unexplained = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.zeros((128, 128, 2), np.float32))
+    assert rms(seen) < 1.5 * rms(interpolation) and rms(seen) < 0.15 * rms(unexplained)
+
+    folded = courses.describe(person(MOVES)[0], landmarks, "dis-finest")["residual"]
+    model = pretrain.build("texture", sizes("texture"), 7).eval()
+    model.prepare({"residual": torch.from_numpy(np.stack([folded, seen]).astype(np.float32))})
+    with torch.no_grad():
+        still, translated, folds = (model({"residual": torch.from_numpy(x.astype(np.float32)[None])}) for x in (seen * 0, seen, folded))
+    assert rms(translated - still) < 0.35 * rms(folds - still)
+
+
+def test_motion_changes_less_with_the_skin_than_with_the_flow_s_own_error(person):
+    from deft.faces import regions
+    from deft.motion import courses
+
+    found = {}
+    for tone in (0.1, 0.7):
+        gray, landmarks, matrix, true = person(MOVES, skin_tone=tone, freckles=tone)
+        described = courses.describe(gray, landmarks, "dis-finest")
+        found[tone] = described, courses.region_truth(true, matrix, regions.masks(landmarks, 128))
+    (light, truth), (dark, _) = found[0.1], found[0.7]
+    change = rms((light["courses"] - dark["courses"]).mean(0)[:, :2])
+    error = rms(light["courses"].mean(0)[:, :2] - truth)
+    assert change < 0.5 * error < rms(truth)
+
+    def inputs(described, vectors=None):
+        table = described["courses"].mean(0).copy()
+        if vectors is not None:
+            table[:, :2] = vectors
+        return {"peak": torch.from_numpy(np.moveaxis(described["peak"], -1, 0).astype(np.float32)[None]),
+                "regions": torch.from_numpy(np.append(table.ravel(), described["noise"]).astype(np.float32)[None])}
+
+    model = pretrain.build("motion", sizes("motion"), 7).eval()
+    model.prepare({key: torch.cat([inputs(light)[key], inputs(dark)[key] * 0]) for key in model.keys})
+    with torch.no_grad():
+        a, b, exact = model(inputs(light)), model(inputs(dark)), model(inputs(light, truth))
+    assert rms(a - b) < rms(a - exact)
+
+
+def test_structure_tokens_do_not_change_when_later_frames_do(tmp_path):
+    from deft.clips import store
+
+    n, r = 4, runtime.rng(5, "frames")
+    rows = [{"clip": f"c{i}", "dataset": "sim-a", "subject": "s1", "condition": "kept", "look": 0, "emotion": "anger", "coarse": "negative", "fps": 200.0,
+             "onset": 0, "apex": 1, "offset": 2, "units": "4", "distractor": "", "split": ""} for i in range(n)]
+    store.write_shard(tmp_path / "clips" / "bench" / "s1.npz", rows, "plan", envelope=np.zeros((n, 3)))
+    rgb = r.integers(0, 255, (n, 3, 128, 128, 3)).astype(np.uint8)
+    runtime.save_array(tmp_path / "faces" / "bench", "rgb", rgb)
+    model = pretrain.build("structure", {}, 7)
+    before = pretrain.look(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0]
+    opponent = pairs.read(tmp_path, "bench", "rgb", targets=False).arrays["pair"]
+    rgb[:, 1:] = 255 - rgb[:, 1:]
+    runtime.save_array(tmp_path / "faces" / "bench", "rgb", rgb)
+    assert np.array_equal(pretrain.look(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0], before)
+    assert not np.array_equal(pairs.read(tmp_path, "bench", "rgb", targets=False).arrays["pair"], opponent)
+
+
+def test_rgb_opponent_starts_as_a_detector_of_motion_and_is_shown_real_pushes():
+    from deft.experts import rgb
+
+    g = torch.Generator().manual_seed(0)
+    picture = torch.nn.functional.interpolate(torch.rand(2, 6, 16, 16, generator=g), size=(64, 64), mode="bicubic")
+    field = torch.zeros(2, 2, 64, 64)
+    assert torch.allclose(rgb.push(picture, field), picture, atol=1e-4)
+    field[:, 0] = 2.0  # px of 128, to the right: one px of 64
+    assert torch.allclose(rgb.push(picture, field)[..., 10:50, 11:51], picture[..., 10:50, 10:50], atol=1e-4)
+    filters = rgb.motion_energy(rgb.GATES)
+    still = torch.cat([picture[:, :3], picture[:, :3]], dim=1)
+    change = torch.nn.functional.conv2d(still, filters, stride=2, padding=2)[:, :rgb.GATES]
+    assert change.abs().max() < 1e-5  # nothing moves, nothing changes
+
+
 # ---------------------------------------------------------------- mirrors and jitter
 
 @pytest.mark.parametrize("key", ["onset", "pair", "residual", "peak", "regions", "region_true", "units", "furrows", "landmarks"])

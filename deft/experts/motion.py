@@ -38,13 +38,13 @@ class Motion(Expert):
 
     name, keys = "motion", ("peak", "regions")
 
-    def __init__(self, subjects: int = 2, looks: int = 5, words: int = 1, strength: float = 0.1):
+    def __init__(self, subjects: int = 2, looks: int = 5, words: int = 1, strength: float = 0.1, dropout: float = 0.1):
         super().__init__()
         self.strength = strength
         self.standardise, self.standardise_regions = Standardise(4), Standardise(REGION_INPUTS)
         self.trunk = Trunk(4)
-        self.region_layers = nn.Sequential(nn.Linear(REGION_INPUTS, 128), nn.LayerNorm(128), nn.ReLU(), nn.Linear(128, TOKENS * WIDTH))
-        self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
+        self.region_layers = nn.Sequential(nn.Linear(REGION_INPUTS, 128), nn.LayerNorm(128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, TOKENS * WIDTH))
+        self.tokens = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.trunk.features, TOKENS * WIDTH))
         self.norm = nn.LayerNorm(WIDTH)
         self.unit_head = UnitHead()
         self.region_head = nn.Linear(TOKENS * WIDTH, REGION_COUNT * 2)

@@ -303,8 +303,10 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
             batch = pairs.augment(batch, draw, jitter, spread)
             if "phrase" in batch:
                 batch["phrase"] = torch.where(torch.from_numpy(draw["mirror"])[:, None], _mirror_words(batch["phrase"], words), batch["phrase"])
-            generator = torch.Generator().manual_seed(runtime.seed_of(settings.seed, f"mask/{name}/{epoch}", step))
-            loss, parts = model.loss({k: batch[k] for k in model.keys}, {k: batch[k] for k in targets} | constants, generator)
+            chance = runtime.seed_of(settings.seed, f"chance/{name}/{epoch}", step)
+            with torch.random.fork_rng(devices=[]):  # dropout knows only the global generator: lend it a seeded one
+                torch.manual_seed(chance)
+                loss, parts = model.loss({k: batch[k] for k in model.keys}, {k: batch[k] for k in targets} | constants, torch.Generator().manual_seed(chance))
             if not torch.isfinite(loss):
                 raise RuntimeError(f"{name}: the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; lower `rate` ({settings.rate})")
             for group in optimiser.param_groups:
