@@ -59,7 +59,7 @@ REGISTRY: tuple[Artifact, ...] = (
     _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),
     _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts")),
     _figure("F4", "Answers with their evidence", ("C6",), ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench")),
-    _figure("F6", "Confusion matrices, tie broken", ("C5",), ("predictions.jsonl",)),
+    _figure("F6", "Confusion matrices, tie kept and tie broken", ("C5",), ("predictions.jsonl",)),
     _figure("F8", "Training curves", (), ("experts", "mllm")),
 )
 
