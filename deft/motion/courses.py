@@ -34,11 +34,22 @@ def peak_positions(count):
     return (3, 4) if count == 9 else (1, 2)
 
 
-def flows(gray, landmarks, method=METHOD):
-    """Flow onset -> t with the head's motion removed. gray: (T, S, S) uint8 aligned -> ((T-1, S, S, 2), rigid part of the same shape)."""
-    head = rigid.Fitter(landmarks, gray.shape[1])
-    parts = [head.remove(optical.estimate(gray[0], frame, method)) for frame in gray[1:]]
-    return np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
+def flows(gray, landmarks, method=METHOD, weights=None):
+    """Flow onset -> t with the head's motion removed. gray: (T, S, S) uint8 aligned -> ((T-1, S, S, 2), rigid part of the same shape).
+
+    Flow is measured in the window of the face only (a third of the frame is background); outside it the head's motion is
+    assumed, so that nothing but the head seems to move there. weights: region masks if already known.
+    """
+    size = gray.shape[1]
+    head = rigid.Fitter(landmarks, size, weights)
+    x0, x1, y0, y1 = regions.bounds(landmarks, size)
+    field, rigids = np.zeros((2, len(gray) - 1, size, size, 2), np.float32)
+    first = np.ascontiguousarray(gray[0, y0:y1, x0:x1])
+    for t, frame in enumerate(gray[1:]):
+        field[t, y0:y1, x0:x1] = optical.estimate(first, np.ascontiguousarray(frame[y0:y1, x0:x1]), method)
+        _, rigids[t] = head.remove(field[t])
+        field[t, y0:y1, x0:x1] -= rigids[t, y0:y1, x0:x1]
+    return field, rigids
 
 
 def courses_of(field, weights):
@@ -110,8 +121,9 @@ def describe(gray, landmarks, method=METHOD, peak=None):
     if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
         raise ValueError(f"gray must be (T, S, S) uint8 aligned frames, got {gray.dtype} {gray.shape}")
     at = list(peak or peak_positions(len(gray)))
-    field, head = flows(gray, landmarks, method)
-    courses = courses_of(field, regions.masks(landmarks, gray.shape[1]))
+    weights = regions.masks(landmarks, gray.shape[1])
+    field, head = flows(gray, landmarks, method, weights)
+    courses = courses_of(field, weights)
     mean = np.mean([field[t - 1] for t in at], axis=0)
     whole = mean + np.mean([head[t - 1] for t in at], axis=0)  # the residual must follow the head too
     frames = gray.astype(np.float32)

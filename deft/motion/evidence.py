@@ -31,11 +31,10 @@ from deft.motion.courses import peak_positions
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any
 # unit of corpus training subjects, rounded, left and right pooled.
-SPREAD = {"forehead_inner": 1.1, "forehead_outer": 1.2, "brow_inner": 0.6, "brow_outer": 0.5, "temple": 0.25, "upper_lid": 0.45,
-          "lower_lid": 0.5, "outer_canthus": 0.3, "cheek": 0.75, "nose_side": 0.55, "nasolabial": 0.8, "upper_lip": 0.7, "lip_corner": 0.8,
-          "lower_lip": 0.8, "chin_side": 1.0, "jaw": 1.2, "glabella": 0.6, "nose_bridge": 0.5, "nose_tip": 0.5, "chin": 0.95}
+SPREAD = {"forehead_inner": 1.0, "forehead_outer": 1.05, "brow_inner": 0.5, "brow_outer": 0.45, "temple": 0.4, "upper_lid": 0.35,
+          "lower_lid": 0.4, "outer_canthus": 0.35, "cheek": 0.65, "nose_side": 0.5, "nasolabial": 0.65, "upper_lip": 0.55, "lip_corner": 0.7,
+          "lower_lip": 0.65, "chin_side": 0.8, "jaw": 0.9, "glabella": 0.6, "nose_bridge": 0.5, "nose_tip": 0.45, "chin": 0.75}
 RELATIVE = np.array([SPREAD[name] for name, _ in REGIONS])  # (36,)
-CORRELATED = 1.5  # overlapping regions share errors: 72 numbers are worth about half as many, so their noise counts 1.5 times
 AMPLITUDE = 0.15  # px, spread of a present unit's amplitude (half-normal); micro-movements measured by DIS
 PRESENT = 0.05  # prior share of (unit, side) that is present
 EXPLAIN = 0.6  # how much of a neighbour's explanation is taken out, 0 none .. 1 all
@@ -102,9 +101,8 @@ def project(vectors, noise):
 
 def explain(vectors, noise):
     """Sparse Bayesian explanation: log Bayes factors (N, 34), present against absent, of vectors (N, 36, 2) px, noise (N,) px."""
-    scale = (RELATIVE * CORRELATED)[:, None]
-    template = (TEMPLATES / scale).reshape(len(TEMPLATES), -1)
-    vectors = (vectors / scale).reshape(len(vectors), -1)
+    template = (TEMPLATES / RELATIVE[:, None]).reshape(len(TEMPLATES), -1)
+    vectors = (vectors / RELATIVE[:, None]).reshape(len(vectors), -1)
     power, shared = (template**2).sum(1), template @ template.T
     np.fill_diagonal(shared, 0)
     variance = np.asarray(noise, float) ** 2 + MISFIT**2 * (vectors**2).mean(1)
@@ -173,10 +171,10 @@ def plain(courses, noise):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Per-unit logistic curves: P = sigmoid(own * score + other * score of the other side + bias).
+    """Per-unit logistic curves: P = sigmoid(own * z + other * z of the other side + bias), z = sign(score) sqrt(2 |score|).
 
     The other side helps because most movements are two-sided; by how much is learned, and left and right share the curve.
-    Scores are cut to [LOW, HIGH], beyond which the corpus holds too few clips to tell probabilities apart.
+    A log Bayes factor grows with the square of signal over noise; its root does not, and fits the corpus' truth best.
     """
 
     own: tuple[float, ...]
@@ -185,15 +183,14 @@ class Calibration:
     clips: int = 0  # clips it was fitted on
     source: str = ""  # which set and split
 
-    LOW: ClassVar[float] = -3.0
-    HIGH: ClassVar[float] = 8.0
     ENOUGH: ClassVar[int] = 8  # sides on which a unit must be present for a curve of its own; a rarer unit gets the one of all units
 
     @staticmethod
     def features(scores):
-        """(N, 17, 2) -> own and other side's score, cut: two arrays (N, 17, 2)."""
-        cut = np.clip(np.asarray(scores, np.float64), Calibration.LOW, Calibration.HIGH)
-        return cut, cut[..., ::-1]
+        """(N, 17, 2) -> own and other side's z: two arrays (N, 17, 2)."""
+        scores = np.asarray(scores, np.float64)
+        z = np.sign(scores) * np.sqrt(2 * np.abs(scores))
+        return z, z[..., ::-1]
 
     @classmethod
     def fit(cls, scores, present, source=""):
@@ -234,12 +231,12 @@ class Calibration:
         return cls.from_json(runtime.read_json(path))
 
     def to_json(self):
-        return {"schema": "deft/calibration/1", "units": list(UNITS), **asdict(self)}
+        return {"schema": "deft/calibration/2", "units": list(UNITS), **asdict(self)}
 
     @classmethod
     def from_json(cls, record):
         """From the parsed JSON; a record of other units or with missing numbers is an error."""
-        if record.get("schema") != "deft/calibration/1" or tuple(record.get("units", ())) != UNITS:
+        if record.get("schema") != "deft/calibration/2" or tuple(record.get("units", ())) != UNITS:
             raise ValueError(f"not a calibration for the units {UNITS}: schema {record.get('schema')!r}; run 04_evidence again")
         curves = [tuple(float(v) for v in record[name]) for name in ("own", "other", "bias")]
         if any(len(curve) != len(UNITS) for curve in curves):
