@@ -87,14 +87,6 @@ def centres(landmarks):
     return middle, RADII * distance
 
 
-def bounds(landmarks, size=128, margin=6):
-    """The window (x0, x1, y0, y1) px that holds all regions and `margin` px around them, inside the frame."""
-    middle, radius = centres(landmarks)
-    reach = radius.max(1, keepdims=True) + margin
-    (x0, y0), (x1, y1) = np.floor((middle - reach).min(0)), np.ceil((middle + reach).max(0)) + 1
-    return tuple(int(np.clip(v, 0, size)) for v in (x0, x1, y0, y1))
-
-
 def masks(landmarks, size=128):
     """Soft weights of the 36 regions.
 
