@@ -26,7 +26,7 @@ from deft.clips import simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.simulator import habits
 
-FROZEN = Path(__file__).parent / "simulator" / "sim-v1.json"
+FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
 SIZE = 128  # px
 BENCH_FRAMES, APEX, HOLD = 9, 3, 4  # stored frames per clip, positions of the annotated apex and of the hold frame
 CORPUS_FRAMES = 3  # onset, apex, hold
