@@ -27,6 +27,8 @@ from deft.unimer.facts import Facts, UnitFact, text_facts, unit_array
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PROMPT_WORDS = ("user", "question", "answer", "structure", "texture", "motion", "rgb", "units", ":", "none", "left", "right", "both")
+# d' of the simulated detectors, (lowest, highest) per unit; AUROC = Phi(d' / sqrt 2): motion .80 to .99, texture .53 to .94.
+QUALITY = {"motion": (1.2, 3.2), "texture": (0.1, 2.2), "rgb": (0.6, 2.7)}
 KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}      # every other kind counts 1: reasoning is the answer we score
 
 
@@ -92,13 +94,13 @@ def load_base(folder: Path):
 
 
 # ---------------------------------------------------------------- what a detector would have said
-def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: tuple[float, float] = (1.2, 3.2),
-                         rate: float = 0.13, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
+def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: tuple[float, float] = QUALITY["motion"],
+                         rate: float = 0.10, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
     """What a calibrated but noisy detector would report: (..., 17, 2) bool -> float32 in (0, 1).
 
-    A latent score is d * x + noise with d' drawn per unit (AUROC = Phi(d / sqrt 2): .80 to .99); its exact
-    log-likelihood ratio plus the log odds of `rate` gives a probability that is calibrated by construction. Left and
-    right share half of their noise, and a one-sided unit leaks a part of its score to the other side.
+    A latent score is d * x + noise, d drawn per unit from the range `quality`; its exact log-likelihood ratio plus the
+    log odds of `rate`, the share of active unit sides in the text, gives a probability that is calibrated by construction.
+    Left and right share half of their noise, and a one-sided unit leaks a part of its score to the other side.
     """
     shape = units.shape
     d = rng.uniform(*quality, size=shape[:-1] + (1,))
@@ -110,13 +112,15 @@ def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: t
 
 
 # ---------------------------------------------------------------- pretraining
-def ask(facts: Facts, rng: np.random.Generator) -> tuple[str, str, str]:
+def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[str, str, str]:
     """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
 
-    A yes-no question is about a unit that is not there half of the time, so that 'yes' has to be earned.
+    complete: False when the facts leave out units that may be there; then nothing is asked whose answer is a whole list,
+    and a reasoning ends after its class. A yes-no question is about a unit that is not there half of the time, so that 'yes' has to be earned.
     """
     possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)
-                and not (k in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS)]
+                and not (k in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS)
+                and (complete or k not in ("motion", "units"))]
     weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in possible])
     kind = str(rng.choice(possible, p=weights / weights.sum()))
     if kind == "side":
@@ -130,7 +134,8 @@ def ask(facts: Facts, rng: np.random.Generator) -> tuple[str, str, str]:
         else:
             fact = stated[rng.integers(len(stated))]
             facts = Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
-    return kind, grammar.question(kind, facts, rng), grammar.answer(kind, facts, rng)
+    answer = grammar.answer(kind, facts, rng)
+    return kind, grammar.question(kind, facts, rng), answer if complete or kind != "reasoning" else answer.split(" evidence :")[0]
 
 
 def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
@@ -146,11 +151,10 @@ def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
 def soft_example(tokenizer, facts, rng: np.random.Generator) -> dict:
     """The structured prompt without expert tokens: two detectors of different quality say the units as soft words."""
     _, question, answer = ask(facts, rng)
-    streams = ("texture", "motion") if rng.random() < 0.7 else ("motion",) if rng.random() < 0.6 else ("texture",)
+    streams = (("texture", "motion"), ("motion",), ("texture",), ("rgb",))[rng.choice(4, p=(0.6, 0.2, 0.1, 0.1))]
     example = prompt.encode(tokenizer, streams, question, answer, tokens=0)
     units = unit_array(facts.units) > 0
-    example["probability"] = {"motion": simulate_probability(units, rng),
-                              "texture": simulate_probability(units, rng, quality=(0.6, 2.4))}
+    example["probability"] = {name: simulate_probability(units, rng, QUALITY[name]) for name in streams}
     return example
 
 
@@ -161,11 +165,11 @@ def next_word_loss(model, tokenizer, examples: list[dict], words: list[list[int]
     embedded = table(batch["input_ids"])
     if "probability" in examples[0]:
         vectors = word_vectors(table, words)
-        for name in ("texture", "motion"):
+        for name in prompt.UNIT_STREAMS:
             marker = tokenizer.convert_tokens_to_ids(f"<{name}-unit>")
-            here = (batch["input_ids"] == marker).any(1)
-            if here.any():
-                p = torch.from_numpy(np.stack([e["probability"][name] for e in examples]))[here]
+            said = [e["probability"][name] for e in examples if name in e["probability"]]
+            if said:
+                p = torch.from_numpy(np.stack(said))
                 embedded = embedded.masked_scatter((batch["input_ids"] == marker).unsqueeze(-1), prompt.soft_words(vectors, p))
     hidden = model.base_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
     target = batch["labels"][:, 1:]

@@ -175,11 +175,12 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     # ------------------------------------------------------------ objective
     def forward(self, input_ids: Tensor, attention_mask: Tensor, prompt_end: Tensor, labels: Tensor | None = None,
                 emotion: Tensor | None = None, units: Tensor | None = None, present: Tensor | None = None,
-                use_cache: bool = False, **features: Tensor) -> DeftOutput:
+                lived: Tensor | None = None, use_cache: bool = False, **features: Tensor) -> DeftOutput:
         """input_ids, attention_mask, labels (B, L); prompt_end (B,) position of the prompt's last token.
 
         features: <stream> (B, 4, 64) and <stream>_units (B, 17, 2) in [0, 1] for each stream that is on.
         emotion (B,) index into EMOTIONS; units (B, 17, 2) in {0, 1}; present (B, S) bool, streams not dropped.
+        lived (B,) bool: False where units are simulated and the tokens are not theirs, so that they are not aligned.
         """
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
@@ -198,8 +199,9 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             parts["emotion"] = F.cross_entropy(emotion_logits, emotion)
         if units is not None:
             parts["units"] = F.binary_cross_entropy_with_logits(unit_logits, units)
-            if self.unit_streams:
-                parts["align"] = self.alignment(projected[self.unit_streams[-1]], units)
+            own = slice(None) if lived is None else lived
+            if self.unit_streams and (lived is None or bool(lived.any())):
+                parts["align"] = self.alignment(projected[self.unit_streams[-1]][own], units[own])
         if len(projected) > 1:
             parts["disentangle"] = self.disentangling(projected)
         weights = {"text": 1.0, "emotion": self.config.emotion_weight, "units": self.config.unit_weight,

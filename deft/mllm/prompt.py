@@ -54,17 +54,17 @@ def prefix(tokenizer, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tu
 
 
 def encode(tokenizer, streams: Sequence[str], question: str, answer: str | None = None, dropped: Sequence[str] = (),
-           tokens: int = TOKENS) -> dict[str, list[int]]:
+           tokens: int = TOKENS, end: bool = True) -> dict[str, list[int]]:
     """One example as lists: input_ids, attention_mask (0 over a dropped stream), labels (answer and eos only).
 
-    Without `answer` the prompt ends with 'answer :' and nothing is labelled.
+    end: False for an answer that breaks off, so that eos is not taught. Without `answer` the prompt ends with 'answer :' and nothing is labelled.
     """
     ids, mask = [], []
     for name, piece in prefix(tokenizer, tuple(streams), tokens):
         ids += piece
         mask += [0 if name in dropped else 1] * len(piece)
     tail = ids_of(tokenizer, "question : " + question + " answer :")
-    said = [] if answer is None else ids_of(tokenizer, answer) + [tokenizer.eos_token_id]
+    said = [] if answer is None else ids_of(tokenizer, answer) + [tokenizer.eos_token_id] * end
     labels = [IGNORE] * (len(ids) + len(tail)) + said
     return {"input_ids": ids + tail + said, "attention_mask": mask + [1] * (len(tail) + len(said)), "labels": labels,
             "prompt_length": len(ids) + len(tail)}
