@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     for name in ("onset", "apex", "offset"):
         analyse.add_argument(f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given")
     analyse.add_argument("--landmarks", type=Path, help="OpenFace CSV with 68 points per frame")
-    analyse.add_argument("--profile", default="demo")
+    analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
+    analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
     return main
 
@@ -81,7 +82,7 @@ def main(arguments=None) -> int:
             return verify.write_reference(given.profile) if given.write_reference else verify.verify(given.profile)
         from deft.analyse import analyse
 
-        report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out)
+        report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
         print(f"report: {report}")
         return 0
     except (RunError, ConfigError) as error:

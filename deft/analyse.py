@@ -4,9 +4,7 @@ What is measured (flow, regions, noise floor, evidence per unit) needs no traine
 so when there is none. Nothing leaves the machine, and the page carries what it cannot be used for.
 """
 
-import argparse
 import os
-import sys
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,29 +203,3 @@ def region_rows(motion, noise):
     return [{"region": name, **{side: {"u_px": float(motion[i, 0]), "v_px": float(motion[i, 1]), "moves": bool(np.linalg.norm(motion[i]) >= needed)}
                                 for side, i in ((("right", right), ("left", left)) if right != left else (("middle", left),))}}
             for name, right, left in draw.region_rows()]
-
-
-# ---------------------------------------------------------------------------------------------------- command line
-
-def main(argv=None) -> int:
-    """`python -m deft.analyse`: 0 when the report was written, 1 with a message otherwise."""
-    parser = argparse.ArgumentParser(prog="deft analyse", description="Report on one clip of your own.")
-    parser.add_argument("clip", type=Path, help="a video or a folder of frames")
-    for name in ("onset", "apex", "offset"):
-        parser.add_argument(f"--{name}", type=int, help="frame number from 0; found from the motion when left out")
-    parser.add_argument("--landmarks", type=Path, help="OpenFace CSV with 68 points")
-    parser.add_argument("--profile", default="demo")
-    parser.add_argument("--out", type=Path, help="folder of the report")
-    parser.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
-    given = parser.parse_args(argv)
-    try:
-        report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"report: {report}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deft import analyse, config, paths, runtime
+from deft.__main__ import main as command
 from deft.clips import simulator
 from deft.evaluation.figures import draw
 from deft.faces import align, detect, regions
@@ -135,9 +136,9 @@ def test_the_moving_picture_moves(film):
 # -------------------------------------------------------------------------------------------------------- bad input
 
 def complain(capsys, tmp_path, clip, *more):
-    code = analyse.main([str(clip), "--profile", "smoke", "--out", str(tmp_path / "out"), *map(str, more)])
+    code = command(["analyse", str(clip), "--profile", "smoke", "--out", str(tmp_path / "out"), *map(str, more)])
     said = capsys.readouterr().err
-    assert code == 1 and said.startswith("error: ") and "Traceback" not in said
+    assert code == 2 and said.startswith("error: ") and "Traceback" not in said
     return said
 
 
@@ -184,7 +185,7 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
 def test_a_failure_leaves_the_earlier_report_alone(report, tmp_path, capsys):
     folder, _, before = report
     (tmp_path / "text.mp4").write_text("this is no video")
-    assert analyse.main([str(tmp_path / "text.mp4"), "--profile", "smoke", "--out", str(folder)]) == 1
+    assert command(["analyse", str(tmp_path / "text.mp4"), "--profile", "smoke", "--out", str(folder)]) == 2
     assert (folder / "report.html").read_text() == before
 
 

@@ -131,11 +131,43 @@ def test_separation_is_an_auroc_per_strength():
     assert found["all"] == 1.0 and found[0.02, 0.08] == 1.0 and np.isnan(found[0.08, 0.15])
 
 
+# ---------------------------------------------------------------- posterior
+
+def test_the_posterior_means_what_it_says():
+    """Clips drawn with a known rate, a calibrated flow and a coder of known reliability: of the sides given p, a share p moved."""
+    generator = np.random.default_rng(3)
+    rate, reliability, d = 0.1, 0.85, 1.5
+    moved = generator.random((6000, 17, 2)) < rate
+    ratio = d * (generator.normal(size=moved.shape) + d * moved - d / 2)
+    flow = 1 / (1 + np.exp(-ratio) * (1 - rate) / rate)
+    written = np.where(moved, generator.random(moved.shape) < reliability, generator.random(moved.shape) < rate * (1 - reliability) / (1 - rate))
+    belief = evidence.posterior(flow, written, rate, reliability)
+    for low in np.arange(0, 1, 0.1):
+        inside = (belief >= low) & (belief < low + 0.1)
+        assert inside.sum() > 200 and moved[inside].mean() == pytest.approx(belief[inside].mean(), abs=0.05)
+    brier = {name: np.square(p - moved).mean() for name, p in (("flow", flow), ("coder", np.where(written, 0.85, 0.017)), ("both", belief))}
+    assert brier["both"] < 0.9 * min(brier["flow"], brier["coder"])
+
+
+def test_two_witnesses():
+    flow = np.full((17, 2), 0.1)  # the base rate: the flow says nothing either way
+    yes, no = np.ones((17, 2), bool), np.zeros((17, 2), bool)
+    assert np.allclose(evidence.posterior(flow, yes, 0.1), evidence.RELIABILITY)
+    assert (evidence.posterior(flow, no, 0.1) < 0.1).all()
+    assert (evidence.posterior(np.full((17, 2), 1e-4), yes, 0.1) < 0.5).all()  # no annotation outvotes a face that stands still
+    rare = evidence.posterior(flow, yes, np.r_[0.01, np.full(16, 0.1)])
+    assert (rare[0] > rare[1]).all()  # p = .1 is strong evidence for a unit seen once in a hundred
+    with pytest.raises(ValueError, match="annotation must both be"):
+        evidence.posterior(flow, yes[:3])
+    with pytest.raises(ValueError, match="reliability"):
+        evidence.posterior(flow, yes, reliability=1.0)
+
+
 # ---------------------------------------------------------------- verdicts
 
 def test_four_verdicts_with_their_rows(smile):
-    probability = np.full((17, 2), 0.02)
-    probability[UNIT_INDEX[12], LEFT], probability[UNIT_INDEX[4], RIGHT] = 0.95, 0.8
+    probability = np.full((17, 2), 0.002)
+    probability[UNIT_INDEX[12], LEFT], probability[UNIT_INDEX[4], RIGHT] = 0.95, 0.9
     found = {(v.unit, v.side): v for v in evidence.verdicts("12+L15+1", probability, smile["courses"], smile["noise"])}
     assert {key: v.verdict for key, v in found.items()} == {(12, "L"): "confirmed", (12, "R"): "unsupported", (15, "L"): "contradicted",
                                                             (1, "L"): "unsupported", (1, "R"): "unsupported", (4, "R"): "unannotated"}

@@ -9,6 +9,7 @@ from deft import artifacts, paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.evaluation import claims, grounding, metrics, tables
+from deft.motion import evidence
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, MotionFact, UnitFact
 
@@ -42,11 +43,12 @@ def world(tmp_path_factory):
         region[:, REGION_INDEX[("lip_corner", side)]] = sign * 0.4, -0.3
     courses = np.zeros((120, 8, 36, 5), np.float32)
     courses[:, 2:4, :, :2] = region[:, None]
-    probability = np.full((120, 17, 2), 0.1, np.float32) + generator.uniform(0, 0.05, (120, 17, 2)).astype(np.float32)
+    probability = np.full((120, 17, 2), 0.001, np.float32) + generator.uniform(0, 0.005, (120, 17, 2)).astype(np.float32)
     probability[:, UNIT_INDEX[12]] = 0.9
     for name, array in (("courses", courses), ("region_true", region), ("noise", np.full(120, 0.05, np.float32))):
         runtime.save_array(work / "motion" / "bench", name, array)
     runtime.save_array(work / "evidence" / "bench", "probability", probability)
+    evidence.Calibration((1.0,) * 17, (0.0,) * 17, (0.0,) * 17).save(work / "evidence" / "calibration.json")
     for name in ("texture", "motion"):
         runtime.save_array(work / "features" / "bench", f"{name}_units", probability)
     runtime.write_json(work / "experts" / "probes.json", [{"expert": "motion", "factor": "identity", "score": 0.2, "chance": 0.1, "measure": "accuracy"}])

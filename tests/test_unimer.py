@@ -220,7 +220,7 @@ def clips():
     envelope = np.array([0.3, 0.7, 1, 1, 0.8, 0.6, 0.3, 0])[:, None, None]
     courses = np.zeros((24, 8, 36, 5), np.float32)
     courses[..., :2] = envelope * region[:, None] + rng.normal(0, 0.04, (24, 8, 36, 2))
-    probability = np.where(truth > 0, 0.9, 0.05)
+    probability = np.where(truth > 0, 0.9, 0.005)
     return pd.DataFrame(rows), probability, courses, np.full(24, 0.06), truth, region
 
 
@@ -256,9 +256,9 @@ def test_constraints_differ_as_they_should(clips):
 
 
 def test_verdicts_and_counts_by_hand():
-    probability, courses = np.full((17, 2), 0.1), np.zeros((8, 36, 5))
-    probability[UNIT_INDEX[12]] = (0.9, 0.2)  # annotated both, moved left
-    probability[UNIT_INDEX[4]] = 0.8          # moved, not annotated
+    probability, courses = np.full((17, 2), 0.001), np.zeros((8, 36, 5))
+    probability[UNIT_INDEX[12]] = (0.9, 0.01)  # annotated both, moved left
+    probability[UNIT_INDEX[4]] = 0.95          # moved, not annotated
     courses[2:4, REGION_INDEX[("brow_outer", "R")], 1] = 0.5  # unit 2 annotated right, the outer brow sinks
     written = build.annotated_array(["12+R2"])
     rows = build.verdicts(written[0], build.Measured(courses, 0.06, probability))

@@ -18,6 +18,7 @@ from deft import paths, runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, reported
+from deft.motion import evidence
 from deft.unimer.build import annotated_array, truth_counts
 from deft.unimer.check import UNIT_THRESHOLD
 
@@ -119,8 +120,8 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
 
     Per dataset: subjects, clips, classes, fps; `unsupported_*` share of annotated units (per clip and side) that did not
     move, `unannotated_*` share of moved units that nobody annotated, by truth (`_truth`, intensity > 0) and by flow
-    (`_flow`, calibrated probability >= 0.5); `flow_auroc` how well that probability tells moved from unmoved among
-    the annotated; `unimer_*` records of Uni-MER and the share of the units and motions they state that the truth bears out.
+    (`_flow`, as far as flow and annotation together can say: `evidence.posterior` >= 0.5); `flow_auroc` how well the flow
+    alone tells moved from unmoved among the annotated; `unimer_*` records of Uni-MER and the share of the units and motions they state that the truth bears out.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "bench")
@@ -128,7 +129,8 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
     truth = intensity > 0
     written = annotated_array(index["units"])
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
-    moved = probability >= UNIT_THRESHOLD
+    rate = evidence.Calibration.load(work / "evidence" / "calibration.json").rate
+    moved = evidence.posterior(probability, written, rate) >= UNIT_THRESHOLD
     path = work / "unimer" / "bench.jsonl"
     records = runtime.read_jsonl(path) if path.is_file() else []
     region_true, rows = np.asarray(runtime.load_array(work / "motion" / "bench", "region_true")), []

@@ -41,7 +41,7 @@ class LanguageSettings:
     heads: int = 4
     intermediate: int = 320
     text_steps: int = 500
-    soft_steps: int = 600
+    soft_steps: int = 1000
     batch: int = 24
     lr: float = 2e-3
     flat: bool = False
@@ -95,7 +95,7 @@ def load_base(folder: Path):
 
 # ---------------------------------------------------------------- what a detector would have said
 def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: tuple[float, float] = QUALITY["motion"],
-                         rate: float = 0.10, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
+                         rate: float = 0.125, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
     """What a calibrated but noisy detector would report: (..., 17, 2) bool -> float32 in (0, 1).
 
     A latent score is d * x + noise, d drawn per unit from the range `quality`; its exact log-likelihood ratio plus the

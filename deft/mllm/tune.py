@@ -54,7 +54,7 @@ class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
     rehearse: share of examples about clips that never existed (below)."""
 
-    epochs: int = 6
+    epochs: int = 8
     batch: int = 32
     lr: float = 1e-3
     swap: float = 0.75

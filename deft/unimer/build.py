@@ -1,7 +1,8 @@
 """Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
 
-A unit is written down when a coder saw it *and* the pixels bear it out (spatially: the regions it moves go where FACS says,
-above the noise floor; temporally: at the apex and still at the hold). The same code with one or both constraints switched
+A unit is written down when a coder saw it *and* the pixels bear it out: coder and flow are two witnesses, and together they must
+make it more likely than not (`deft.motion.evidence.posterior`). A motion is written down when the flow alone shows it
+(spatially above the noise floor; temporally at the apex and still at the hold). The same code with one or both constraints switched
 off makes the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
 """
 
@@ -31,11 +32,13 @@ DOUBTFUL = 0.2       # a unit may be denied only below this probability, a motio
 
 @dataclass(frozen=True)
 class Measured:
-    """One clip's numbers. courses: (T-1, 36, 5), the frames after onset, px; noise: px; probability: (17, 2) calibrated."""
+    """One clip's numbers. courses: (T-1, 36, 5), the frames after onset, px; noise: px; probability: (17, 2) calibrated, from the
+    flow alone; rate: scalar or (17,), the base rate of units that it was calibrated at."""
 
     courses: np.ndarray
     noise: float
     probability: np.ndarray
+    rate: float | Sequence[float] = evidence.RATE
 
     @property
     def frames(self) -> tuple[int, int]:
@@ -51,18 +54,22 @@ class Measured:
     def evidence(self) -> Evidence:
         return Evidence(self.peaks.mean(0), self.noise, self.probability)
 
+    def believed(self, annotated: np.ndarray) -> np.ndarray:
+        """(17, 2) probability that a unit moved, from flow and annotation together. annotated: (17, 2) bool."""
+        return evidence.posterior(self.probability, annotated, self.rate)
+
     def holds(self, fact: MotionFact) -> bool:
         """Temporal constraint: the motion is there at the apex and still there at the hold."""
         floor = HOLD_SHARE * self.evidence.threshold_px
         return all(component(peak, fact.region, fact.side, fact.direction).mean() >= floor for peak in self.peaks)
 
 
-def measured(probability: np.ndarray, courses: np.ndarray, noise: np.ndarray) -> list[Measured]:
-    """(N, 17, 2), (N, T-1, 36, 5) and (N,) -> one Measured per clip. Courses start at the frame after onset."""
+def measured(probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, rate: float | Sequence[float] = evidence.RATE) -> list[Measured]:
+    """(N, 17, 2), (N, T-1, 36, 5), (N,) and the base rate -> one Measured per clip. Courses start at the frame after onset."""
     if not len(probability) == len(courses) == len(noise):
         raise ValueError(f"evidence of {len(probability)} clips, courses of {len(courses)}, noise of {len(noise)}: "
                          "the stages are out of step; run 03_motion and 04_evidence again")
-    return [Measured(courses[i], float(noise[i]), np.asarray(probability[i], np.float64)) for i in range(len(courses))]
+    return [Measured(courses[i], float(noise[i]), np.asarray(probability[i], np.float64), rate) for i in range(len(courses))]
 
 
 def annotated_array(cells: Iterable[str]) -> np.ndarray:
@@ -73,22 +80,22 @@ def annotated_array(cells: Iterable[str]) -> np.ndarray:
 def verdicts(annotated: np.ndarray, clip: Measured) -> list[dict]:
     """`deft.motion.evidence.verdicts` of one clip as plain rows. annotated: (17, 2) bool."""
     written = {fact.code: fact.side for fact in merge_sides(annotated)}
-    found = evidence.verdicts(written, clip.probability, clip.courses, clip.noise)
-    return [{"unit": v.unit, "side": v.side, "verdict": v.verdict, "probability": v.probability} for v in found]
+    found = evidence.verdicts(written, clip.probability, clip.courses, clip.noise, rate=clip.rate)
+    return [{"unit": v.unit, "side": v.side, "verdict": v.verdict, "probability": v.probability, "posterior": v.posterior} for v in found]
 
 
 def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measured, rng: np.random.Generator) -> Facts:
     """What may be said about one clip under `constraint` ("none", "au", "flow", "both"). annotated: (17, 2) bool."""
     if constraint not in CONSTRAINTS:
         raise ValueError(f"unknown constraint '{constraint}'; known: {', '.join(CONSTRAINTS)}")
-    moved = clip.probability >= clip.evidence.unit_threshold
     if constraint == "none":  # what a writer who only knows the class would say
         chance, sets = zip(*PROTOTYPES[emotion]) if emotion in PROTOTYPES else ((1.0,), (frozenset(),))
         facts = facts_from_units({unit: "B" for unit in sorted(sets[rng.choice(len(sets), p=chance)])}, rng, emotion)
     elif constraint == "au":
         facts = facts_from_units(merge_sides(annotated), rng, emotion)
     else:
-        units = merge_sides(moved if constraint == "flow" else annotated & moved)
+        moved = clip.probability if constraint == "flow" else np.where(annotated, clip.believed(annotated), 0)
+        units = merge_sides(moved >= clip.evidence.unit_threshold)
         facts = Facts(emotion, COARSE.get(emotion, ""), units, _motions(units, clip, dual=constraint == "both"))
     if constraint in ("none", "au"):  # without measurement, false is whatever was not said
         return _with_denied(facts, stated_by(facts), rng)
@@ -170,11 +177,11 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
 
 
 def all_facts(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
-              seed: int = 7) -> dict[str, Facts]:
+              seed: int = 7, rate: float | Sequence[float] = evidence.RATE) -> dict[str, Facts]:
     """Clip -> what may be said about it, without any wording. Arguments as in `build_records`."""
     written = annotated_array(index["units"])
     return {row.clip: clip_facts(constraint, row.emotion, written[i], clip, _rng(seed, row.clip, constraint))
-            for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise)))}
+            for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise, rate)))}
 
 
 def _rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
@@ -182,15 +189,15 @@ def _rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
 
 
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
-                  seed: int = 7, kinds: Sequence[str] = grammar.KINDS) -> list[dict]:
+                  seed: int = 7, kinds: Sequence[str] = grammar.KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
     """Records of all clips: one per kind ("negative": one answered no, one answered yes), validated when written.
 
     index: the clips' table (columns clip, dataset, subject, condition, emotion, units). probability (N, 17, 2),
-    courses (N, T-1, 36, 5), noise (N,) in its order. Clips without one of EMOTIONS get no class questions.
+    courses (N, T-1, 36, 5), noise (N,) in its order; rate: base rate that the probabilities were calibrated at, scalar or (17,). Clips without one of EMOTIONS get no class questions.
     """
     records = []
     written = annotated_array(index["units"])
-    for i, clip in enumerate(measured(probability, courses, noise)):
+    for i, clip in enumerate(measured(probability, courses, noise, rate)):
         row = index.iloc[i]
         rng = _rng(seed, row["clip"], constraint)
         facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
@@ -227,7 +234,7 @@ def _parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator) -> Iter
 def t1_counts(annotated: np.ndarray, probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5, moved: float = 0.0) -> dict:
     """How far annotation and motion agree, counted per clip, unit and side. All arrays (N, 17, 2).
 
-    annotated: bool. probability: of motion, from the flow. truth: true intensity (simulated clips only); `> moved` counts as moved.
+    annotated: bool. probability: that it moved, as measured. truth: true intensity (simulated clips only); `> moved` counts as moved.
     -> counts, and rates as the reader sees them (`*_flow`) beside the truth (`*_truth`); a rate over nothing is None.
     """
     written, seen, real = np.asarray(annotated, bool), np.asarray(probability) >= threshold, np.asarray(truth) > moved

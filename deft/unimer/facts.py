@@ -198,11 +198,13 @@ def rank_motions(motions: Iterable[tuple[MotionFact, float]], units: Iterable[Un
 
 
 def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[str, float] | None = None,
-               missing: float = 0.12, extra: float = 0.12) -> Facts:
+               missing: float = 0.12, extra: float = 0.60) -> Facts:
     """Facts of a clip that never existed: an emotion, units of one of its prototypes with noise, and expected motions.
 
     flat: units are drawn from the prototypes of *any* emotion, so text carries the language but no emotion knowledge.
     weights: class weights, uniform by default. missing, extra: chance that one unit is left out or one unrelated unit added.
+    extra is high on purpose: if units only ever came as a prototype's, the model would read the emotion and recite its units,
+    and those of no prototype (20, 26) would never be said (units in text .55 F1 with .12, .65 with .60, on a benchmark of another seed).
     """
     share = np.array([1.0 if weights is None else weights[e] for e in EMOTIONS])
     emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=share / share.sum())]

@@ -46,7 +46,7 @@ SCHEMA = {
             "px": {"type": "number"}, "z": {"type": "number"}, "frames": {"type": "array", "items": {"type": "integer", "minimum": 0}}})},
         "verdicts": {"type": "array", "items": _object({
             "unit": {"enum": list(NAMES)}, "side": {"enum": ["L", "R"]}, "verdict": {"enum": list(VERDICTS)},
-            "probability": {"type": "number", "minimum": 0, "maximum": 1}})},
+            "probability": {"type": "number", "minimum": 0, "maximum": 1}, "posterior": {"type": "number", "minimum": 0, "maximum": 1}})},
     }),
 }
 
