@@ -12,7 +12,7 @@ EXPERTS = ("structure", "texture", "motion", "rgb")
 COLOURS = (draw.BLUE, draw.RED, draw.GREEN, draw.ORANGE, draw.PINK, draw.SKY)
 MEASURES = {"auroc": "unit AUROC", "landmark_px": "landmark error, px"}   # what validation subjects are asked after every epoch
 NOT_A_LOSS = {"epoch", "step", "seconds", "score", "mean_shape_px", "large_motion_r2", *MEASURES}
-CURVES = 7     # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
+CURVES = 11    # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
 SMOOTH = 25    # steps: the running mean of a curve that has one value per step
 
 
@@ -30,10 +30,10 @@ def f8(profile):
     lower = ([("text pretraining", lambda ax: _bases(ax, bases))] if bases else []) + [
         (f"joint tuning: {draw.clean(n)} ({len(runs[n])} runs)", lambda ax, n=n: _runs(ax, runs[n])) for n in order]
     columns, rows = 4, (1 if experts else 0) + -(-len(lower) // 4)
-    height = 2.35 * rows + 0.8
+    height = 2.5 * rows + 0.8
     with draw.style():
         fig = draw.canvas(12, height)
-        grid = fig.add_gridspec(rows, columns, left=0.055, right=0.955, top=1 - 0.95 / height, bottom=0.6 / height, wspace=0.42, hspace=0.62)
+        grid = fig.add_gridspec(rows, columns, left=0.055, right=0.955, top=1 - 0.95 / height, bottom=0.6 / height, wspace=0.42, hspace=0.78)
         for i, (name, history) in enumerate(experts.items()):
             _expert(fig.add_subplot(grid[0, i]), history, first=i == 0)
             fig.axes[-1 if len(fig.axes) == i + 1 else -2].set_title(f"expert: {name}", loc="left", fontsize=8.5)
@@ -75,7 +75,8 @@ def _bases(ax, bases):
         ax.plot(*running(history["loss"]), color=colour, lw=1.1, label={"base": "prototypes", "base-flat": "flat prototypes"}[name])
         ax.axvline(history["soft_from"], color=draw.GREY, lw=0.8, ls=(0, (3, 3)))
     late = history["soft_from"] > len(history["loss"]) / 2
-    ax.text(history["soft_from"], 0.06, " soft words from here ", transform=ax.get_xaxis_transform(), fontsize=6.6, color=draw.GREY, ha="right" if late else "left")
+    ax.text(history["soft_from"], 0.8, " soft words from here ", transform=ax.get_xaxis_transform(), fontsize=6.6, color=draw.GREY, ha="right" if late else "left",
+            va="top")
     ax.legend(fontsize=6.4, handlelength=1.1, loc="upper left", ncols=2, columnspacing=0.8, borderaxespad=0.1)
 
 
