@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from deft import runtime
-from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
+from deft.clips.facs import COARSE, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
 from deft.motion import evidence
 from deft.motion.courses import peak_positions
-from deft.unimer import grammar
+from deft.unimer import asking, timing
 from deft.unimer.check import Evidence
 from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, UnitFact, component, facts_from_units, group_regions,
                                hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, sides_of, stated_by, supports,
@@ -52,7 +52,7 @@ class Measured:
 
     @cached_property
     def evidence(self) -> Evidence:
-        return Evidence(self.peaks.mean(0), self.noise, self.probability)
+        return Evidence(self.peaks.mean(0), self.noise, self.probability, courses=self.courses)
 
     def believed(self, annotated: np.ndarray) -> np.ndarray:
         """(17, 2) probability that a unit moved, from flow and annotation together. annotated: (17, 2) bool."""
@@ -96,7 +96,8 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
     else:
         moved = clip.probability if constraint == "flow" else np.where(annotated, clip.believed(annotated), 0)
         units = merge_sides(moved >= clip.evidence.unit_threshold)
-        facts = Facts(emotion, COARSE.get(emotion, ""), units, _motions(units, clip, dual=constraint == "both"))
+        motions = _motions(units, clip, dual=constraint == "both")
+        facts = Facts(emotion, COARSE.get(emotion, ""), units, motions, times=timing.time_facts(clip.courses, clip.noise, motions))
     if constraint in ("none", "au"):  # without measurement, false is whatever was not said
         return _with_denied(facts, stated_by(facts), rng)
     return _with_denied(facts, lambda fact: _possible(fact, annotated if constraint == "both" else None, clip), rng)
@@ -144,7 +145,16 @@ def _possible(fact: UnitFact | MotionFact, annotated: np.ndarray | None, clip: M
 
 
 def _with_denied(facts: Facts, possible, rng: np.random.Generator) -> Facts:
-    return Facts(facts.emotion, facts.coarse, facts.units, facts.motions, hard_negatives(facts, possible, rng))
+    return replace(facts, denied=hard_negatives(facts, possible, rng))
+
+
+def absent_units(constraint: str, facts: Facts, annotated: np.ndarray, clip: Measured) -> list[int]:
+    """Units that may be denied on both sides under `constraint`. annotated: (17, 2) bool."""
+    stated = stated_by(facts)
+    if constraint in ("none", "au"):
+        return [unit for unit in UNITS if not stated(UnitFact(unit, "B"))]
+    written = annotated if constraint == "both" else None
+    return [unit for unit in UNITS if not stated(UnitFact(unit, "B")) and not _possible(UnitFact(unit, "B"), written, clip)]
 
 
 def _along(region_vectors: np.ndarray, name: str, side: str, outward: float, down: float) -> float:
@@ -155,14 +165,14 @@ def _along(region_vectors: np.ndarray, name: str, side: str, outward: float, dow
 
 # --- records -----------------------------------------------------------------------------------------------------------
 def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
-    """The measurements behind each statement: for a unit its most telling regions, for a motion its own."""
+    """The measurements behind each statement: for a unit its most telling regions, for a motion its own, for a time the frames it names."""
     vectors, noise = clip.evidence.region, max(clip.noise, 1e-6)
     rows: list[dict] = []
 
-    def add(unit: int | None, region: str, side: str, direction: str, px: float) -> None:
+    def add(unit: int | None, region: str, side: str, direction: str, px: float, frames: Sequence[int] = clip.frames) -> None:
         probability = None if unit is None else round(float(clip.probability[UNIT_INDEX[unit], SIDES.index(side)]), 4)
         rows.append({"unit": unit, "probability": probability, "region": region, "side": "" if region in MIDLINE and unit is None else side,
-                     "direction": direction, "px": round(px, 3), "z": round(px / noise, 2), "frames": list(clip.frames)})
+                     "direction": direction, "px": round(px, 3), "z": round(px / noise, 2), "frames": list(frames)})
 
     denied_units = [f for f in stated.denied if isinstance(f, UnitFact)]
     for fact in (*stated.units, *denied_units):
@@ -173,6 +183,11 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
     for fact in (*stated.motions, *(f for f in stated.denied if isinstance(f, MotionFact))):
         for index, px in zip(group_regions(fact.region, fact.side), component(vectors, fact.region, fact.side, fact.direction)):
             add(None, REGIONS[index][0], REGIONS[index][1], fact.direction, float(px))
+    for fact in stated.times:
+        for index in group_regions(fact.region, fact.side):
+            row = evidence.region_row(clip.courses, noise, index)
+            frames = (fact.first, fact.last) if fact.last else row.frames if fact.event == "first" else (len(clip.courses),)
+            add(None, row.region, row.side, row.direction, row.px, frames)
     return rows
 
 
@@ -189,8 +204,8 @@ def _rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
 
 
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
-                  seed: int = 7, kinds: Sequence[str] = grammar.KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
-    """Records of all clips: one per kind ("negative": one answered no, one answered yes), validated when written.
+                  seed: int = 7, kinds: Sequence[str] = asking.ALL_KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
+    """Records of all clips: one per kind ("negative" and "present": one answered no, one answered yes), validated when written.
 
     index: the clips' table (columns clip, dataset, subject, condition, emotion, units). probability (N, 17, 2),
     courses (N, T-1, 36, 5), noise (N,) in its order; rate: base rate that the probabilities were calibrated at, scalar or (17,). Clips without one of EMOTIONS get no class questions.
@@ -202,32 +217,14 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
         rng = _rng(seed, row["clip"], constraint)
         facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
         found = verdicts(written[i], clip)
-        for number, (kind, part) in enumerate(_parts(kinds, facts, rng)):
-            stated = grammar.mentioned(kind, part)
+        for number, (kind, part) in enumerate(asking.parts(kinds, facts, rng, absent_units(constraint, facts, written[i], clip))):
+            stated = asking.mentioned(kind, part)
             records.append({
                 "id": f"{row['clip']}/{number}", "clip": str(row["clip"]), "dataset": str(row["dataset"]), "subject": str(row["subject"]),
-                "condition": str(row["condition"]), "kind": kind, "question": grammar.question(kind, part, rng),
-                "answer": grammar.answer(kind, part, rng), "facts": facts.to_json(), "stated": stated.to_json(),
+                "condition": str(row["condition"]), "kind": kind, "question": asking.question(kind, part, rng),
+                "answer": asking.answer(kind, part, rng), "facts": facts.to_json(), "stated": stated.to_json(),
                 "evidence": evidence_rows(stated, clip), "verdicts": found, "constraint": constraint})
     return records
-
-
-def _parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator) -> Iterable[tuple[str, Facts]]:
-    """(kind, what this question is about) for every question that has something to ask."""
-    for kind in kinds:
-        if kind in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS:
-            continue
-        if kind == "side" and not facts.units:
-            continue
-        if kind == "negative":
-            if facts.denied:
-                yield kind, Facts(denied=facts.denied[:1])
-            true = (*facts.units, *facts.motions)
-            if true:
-                fact = true[rng.integers(len(true))]
-                yield kind, Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
-            continue
-        yield kind, grammar.focus(kind, facts, rng)
 
 
 # --- counts ------------------------------------------------------------------------------------------------------------

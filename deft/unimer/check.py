@@ -1,7 +1,7 @@
 """Reading any text back into facts and holding every statement against the evidence: the checker of claims C2 and C3.
 
 `parse` takes our own sentences, a rephrasing, or the malformed output of a model; it never raises on text.
-`check` gives statement precision and recall. A motion is borne out by region vectors, a unit by its probability.
+`check` gives statement precision and recall. A motion is borne out by region vectors, a unit by its probability, a time by the courses.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, MIDLINE, NAMES, SIDES, UNIT_INDEX, UNITS
-from deft.unimer import grammar
-from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, UnitFact, component, group_regions, sides_of,
+from deft.unimer import asking, grammar, temporal, timing, vqa
+from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, TimeFact, UnitFact, component, group_regions, sides_of,
                                supports_unit, unit_array)
 
 MIN_PX = 0.08        # below this no estimator of ours tells motion from nothing at 128 px
@@ -37,18 +37,23 @@ class Evidence:
 
     region: (36, 2) float, mean flow (u, v) per region, px, rigid motion removed, +x right, +y down.
     noise: px, noise floor of the clip. probability: (17, 2) calibrated probability per unit and side.
+    courses: (T-1, 36, 2 or more) px, the flow of every frame after the onset (statements about time).
     """
 
     region: np.ndarray | None = None
     noise: float = 0.0
     probability: np.ndarray | None = None
     unit_threshold: float = UNIT_THRESHOLD
+    courses: np.ndarray | None = None
 
     def __post_init__(self):
         for name, shape in (("region", (36, 2)), ("probability", (17, 2))):
             value = getattr(self, name)
             if value is not None and np.shape(value) != shape:
                 raise ValueError(f"evidence: '{name}' has shape {np.shape(value)}, expected {shape}")
+        shape = np.shape(self.courses)
+        if self.courses is not None and (len(shape) != 3 or shape[0] < 2 or shape[1] != 36 or shape[2] < 2):
+            raise ValueError(f"evidence: 'courses' has shape {shape}, expected (frames after the onset, 36, 2 or more)")
 
     @property
     def threshold_px(self) -> float:
@@ -56,16 +61,18 @@ class Evidence:
 
     @classmethod
     def of(cls, evidence: Evidence | Mapping) -> Evidence:
-        """A mapping with keys of this class ("region", "noise", "probability", "unit_threshold"); others are an error."""
+        """A mapping with keys of this class ("region", "noise", "probability", "unit_threshold", "courses"); others are an error."""
         if isinstance(evidence, Evidence):
             return evidence
         unknown = set(evidence) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(f"evidence: unknown key {sorted(unknown)}; known: {sorted(cls.__dataclass_fields__)}")
-        return cls(**{key: np.asarray(v) if key in ("region", "probability") and v is not None else v for key, v in evidence.items()})
+        return cls(**{key: np.asarray(v) if key in ("region", "probability", "courses") and v is not None else v for key, v in evidence.items()})
 
     def bears_out(self, fact: Fact) -> bool:
-        """A unit: every claimed side reaches the threshold. A motion: see `moves`."""
+        """A unit: every claimed side reaches the threshold. A motion: see `moves`. A time: see `timing.bears_out`."""
+        if isinstance(fact, TimeFact):
+            return self.courses is not None and timing.bears_out(fact, self.courses, self.noise)
         if isinstance(fact, UnitFact):
             return self.probability is not None and supports_unit(fact, self.probability, self.unit_threshold)
         return self.region is not None and moves(fact, self.region, self.threshold_px)
@@ -113,16 +120,17 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
 
     -> {"precision": share of statements that are borne out (1.0 if nothing is stated),
         "recall": share of what was measured that is stated, counted per unit and side for texts that speak of units and
-                  per region and side for texts that speak of motion (0.0 if nothing is stated but something moved),
-        "statements": [{"text", "kind" unit|motion|denied, "supported": bool, "why"}], "unknown": words not understood}
+                  per region and side for texts that speak of motion, per event of the regions a text speaks of for times
+                  (0.0 if nothing is stated but something moved),
+        "statements": [{"text", "kind" unit|motion|time|denied, "supported": bool, "why"}], "unknown": words not understood}
     The class a text names is not a statement here: no pixel bears out an emotion.
     """
     facts = text if isinstance(text, Facts) else parse(text)
     measured = Evidence.of(evidence)
     statements = []
-    for fact in (*facts.units, *facts.motions):
+    for fact in (*facts.units, *facts.motions, *facts.times):
         supported = measured.bears_out(fact)
-        kind = "unit" if isinstance(fact, UnitFact) else "motion"
+        kind = "unit" if isinstance(fact, UnitFact) else "motion" if isinstance(fact, MotionFact) else "time"
         statements.append({"text": say(fact), "kind": kind, "supported": supported, "why": _why(fact, measured)})
     for fact in facts.denied:
         supported = not measured.bears_out(fact)
@@ -136,7 +144,9 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
 def say(fact: Fact) -> str:
     """The canonical words of one fact."""
     if isinstance(fact, UnitFact):
-        return f"au{fact.code} {NAMES.get(fact.code, 'unit')} {grammar.SIDE_WORD[fact.side]}"
+        return f"au{fact.code} {NAMES.get(fact.code, 'unit')} {grammar.SIDE_WORD.get(fact.side, 'on some side')}"
+    if isinstance(fact, TimeFact):
+        return temporal.say(fact)
     return grammar._fill("{np} {verb:move} {dir}", fact, None)
 
 
@@ -147,6 +157,8 @@ def _why(fact: Fact, evidence: Evidence) -> str:
         row = evidence.probability[UNIT_INDEX[fact.code]]
         values = ", ".join(f"{grammar.SIDE_WORD[s]} {row[SIDES.index(s)]:.2f}" for s in sides_of(fact.side))
         return f"probability {values}; threshold {evidence.unit_threshold:.2f}"
+    if isinstance(fact, TimeFact):
+        return _why_then(fact, evidence)
     if evidence.region is None:
         return "no measurement of this region"
     px = component(evidence.region, fact.region, fact.side, fact.direction)
@@ -155,10 +167,26 @@ def _why(fact: Fact, evidence: Evidence) -> str:
     return f"{values} {fact.direction}; threshold {evidence.threshold_px:.2f} px"
 
 
+def _why_then(fact: TimeFact, evidence: Evidence) -> str:
+    if evidence.courses is None:
+        return "no measurement over time"
+    found = timing.events(evidence.courses, evidence.noise, fact.region, fact.side)
+    if not found:
+        return "this region does not move clearly enough to have a time"
+    told = ", ".join(event if not last else f"{event} {first}" if first == last else f"{event} {first} to {last}" for event, (first, last) in found.items())
+    return f"measured: {told}; frames after the onset"
+
+
 def _recall(facts: Facts, evidence: Evidence) -> tuple[int, int]:
     """-> (measured things that are stated, measured things). What a text is silent about as a kind does not count."""
     found = wanted = 0
-    silent = not facts.units and not facts.motions
+    silent = not facts.units and not facts.motions and not facts.times
+    if evidence.courses is not None and facts.times:
+        said = {(fact.event, fact.region, fact.side) for fact in facts.times if evidence.bears_out(fact)}
+        for place in dict.fromkeys((fact.region, fact.side) for fact in facts.times):
+            there = timing.events(evidence.courses, evidence.noise, *place)
+            found += sum((event, *place) in said for event in there)
+            wanted += len(there)
     if evidence.probability is not None and (facts.units or silent):
         active = np.asarray(evidence.probability) >= evidence.unit_threshold
         found += int((active & (unit_array(facts.units) > 0)).sum())
@@ -183,24 +211,29 @@ def _tables() -> tuple[dict, dict, frozenset]:
             regions.setdefault(words[0], []).append((words, group, many))
     for rows in regions.values():
         rows.sort(key=lambda row: -len(row[0]))
-    return regions, {unit: NAMES[unit].split() for unit in UNITS}, frozenset(grammar.vocabulary()) | frozenset(_DIRECTION)
+    return regions, {unit: NAMES[unit].split() for unit in UNITS}, frozenset(asking.vocabulary()) | frozenset(_DIRECTION)
 
 
 def parse(text: str) -> Facts:
     """Any text -> Facts. Unknown words are passed over and counted in `.unknown`; repeated facts are kept once."""
     words = grammar.tokens(str(text))
     known = _tables()[2]
-    emotion, coarse, found = "", "", {"units": [], "motions": [], "denied": []}
+    emotion, coarse, found = "", "", {"units": [], "motions": [], "denied": [], "times": []}
     for sentence in _sentences(words):
         negative = any(word in _NEGATION for word in sentence)
-        word_class = [w for w in sentence if w in EMOTIONS or w in COARSE_CLASSES]
-        for word in word_class:
-            if word in COARSE_CLASSES and ("coarse" in sentence or word not in EMOTIONS):
-                coarse = coarse or word
-            elif word in EMOTIONS and not negative:
-                emotion = emotion or word
+        for clause in _by_class(sentence):
+            for word in clause:
+                if word in COARSE_CLASSES and ("coarse" in clause or word not in EMOTIONS):
+                    coarse = coarse or word
+                elif word in EMOTIONS and not negative:
+                    emotion = emotion or word
         units, rest = _read_units(sentence)
+        if not units:
+            units, rest = vqa.read(rest)
         motions = _read_motions(rest)
+        then, not_then = temporal.read(rest, _places(rest))
+        found["times"] += then
+        found["denied"] += not_then
         if negative:
             found["denied"] += units + motions
         else:
@@ -220,6 +253,14 @@ def _sentences(words: list[str]) -> list[list[str]]:
         else:
             current.append(word)
     return sentences + [current]
+
+
+def _by_class(sentence: list[str]) -> list[list[str]]:
+    """A sentence that tells the fine *and* the coarse class, cut before each of these words; any other sentence whole."""
+    cuts = [i for i, word in enumerate(sentence) if word in ("fine", "coarse")]
+    if len({sentence[i] for i in cuts}) < 2:
+        return [sentence]
+    return [sentence[a:b] for a, b in zip([0, *cuts], [*cuts, len(sentence)])]
 
 
 def _unit_code(word: str) -> int | None:
@@ -275,6 +316,17 @@ def _region_ahead(words: list[str], i: int) -> bool:
             return True
         i += 1
     return bool(_region_at(words, i))
+
+
+def _places(words: list[str]) -> list[tuple[int, str, str]]:
+    """Every region of a sentence -> (position, spoken region, side)."""
+    found, i = [], 0
+    while i < len(words):
+        region = _region_at(words, i)
+        if region:
+            found.append((i, region[0], "B" if GROUPS[region[0]] in MIDLINE else _side_before(words, i) or "B"))
+        i += region[2] if region else 1
+    return found
 
 
 def _side_before(words: list[str], i: int) -> str | None:

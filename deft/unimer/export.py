@@ -2,7 +2,7 @@
 
 MEGC training rows carry id, dataset, image_id, subject, filename, question, answer; test rows video_id, video, question and
 an empty answer. Joint answers follow the task's sentence. The other question wordings are ours: the task's page gives the
-six kinds (coarse class, fine class, units, is a unit shown, left or right, joint), not every sentence.
+six kinds (`vqa.MEGC_KINDS`: coarse class, fine class, units, is a unit shown, left or right, joint), not every sentence.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from deft import runtime
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, NAMES
 from deft.unimer.facts import Facts, UnitFact
 from deft.unimer.grammar import SIDE_WORD
+from deft.unimer.vqa import MEGC_KINDS
 
 TRAIN_FIELDS = ("id", "dataset", "image_id", "subject", "filename", "question", "answer")
 TEST_FIELDS = ("video_id", "video", "question", "answer")
@@ -39,16 +40,15 @@ def to_llava(records: Iterable[Mapping], video: str = "{clip}.mp4") -> list[dict
 
 
 def to_megc(records: Iterable[Mapping]) -> list[dict]:
-    """Uni-MER records -> MEGC rows. Motion descriptions and questions about motion have no place in the task and are left out.
-    Records that `from_megc` read come back as they were."""
+    """Uni-MER records -> MEGC rows. The task has no place for motion, reasoning about motion, times, or units denied on one side
+    only: records of these kinds are left out. Records that `from_megc` read come back as they were."""
     rows = []
     for record in records:
         if "megc" in record:
             rows.append(dict(record["megc"]))
             continue
-        asked = _wording(record["kind"], Facts.from_json(record["stated"]))
-        if asked:
-            question, answer = asked
+        if record["kind"] in MEGC_KINDS:
+            question, answer = _wording(record["kind"], Facts.from_json(record["stated"]))
             rows.append(dict(zip(TRAIN_FIELDS, (record["id"], record["dataset"], record["clip"], record["subject"], record["clip"], question, answer))))
     return rows
 
@@ -63,7 +63,8 @@ def write_megc(path: Path, records: Iterable[Mapping]) -> int:
 def from_megc(path: Path) -> list[dict]:
     """MEGC rows (training or test) -> [{"id", "clip", "dataset", "subject", "kind", "question", "answer", "stated", "megc"}].
 
-    kind: one of ours, or "" when the question is of no known kind; stated: the facts of the answer; megc: the row itself.
+    kind: one of `vqa.MEGC_KINDS`, or "" when the question is of no known kind; stated: the facts of the answer, units of side "A"
+    (not said) but in "side" rows; megc: the row itself.
     Errors name file and line.
     """
     records = []
@@ -86,8 +87,8 @@ def from_megc(path: Path) -> list[dict]:
     return records
 
 
-def _wording(kind: str, stated: Facts) -> tuple[str, str] | None:
-    """(question, answer) in the task's manner, or None for what the task does not ask."""
+def _wording(kind: str, stated: Facts) -> tuple[str, str]:
+    """(question, answer) in the task's manner; kind: one of MEGC_KINDS."""
     names = ", ".join(NAMES[fact.code] for fact in stated.units) or "none"
     many = len(stated.units) > 1
     if kind == "coarse":
@@ -98,31 +99,29 @@ def _wording(kind: str, stated: Facts) -> tuple[str, str] | None:
         return ("What are the action units present?" if many else "What is the action unit present?"), names
     if kind == "side":
         return f"On which side of the face is the action unit {names} shown, left, right or both?", SIDE_WORD[stated.units[0].side]
-    if kind == "reasoning":
+    if kind == "joint":
         verb = "units present are" if many else "unit present is"
         return ("What are the action units present, and based on them, what are the fine-grained and coarse expression classes?",
                 f"The action {verb}: {names}. Therefore, the fine-grained expression class is {stated.emotion}, "
                 f"and the coarse expression class is {stated.coarse}.")
-    facts = [fact for fact in (*stated.units, *stated.denied) if isinstance(fact, UnitFact)]
-    if kind == "negative" and facts and facts[0].side == "B":  # "shown" asks for presence; a side is another question
-        return f"Is the action unit {NAMES[facts[0].code]} shown on the face?", "yes" if stated.units else "no"
-    return None
+    (fact,) = (*stated.units, *stated.denied)
+    return f"Is the action unit {NAMES[fact.code]} shown on the face?", "yes" if stated.units else "no"
 
 
 def _read(question: str, answer: str) -> tuple[str, Facts]:
     """A MEGC question and answer -> (our kind, facts). An empty answer states nothing."""
     asked, said = question.lower(), answer.lower().strip()
-    units = tuple(UnitFact(code) for code in _codes(said))
+    units = tuple(UnitFact(code, "A") for code in _codes(said))
     fine = next((w for w in re.findall(r"[a-z]+", said.split("coarse")[0]) if w in EMOTIONS), "")
     coarse = next((w for w in re.findall(r"[a-z]+", said.split("coarse")[-1]) if w in COARSE_CLASSES), "")
     if "based on" in asked or ("coarse" in asked and "unit" in asked):
-        return "reasoning", Facts(fine, coarse or COARSE.get(fine, ""), units)
+        return "joint", Facts(fine, coarse or COARSE.get(fine, ""), units)
     if "side" in asked or re.search(r"\bleft\b.*\bright\b", asked):
         side = {word: key for key, word in SIDE_WORD.items()}.get(said.rstrip("."))
         return "side", Facts(units=tuple(UnitFact(code, side) for code in _codes(asked)) if side else ())
     if re.match(r"\s*(is|are|does|do)\b", asked) and "unit" in asked:
-        facts = tuple(UnitFact(code) for code in _codes(asked))
-        return "negative", Facts(units=facts) if said.startswith("yes") else Facts(denied=facts) if said.startswith("no") else Facts()
+        facts = tuple(UnitFact(code, "A") for code in _codes(asked))
+        return "present", Facts(units=facts) if said.startswith("yes") else Facts(denied=facts) if said.startswith("no") else Facts()
     if "unit" in asked:
         return "units", Facts(units=units)
     if "coarse" in asked:

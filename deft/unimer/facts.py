@@ -1,7 +1,8 @@
 """Facts: what a Uni-MER text says, before any wording. (C, E, R) of the paper: a class, evidence in units, motion as reasoning.
 
 A fact can be held against numbers: a unit against a (17, 2) array of probabilities or intensities, a motion against
-(36, 2) vectors of region flow. Side "B" (both) claims both sides; "L" and "R" claim that side and say nothing of the other.
+(36, 2) vectors of region flow, a time against the courses. Side "B" (both) claims both sides; "L" and "R" claim that side and say
+nothing of the other; a unit alone may have side "A" (any): it is shown, and the text does not say where (the MEGC manner).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _ONE_SIDED = MappingProxyType({2: 0.2, 10: 0.2, 12: 0.25, 14: 0.4} | {u: 0.08 fo
 
 @dataclass(frozen=True, order=True)
 class UnitFact:
-    """Action unit `code` is active on `side`: "L", "R" or "B" (both)."""
+    """Action unit `code` is active on `side`: "L", "R", "B" (both) or "A" (at least one, which one is not said)."""
 
     code: int
     side: str = "B"
@@ -49,38 +50,59 @@ class MotionFact:
     direction: str
 
 
-Fact = UnitFact | MotionFact
+EVENTS = ("start", "peak", "fade", "first", "back", "stay")
+
+
+@dataclass(frozen=True, order=True)
+class TimeFact:
+    """When the spoken region moves: `event` is one of EVENTS, in stored frames `first` to `last` (onset = 0).
+
+    start, fade: first == last. "first" (it moves before the others), "back" (it comes back) and "stay" (it does not) name no frame: 0, 0.
+    """
+
+    event: str
+    region: str
+    side: str
+    first: int = 0
+    last: int = 0
+
+
+Fact = UnitFact | MotionFact | TimeFact
 
 
 @dataclass(frozen=True)
 class Facts:
     """emotion: one of EMOTIONS or "". coarse: positive, surprise, negative or "". units, motions: what is said to be so.
-    denied: facts said *not* to be so. unknown: words a parser could not place (not part of equality)."""
+    denied: facts said *not* to be so. times: when regions move. unknown: words a parser could not place (not part of equality)."""
 
     emotion: str = ""
     coarse: str = ""
     units: tuple[UnitFact, ...] = ()
     motions: tuple[MotionFact, ...] = ()
     denied: tuple[Fact, ...] = ()
+    times: tuple[TimeFact, ...] = ()
     unknown: int = field(default=0, compare=False)
 
     def to_json(self) -> dict:
         return {"emotion": self.emotion, "coarse": self.coarse, "units": [_row(f) for f in self.units],
-                "motions": [_row(f) for f in self.motions], "denied": [_row(f) for f in self.denied]}
+                "motions": [_row(f) for f in self.motions], "denied": [_row(f) for f in self.denied],
+                "times": [_row(f) for f in self.times]}
 
     @classmethod
     def from_json(cls, row: Mapping) -> Facts:
-        return cls(row["emotion"], row["coarse"], tuple(UnitFact(*f) for f in row["units"]),
-                   tuple(MotionFact(*f) for f in row["motions"]),
-                   tuple(UnitFact(*f) if len(f) == 2 else MotionFact(*f) for f in row["denied"]))
+        kind = {2: UnitFact, 3: MotionFact, 5: TimeFact}  # by the number of its entries
+        return cls(row["emotion"], row["coarse"], tuple(UnitFact(*f) for f in row["units"]), tuple(MotionFact(*f) for f in row["motions"]),
+                   tuple(kind[len(f)](*f) for f in row["denied"]), tuple(TimeFact(*f) for f in row.get("times", ())))
 
 
 def _row(fact: Fact) -> list:
-    return [fact.code, fact.side] if isinstance(fact, UnitFact) else [fact.region, fact.side, fact.direction]
+    if isinstance(fact, UnitFact):
+        return [fact.code, fact.side]
+    return [fact.region, fact.side, fact.direction] if isinstance(fact, MotionFact) else [fact.event, fact.region, fact.side, fact.first, fact.last]
 
 
 def sides_of(side: str) -> tuple[str, ...]:
-    return SIDES if side == "B" else (side,)
+    return SIDES if side in ("B", "A") else (side,)
 
 
 def group_regions(group: str, side: str) -> tuple[int, ...]:
@@ -107,15 +129,16 @@ def supports(fact: MotionFact, region_vectors: np.ndarray, threshold_px: float) 
 
 
 def supports_unit(fact: UnitFact, units: np.ndarray, threshold: float) -> bool:
-    """True if the unit reaches `threshold` on every claimed side. units: (17, 2), probability or true intensity."""
+    """True if the unit reaches `threshold` on every claimed side ("A": on one). units: (17, 2), probability or true intensity."""
     if fact.code not in UNIT_INDEX:
         return False
     row = np.asarray(units)[UNIT_INDEX[fact.code]]
-    return bool(all(row[SIDES.index(side)] >= threshold for side in sides_of(fact.side)))
+    reached = [row[SIDES.index(side)] >= threshold for side in sides_of(fact.side)]
+    return bool(any(reached) if fact.side == "A" else all(reached))
 
 
 def unit_array(units: Iterable[UnitFact]) -> np.ndarray:
-    """Unit facts -> (17, 2) float32 of 0 and 1; units outside UNITS are left out."""
+    """Unit facts -> (17, 2) float32 of 0 and 1, a unit of side "A" on both; units outside UNITS are left out."""
     array = np.zeros((len(UNITS), 2), np.float32)
     for fact in units:
         if fact.code in UNIT_INDEX:

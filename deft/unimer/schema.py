@@ -13,15 +13,17 @@ from pathlib import Path
 
 from deft import runtime
 from deft.clips.facs import COARSE_CLASSES, EMOTIONS, NAMES, REGION_NAMES, MIDLINE, UNITS
-from deft.unimer.facts import DIRECTIONS, GROUPS
-from deft.unimer.grammar import KINDS
+from deft.unimer.asking import ALL_KINDS
+from deft.unimer.facts import DIRECTIONS, EVENTS, GROUPS
 
 CONSTRAINTS = ("none", "au", "flow", "both")
 VERDICTS = ("confirmed", "unsupported", "contradicted", "unannotated")
 
 _SIDE = {"enum": ["L", "R", "B"]}
-_UNIT = {"type": "array", "items": [{"enum": list(UNITS)}, _SIDE], "additionalItems": False, "minItems": 2}
+_UNIT = {"type": "array", "items": [{"enum": list(UNITS)}, {"enum": ["L", "R", "B", "A"]}], "additionalItems": False, "minItems": 2}
 _MOTION = {"type": "array", "items": [{"enum": list(GROUPS)}, _SIDE, {"enum": list(DIRECTIONS)}], "additionalItems": False, "minItems": 3}
+_FRAME = {"type": "integer", "minimum": 0}
+_TIME = {"type": "array", "items": [{"enum": list(EVENTS)}, {"enum": list(GROUPS)}, _SIDE, _FRAME, _FRAME], "additionalItems": False, "minItems": 5}
 
 
 def _object(properties: dict, optional: tuple[str, ...] = ()) -> dict:
@@ -31,19 +33,20 @@ def _object(properties: dict, optional: tuple[str, ...] = ()) -> dict:
 
 _FACTS = _object({
     "emotion": {"enum": [*EMOTIONS, ""]}, "coarse": {"enum": [*COARSE_CLASSES, ""]}, "units": {"type": "array", "items": _UNIT},
-    "motions": {"type": "array", "items": _MOTION}, "denied": {"type": "array", "items": {"anyOf": [_UNIT, _MOTION]}}})
+    "motions": {"type": "array", "items": _MOTION}, "denied": {"type": "array", "items": {"anyOf": [_UNIT, _MOTION, _TIME]}},
+    "times": {"type": "array", "items": _TIME}}, optional=("times",))  # absent in records of before times were told
 
 SCHEMA = {
     "$schema": "http://json-schema.org/draft-07/schema#", "title": "Uni-MER record",
     **_object({
         "id": {"type": "string", "minLength": 1}, "clip": {"type": "string", "minLength": 1}, "dataset": {"type": "string"},
-        "subject": {"type": "string"}, "condition": {"type": "string"}, "kind": {"enum": list(KINDS)},
+        "subject": {"type": "string"}, "condition": {"type": "string"}, "kind": {"enum": list(ALL_KINDS)},
         "question": {"type": "string", "minLength": 1}, "answer": {"type": "string", "minLength": 1},
         "facts": _FACTS, "stated": _FACTS, "constraint": {"enum": list(CONSTRAINTS)},
         "evidence": {"type": "array", "items": _object({  # px: along `direction`; z: px over the noise floor of the clip
             "unit": {"enum": [*UNITS, None]}, "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
             "region": {"enum": [*REGION_NAMES, *MIDLINE]}, "side": {"enum": ["L", "R", ""]}, "direction": {"enum": list(DIRECTIONS)},
-            "px": {"type": "number"}, "z": {"type": "number"}, "frames": {"type": "array", "items": {"type": "integer", "minimum": 0}}})},
+            "px": {"type": "number"}, "z": {"type": "number"}, "frames": {"type": "array", "items": _FRAME}})},
         "verdicts": {"type": "array", "items": _object({
             "unit": {"enum": list(NAMES)}, "side": {"enum": ["L", "R"]}, "verdict": {"enum": list(VERDICTS)},
             "probability": {"type": "number", "minimum": 0, "maximum": 1}, "posterior": {"type": "number", "minimum": 0, "maximum": 1}})},

@@ -1,0 +1,149 @@
+"""When a region moves: rise, hold and fall read off its measured course, stated only where the course shows them above noise.
+
+A course is the region's mean flow onset -> t along the direction it takes at the peak. A movement has *started* when it first
+stays at half its peak, and *faded* when it first falls below that again: half height is what the evidence rows of
+`deft.motion.evidence` call strong, and of all levels it is crossed fastest, so noise moves it least. A crossing between two frames is
+stated only if both lie clear of the level; a course that hovers there has no time that one could state.
+(The paper asks for consistency in time and does not say how a time is read; the rules and their margins are ours.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from deft.clips.facs import MIDLINE
+from deft.motion.courses import peak_positions
+from deft.motion.evidence import RELATIVE
+from deft.unimer.facts import EVENTS, GROUPS, MotionFact, TimeFact, group_regions
+
+CLEAR = 5.0   # the peak must reach so many standard deviations of the region's noise, or nothing is said about its time
+MARGIN = 0.7  # a frame lies clear of a level when it is so many standard deviations above or below it
+LEVEL = 0.5   # share of the peak at which a movement has started, and below which it has faded
+GONE = 0.25   # share of the peak that may be left in a region that "came back"
+LONGEST = 3   # a hold of more frames says little about when the peak was
+LEAD = 0.75   # frames by which the first region must be ahead of the second
+
+
+def course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
+    """(T,) px of a spoken region from the onset on (first entry 0), along its own direction at the peak, mean of the claimed sides.
+
+    courses: (T-1, 36, 2 or more) px, the frames after the onset.
+    """
+    at = [p - 1 for p in peak_positions(len(courses) + 1)]
+    found = []
+    for index in group_regions(region, side):
+        vectors = np.asarray(courses, np.float64)[:, index, :2]
+        towards = vectors[at].mean(0)
+        found.append(vectors @ (towards / max(float(np.hypot(*towards)), 1e-9)))
+    return np.concatenate([[0.0], np.mean(found, 0)])
+
+
+def spread(noise: float, region: str, side: str) -> float:
+    """Standard deviation (px) of one frame of `course`, from the clip's noise floor and the region's own share of it."""
+    rows = list(group_regions(region, side))
+    return float(noise * RELATIVE[rows].mean() / np.sqrt(len(rows)))
+
+
+def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[str, tuple[int, int]]:
+    """{event: (first, last) frame} of one region, only what is clear; {} for a region that does not move clearly.
+
+    Clips without a fall (onset, apex, hold only) have no events.
+    """
+    if len(courses) < 5:
+        return {}
+    line, sd = course(courses, region, side), spread(noise, region, side)
+    at = peak_positions(len(line))
+    peak = float(line[list(at)].mean())
+    if peak < CLEAR * sd:
+        return {}
+    level, room = LEVEL * peak, MARGIN * sd
+    found: dict[str, tuple[int, int]] = {}
+    start = at[0]
+    while line[start - 1] >= level:  # line[0] is 0
+        start -= 1
+    if line[start] >= level + room and (start == 1 or line[start - 1] <= level - room):
+        found["start"] = (start, start)
+    below = [t for t in range(at[1], len(line)) if line[t] < level]
+    if below and line[below[0]] <= level - room and line[below[0] - 1] >= level + room:
+        found["fade"] = (below[0], below[0])
+    top = int(line[start:below[0] if below else len(line)].argmax()) + start
+    first = last = top
+    while first - 1 >= start and line[first - 1] >= line[top] - 2 * sd:
+        first -= 1
+    while last + 1 < len(line) and line[last + 1] >= line[top] - 2 * sd:
+        last += 1
+    if last - first < LONGEST:
+        found["peak"] = (first, last)
+    if below and abs(line[-1]) <= GONE * peak + room:
+        found["back"] = (0, 0)
+    elif not below and line[-1] >= level + room:
+        found["stay"] = (0, 0)
+    return found
+
+
+def crossing(courses: np.ndarray, region: str, side: str) -> float:
+    """Time of the rise through half the peak, frames, between two frames by straight line."""
+    line = course(courses, region, side)
+    at = peak_positions(len(line))
+    level, start = LEVEL * float(line[list(at)].mean()), at[0]
+    while start > 1 and line[start - 1] >= level:
+        start -= 1
+    step = line[start] - line[start - 1]
+    return start - 1 + float(np.clip((level - line[start - 1]) / step if step > 0 else 1.0, 0, 1))
+
+
+def leader(courses: np.ndarray, noise: float, places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """The (region, side) among `places` that rises before all others by LEAD frames and beyond what noise makes of both; None if none does."""
+    rising = [place for place in dict.fromkeys(places) if "start" in events(courses, noise, *place)]
+    if len(rising) < 2:
+        return None
+    order = sorted(rising, key=lambda place: crossing(courses, *place))
+    first, second = (crossing(courses, *place) for place in order[:2])
+    return order[0] if second - first >= max(LEAD, _blur(courses, noise, order[0]) + _blur(courses, noise, order[1])) else None
+
+
+def _blur(courses: np.ndarray, noise: float, place: tuple[str, str]) -> float:
+    """Frames by which noise moves a region's crossing: one standard deviation over the slope of its rise (half the peak's height in the time of the rise)."""
+    line = course(courses, *place)
+    peak = float(line[list(peak_positions(len(line)))].mean())
+    return spread(noise, *place) / max(peak, 1e-9) * peak_positions(len(line))[0]
+
+
+def time_facts(courses: np.ndarray, noise: float, motions: Iterable[MotionFact]) -> tuple[TimeFact, ...]:
+    """What can be said about the time of the stated motions: all clear events of each place, in the order of EVENTS."""
+    places = list(dict.fromkeys((fact.region, fact.side) for fact in motions))
+    found = [TimeFact(event, *place, *frames) for place in places for event, frames in events(courses, noise, *place).items()]
+    place = leader(courses, noise, places)
+    if place and bears_out(TimeFact("first", *place), courses, noise):
+        found.append(TimeFact("first", *place))
+    return tuple(sorted(found, key=lambda fact: EVENTS.index(fact.event)))
+
+
+def bears_out(fact: TimeFact, courses: np.ndarray, noise: float) -> bool:
+    """Do the courses show it? Starts and fades to the frame; a stated peak must lie within the measured hold.
+
+    "first" is held against every region that moves clearly on its own side, not only those that a text speaks of.
+    """
+    found = events(courses, noise, fact.region, fact.side)
+    if fact.event == "first":
+        return "start" in found and not _earlier(fact, courses, noise)
+    if fact.event not in found:
+        return False
+    first, last = found[fact.event]
+    return fact.event in ("back", "stay") or (first <= fact.first <= fact.last <= last)
+
+
+def _earlier(fact: TimeFact, courses: np.ndarray, noise: float) -> bool:
+    """Does any clearly moving region rise before this one by more than LEAD frames?"""
+    mine, rows = crossing(courses, fact.region, fact.side), set(group_regions(fact.region, fact.side))
+    for group, side in moving_places():
+        if rows.isdisjoint(group_regions(group, side)) and "start" in events(courses, noise, group, side) and crossing(courses, group, side) <= mine - LEAD:
+            return True
+    return False
+
+
+def moving_places() -> list[tuple[str, str]]:
+    """Every spoken place, one side at a time ("B" at the midline)."""
+    return [(group, side) for group, region in GROUPS.items() for side in (("B",) if region in MIDLINE else ("L", "R"))]
