@@ -41,8 +41,8 @@ class Artifact:
         return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf"))
 
 
-def _table(id, title, claim, inputs):
-    return Artifact(id, title, claim, "09_tables", f"deft.evaluation.tables.{id.lower()}", inputs)
+def _table(id, title, claim, inputs, module="tables"):
+    return Artifact(id, title, claim, "09_tables", f"deft.evaluation.{module}.{id.lower()}", inputs)
 
 
 def _figure(id, title, claim, inputs):
@@ -53,6 +53,8 @@ REGISTRY: tuple[Artifact, ...] = (
     _table("T1", "Data and Uni-MER: what the annotations say against what moved", ("C2",), ("clips/bench", "evidence/bench", "unimer")),
     _table("T2", "Main results: every system, tie kept and tie broken", ("C1", "C5"), ("predictions.jsonl",)),
     _table("T3", "Experts: each alone, all pairs, all three", ("C4",), ("predictions.jsonl",)),
+    _table("T4", "Uni-MER: four constructions against the truth, at three levels of annotation noise", ("C3",),
+           ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"), "constructions"),
     _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench")),
     _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm")),
     _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),

@@ -48,7 +48,7 @@ def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, pr
     bad_m = sum(not (borne or measured.bears_out(fact)) for fact, borne in zip(motions, by_truth_m))
     total_u, total_m = len(units), len(motions)
     named = {(region, fact.direction) for fact in motions for region in group_regions(fact.region, fact.side)}
-    real, salient = _true_motions(np.ascontiguousarray(region_true, np.float64).tobytes())
+    real, salient = true_motions(np.ascontiguousarray(region_true, np.float64).tobytes())
     return {"unit": metrics.unit_counts(true.any(1)[None], said.any(1)[None]),
             "side": metrics.unit_counts(true.reshape(1, -1), said.reshape(1, -1)),
             "unsupported": np.array([bad_u + bad_m, total_u + total_m]), "unsupported_units": np.array([bad_u, total_u]),
@@ -59,7 +59,7 @@ def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, pr
 
 
 @lru_cache(maxsize=4096)
-def _true_motions(region_true: bytes) -> tuple[frozenset, frozenset]:
+def true_motions(region_true: bytes) -> tuple[frozenset, frozenset]:
     """-> (every true (region, direction), those that are salient): what may be named, and what ought to be."""
     vectors, size = np.frombuffer(region_true).reshape(-1, 2), {}
     for group in GROUPS:

@@ -1,0 +1,153 @@
+"""Table T4: four ways to construct Uni-MER, held against the truth at three levels of annotation noise (claim C3).
+
+The constructions switch the two constraints on and off: "none" (what the class alone suggests), "au" (what a coder wrote), "flow" (what
+moves), "both". Noise of the annotation comes in three levels, all of them over the same true movements:
+- `none`: a coder without error, who writes every unit side that moved and nothing else;
+- `own`: the sheets of the benchmark, as they are;
+- `double`: errors of the same two kinds drawn anew over the true units, at twice the rates that the sheets show. A unit that moved is
+  missed with twice the share of moved units missing from the sheets; of units that did not move, twice as many per clip are invented,
+  first those that the labelled emotion lets one expect (`facs.PROTOTYPES`), because that is how coders err, then any.
+"none" and "flow" do not look at the annotation, so their rows differ between levels in nothing.
+
+What a model trained on each construction scores stands in the rows of level `own`, for the systems that were tuned.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from deft import paths, runtime
+from deft.clips.facs import PROTOTYPES, UNITS, UNIT_INDEX
+from deft.clips.store import ClipStore
+from deft.evaluation import grounding, metrics, tables
+from deft.motion import evidence
+from deft.unimer.build import annotated_array, clip_facts, measured
+from deft.unimer.facts import Facts, group_regions, supports, supports_unit, unit_array
+from deft.unimer.schema import CONSTRAINTS
+
+NOISE = {"none": 0.0, "own": 1.0, "double": 2.0}  # level -> times the sheets' own rates of error
+TRAINED = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction -> the system tuned on it
+NOT_RUN = "not run"
+COUNTS = {"precision": (2,), "recall": (2,), "side": (3,), "motion_precision": (2,), "motion_recall": (2,), "statements": (2,)}
+
+
+def error_rates(written: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """(N, 17, 2) bool sheets and truth -> (share of moved units that are not written, units written per clip that did not move)."""
+    written, truth = written.any(2), truth.any(2)
+    return float((truth & ~written).sum() / max(truth.sum(), 1)), float((written & ~truth).sum() / max(len(truth), 1))
+
+
+def sheets(index: pd.DataFrame, truth: np.ndarray, level: str, seed: int = 7) -> np.ndarray:
+    """What coders would have written at a level of NOISE: (N, 17, 2) bool. truth: (N, 17, 2) bool."""
+    own = annotated_array(index["units"])
+    if level not in NOISE:
+        raise ValueError(f"unknown level of noise '{level}'; known: {', '.join(NOISE)}")
+    if NOISE[level] == 1:
+        return own
+    missed, invented = (NOISE[level] * rate for rate in error_rates(own, truth))
+    return np.stack([_redraw(truth[i], row.emotion, missed, invented, runtime.rng(seed, f"sheet/{level}/{row.clip}"))
+                     for i, row in enumerate(index.itertuples())])
+
+
+def _redraw(truth: np.ndarray, emotion: str, missed: float, invented: float, rng: np.random.Generator) -> np.ndarray:
+    """One coder's sheet (17, 2) over one clip's true units (17, 2). missed: chance per unit; invented: units per clip, on average."""
+    written = truth & (rng.random(len(UNITS)) >= missed)[:, None]
+    chance, sets = zip(*PROTOTYPES[emotion]) if emotion in PROTOTYPES else ((1.0,), (frozenset(),))
+    expected = sorted(sets[rng.choice(len(sets), p=chance)])
+    for _ in range(int(invented) + int(rng.random() < invented % 1)):
+        still = [unit for unit in UNITS if not truth[UNIT_INDEX[unit]].any() and not written[UNIT_INDEX[unit]].any()]
+        tempting = [unit for unit in expected if unit in still] or still
+        written[UNIT_INDEX[tempting[rng.integers(len(tempting))]]] = True
+    return written
+
+
+def statement_counts(facts: Facts, units_true: np.ndarray, region_true: np.ndarray) -> dict[str, np.ndarray]:
+    """One clip's statements against the truth, to be summed per subject; shapes as in COUNTS.
+
+    units_true (17, 2) intensity, region_true (36, 2) px. 'precision', 'motion_precision': [borne out, stated]. 'recall': [true unit sides
+    stated, true unit sides]. 'side': TP, FP, FN of unit sides. 'motion_recall': [salient true motions stated, salient ones].
+    'statements': [statements, 1].
+    """
+    said, true = unit_array(facts.units) > 0, units_true > 0
+    named = {(region, fact.direction) for fact in facts.motions for region in group_regions(fact.region, fact.side)}
+    _, salient = grounding.true_motions(np.ascontiguousarray(region_true, np.float64).tobytes())
+    return {"precision": np.array([sum(supports_unit(fact, units_true, grounding.ANY) for fact in facts.units), len(facts.units)]),
+            "recall": np.array([(said & true).sum(), true.sum()]),
+            "side": np.array([(said & true).sum(), (said & ~true).sum(), (true & ~said).sum()]),
+            "motion_precision": np.array([sum(supports(fact, region_true, grounding.TRUE_PX) for fact in facts.motions), len(facts.motions)]),
+            "motion_recall": np.array([len(named & salient), len(salient)]),
+            "statements": np.array([len(facts.units) + len(facts.motions), 1])}
+
+
+def t4(profile: str, seed: int = 7) -> pd.DataFrame:
+    """Constructions x annotation noise: precision and recall of the statements, then what a model trained on them scores.
+
+    `annotation_wrong`, `annotation_missing`: share of written unit sides that did not move, of moved ones not written. `unit_precision`: share of
+    stated units that moved on every side they claim; `unit_recall`: share of moved unit sides stated; `unit_f1`: of unit sides. `motion_*`:
+    the same for motions of regions (recall: of salient ones, as in T7). `both_minus_*`: "both" less the row, paired over subjects.
+    `model_*` (tie broken): UF1, unit F1 in free text, unsupported share of the system in `model`; `both_minus_uf1` and `less_unsupported` compare it with DEFT.
+    """
+    work = paths.work(profile)
+    store = ClipStore(work / "clips" / "bench")
+    index, units_true = store.index, store.array("units_true")
+    region_true = np.asarray(runtime.load_array(work / "motion" / "bench", "region_true"))
+    courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
+    probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
+    rate = evidence.Calibration.load(work / "evidence" / "calibration.json").rate
+    clips, subject, models = measured(probability, courses, noise, rate), metrics.subject_of(index), model_scores(profile, seed)
+    rows = []
+    for level in NOISE:
+        written = sheets(index, units_true > 0, level, seed)
+        wrong, missing = written & ~(units_true > 0), (units_true > 0) & ~written
+        counted = {}
+        for name in CONSTRAINTS:
+            each = [statement_counts(clip_facts(name, row.emotion, written[i], clips[i], runtime.rng(seed, f"unimer/{row.clip}/{name}")),
+                                     units_true[i], region_true[i]) for i, row in enumerate(index.itertuples())]
+            counted[name] = {key: metrics.counts_per_subject(np.stack([c[key] for c in each]), subject)[1] for key in COUNTS}
+        for name in CONSTRAINTS:
+            row = {"kind": "simulated", "construction": name, "annotation_noise": level, "clips": len(index),
+                   "annotation_wrong": float(wrong.sum() / max(written.sum(), 1)), "annotation_missing": float(missing.sum() / (units_true > 0).sum())}
+            row |= _statements(counted[name], counted["both"] if name != "both" else None, seed)
+            rows.append(row | (models[name] if level == "own" else {}))
+    return tables.Table(rows).round(4)
+
+
+def _statements(mine: Mapping[str, np.ndarray], both: Mapping[str, np.ndarray] | None, seed: int) -> dict:
+    """The statement columns of one row. mine, both: {key of COUNTS: (S, ...) sums per subject}."""
+    row: dict = {}
+    for column, key, score in (("unit_precision", "precision", metrics.share), ("unit_recall", "recall", metrics.share), ("unit_f1", "side", metrics.f1_of_counts),
+                               ("motion_precision", "motion_precision", metrics.share), ("motion_recall", "motion_recall", metrics.share)):
+        row |= metrics.subject_bootstrap(mine[key], score, seed=seed).columns(column)
+        if both is not None and column in ("unit_precision", "unit_f1", "motion_precision"):
+            row |= metrics.paired_bootstrap(both[key], mine[key], score, seed=seed).columns(f"both_minus_{column}")
+    row["statements_per_clip"] = float(metrics.share(mine["statements"].sum(0)))
+    return row
+
+
+def model_scores(profile: str, seed: int = 7) -> dict[str, dict]:
+    """construction -> the `model*` columns of the system tuned on it, from predictions.jsonl; {"model": "not run"} where there is none."""
+    if not (paths.work(profile) / "predictions.jsonl").is_file():
+        return {name: {"model": NOT_RUN} for name in TRAINED}
+    frame = tables.predictions(profile)
+    frame = frame[(frame["set"] == "bench") & (frame["condition"] == "broken") & frame["system"].isin(TRAINED.values())].reset_index(drop=True)
+    frame["text"] = frame["text"].fillna("")
+    judged = grounding.judge(profile, frame) if len(frame) else {}
+    here = {name: (frame["system"] == system).to_numpy() for name, system in TRAINED.items()}
+    out: dict[str, dict] = {}
+    for name, system in TRAINED.items():
+        if not here[name].any():
+            out[name] = {"model": NOT_RUN}
+            continue
+        mine = frame[here[name]]
+        row = {"model": system, "model_seeds": mine["seed"].nunique()}
+        row |= metrics.subject_bootstrap(tables.counts(mine)[1], tables.over_seeds(metrics.uf1), seed=seed).columns("model_uf1")
+        said = grounding.summary(frame, judged, here[name], None, seed)
+        row |= {f"model_{key}": value for key, value in said.items() if key.removesuffix("_low").removesuffix("_high") in ("unit_f1", "unsupported", "motion_f1")}
+        if name != "both" and here["both"].any():
+            row |= tables.difference(frame[here["both"]], mine, seed).columns("both_minus_uf1")
+            compared = grounding.summary(frame, judged, here["both"], here[name], seed)
+            row |= {key.replace("rgb_minus", "less_unsupported"): value for key, value in compared.items() if key.startswith("rgb_minus")}
+        out[name] = row
+    return out
