@@ -53,6 +53,9 @@ def write(work: Path, subjects: int = 12, clips: int = 6, folds: int = 3, seed: 
         for name, values in columns.items():
             runtime.save_array(work / "features" / which, name, np.stack(values))
         runtime.write_jsonl(work / "unimer" / f"{which}.jsonl", records)
+        if which == "bench":  # a sheet that says less: the first unit only
+            runtime.write_jsonl(work / "unimer" / "facts-au.jsonl", [
+                {**r, "constraint": "au", "complete": i % 2 == 0, "facts": {**r["facts"], "units": r["facts"]["units"][:1]}} for i, r in enumerate(records)])
     table = splits.make_folds(people, folds, seed, validation=3)
     (work / "clips").mkdir(exist_ok=True)
     table.to_csv(work / "clips" / "folds.csv", index=False)

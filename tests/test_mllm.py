@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft import runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import language, prompt, score, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
@@ -254,6 +255,27 @@ def test_finished_runs_are_skipped_and_damaged_ones_redone(work):
     tune.tune(job, work, settings, bench)
     assert weights.read_bytes() == whole                                    # done again, and the same bytes
     assert tune.run_key(job, work, replace(settings, lr=1e-4)) != tune.run_key(job, work, settings)
+
+
+def test_a_system_is_taught_the_facts_of_its_construction(work):
+    bench = tune.read_bench(work)
+    sheet = tune.taught(bench, work, "au")
+    assert [f.emotion for f in sheet.facts] == [f.emotion for f in bench.facts] and all(len(f.units) <= 1 for f in sheet.facts)
+    assert sheet.features is bench.features and sum(sheet.complete) == len(sheet.complete) / 2
+    settings = tune.TuneSettings(epochs=1, batch=8)
+    assert tune.SYSTEMS["deft-au"] == tune.SYSTEMS["deft"] and set(tune.CONSTRUCTIONS) < set(tune.SYSTEMS)
+    history = tune.tune(tune.Job("deft-au", 0, 0), work, settings)
+    assert history["streams"] == "stm" and [r["system"] for r in score.predict(tune.Job("deft-au", 0, 0), work, limit=4)][:1] == ["deft-au"]
+    keys = {tune.run_key(tune.Job("deft-au", 0, 0), work, settings)}
+    rows = runtime.read_jsonl(work / "unimer" / "facts-au.jsonl")
+    runtime.write_jsonl(work / "unimer" / "facts-au.jsonl", rows[::-1])
+    tune._inputs.cache_clear()
+    keys |= {tune.run_key(tune.Job("deft-au", 0, 0), work, settings)}
+    runtime.write_jsonl(work / "unimer" / "facts-au.jsonl", rows)
+    tune._inputs.cache_clear()
+    assert len(keys) == 2                                                   # other lessons, another run
+    with pytest.raises(FileNotFoundError, match="facts-none.jsonl; run the stage"):
+        tune.tune(tune.Job("deft-none", 0, 0), work, settings)
 
 
 def test_predictions_have_the_promised_fields(work):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft.clips.facs import EMOTIONS, MIDLINE, REGION_INDEX, SIDES, UNIT_INDEX, UNITS, expected_vectors
-from deft.unimer import asking, build, check, export, grammar, parse, schema, temporal, timing, vqa
+from deft.unimer import asking, balance, build, check, datasheet, export, folder, grammar, lessons, parse, rephrase, schema, temporal, timing, vqa
 from deft.unimer.check import Evidence
 from deft.unimer.facts import (DIRECTIONS, EVENTS, GROUPS, Facts, MotionFact, TimeFact, UnitFact, facts_from_units, hard_negatives, stated_by, supports, supports_unit,
                                text_facts, unit_array)
@@ -483,3 +483,167 @@ def test_groups_cover_regions_that_units_move():
     assert set(GROUPS.values()) >= {name for unit in UNITS for index, *_ in expected_vectors(unit, "L") for name in [list(REGION_INDEX)[index][0]]}
     assert all(GROUPS[g] in MIDLINE for g in ("chin", "glabella"))
     assert Evidence().moving() == {}
+
+
+# --- splits ------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def many(clips):
+    """Records of the 24 clips dealt to 12 subjects of two sets, whose names collide."""
+    index, probability, courses, noise, *_ = clips
+    index = index.assign(subject=[f"s{i % 6}" for i in range(24)], dataset=["sim-a" if i % 12 < 6 else "sim-b" for i in range(24)])
+    return json.loads(json.dumps(build.build_records(index, probability, courses, noise)))
+
+
+def test_splits_keep_subjects_whole_and_answers_balanced(many):
+    assignment = balance.split(many, {"train": 0.5, "validation": 0.25, "test": 0.25}, seed=1)
+    assert set(assignment) == {(r["dataset"], r["subject"]) for r in many} and len(assignment) == 12
+    assert set(assignment.values()) == {"train", "validation", "test"}
+    assert assignment == balance.split(many[::-1], {"train": 0.5, "validation": 0.25, "test": 0.25}, seed=1)  # the order of records does not matter
+    told = balance.report(many, assignment, {"train": 0.5, "validation": 0.25, "test": 0.25})
+    assert told.loc[["answer yes", "answer no"], "off"].max() < 0.1
+    names, rng = list(assignment), np.random.default_rng(0)
+    chance = [balance.report(many, dict(zip(names, rng.permutation(list(assignment.values()))))).query("subjects >= 4")["off"].mean() for _ in range(20)]
+    assert told.query("subjects >= 4")["off"].mean() < min(chance)
+    assert (balance.yes_shares(many, assignment) - 0.5).abs().max() < 0.1
+    assert told.loc["unit 4", "count"] == sum(4 in [u[0] for u in r["stated"]["units"]] for r in many)
+
+
+def test_splits_refuse_what_cannot_be_split(many):
+    with pytest.raises(ValueError, match="1 subjects cannot fill 3 splits"):
+        balance.split([r for r in many if (r["dataset"], r["subject"]) == ("sim-a", "s0")])
+    with pytest.raises(ValueError, match="add up to 1"):
+        balance.split(many, {"train": 0.5})
+    with pytest.raises(ValueError, match="no records"):
+        balance.split([])
+    with pytest.raises(ValueError, match="has records and no split"):
+        balance.report(many, {})
+
+
+# --- hard negatives ----------------------------------------------------------------------------------------------------
+def test_hard_negatives_of_clips_are_near_misses(clips):
+    """Right region and wrong direction, right unit or region and wrong side: each kind occurs, and none is true."""
+    index, probability, courses, noise, truth, region = clips
+    seen = set()
+    for seed in range(6):
+        for i, (clip, facts) in enumerate(build.all_facts(index, probability, courses, noise, seed=seed).items()):
+            for fact in facts.denied:
+                if isinstance(fact, UnitFact):
+                    assert not supports_unit(fact, truth[i], 1e-6)
+                    seen |= {"unit, other side"} if any(u.code == fact.code for u in facts.units) else {"absent unit"}
+                else:
+                    assert not supports(fact, region[i], 0.05)
+                    mine = [m for m in facts.motions if m.region == fact.region]
+                    seen |= {"region, other direction"} if any(m.side == fact.side and m.direction != fact.direction for m in mine) else set()
+                    seen |= {"region, other side"} if any(m.direction == fact.direction and m.side != fact.side for m in mine) else set()
+    assert seen >= {"unit, other side", "absent unit", "region, other direction"}, seen
+
+
+def test_a_unit_is_called_absent_only_where_neither_side_may_show_it(clips):
+    index, probability, courses, noise, truth, _ = clips
+    place = {name: i for i, name in enumerate(index["clip"])}
+    asked = [r for r in build.build_records(index, probability, courses, noise) if r["kind"] == "present"]
+    for record in asked:
+        for code, side in record["stated"]["denied"]:
+            assert side == "A" and not truth[place[record["clip"]], UNIT_INDEX[code]].any()
+    assert sum(bool(r["stated"]["denied"]) for r in asked) == len(asked) / 2
+
+
+# --- lessons, other words, folder, datasheet ---------------------------------------------------------------------------
+def test_lessons_carry_facts_and_what_their_silence_is_worth(clips, tmp_path):
+    index, probability, courses, noise, *_ = clips
+    for name in schema.CONSTRAINTS:
+        lessons.write(tmp_path, lessons.lessons(index, probability, courses, noise, name))
+        told = lessons.read(tmp_path, name)
+        assert {clip: facts for clip, (facts, _) in told.items()} == build.all_facts(index, probability, courses, noise, name)
+        assert all(whole for _, whole in told.values()) == (name != "both")  # every fourth sheet names a unit that nothing confirms
+    (tmp_path / "facts-au.jsonl").write_text('{"clip": "x"}\n')
+    with pytest.raises(ValueError, match="facts-au.jsonl:1: not a lesson"):
+        lessons.read(tmp_path, "au")
+    with pytest.raises(FileNotFoundError, match="run 05_uni_mer"):
+        lessons.read(tmp_path / "nowhere", "flow")
+
+
+@pytest.mark.parametrize("proposal, reason", [
+    ("The left lip corner clearly moves up.", ""), ("the left lip corner moves up .", "same words"), ("", "empty"), ("up " * 40, "too long"),
+    ("the right lip corner moves up", "other facts"), ("the left lip corner does not move up", "other facts"),
+    ("the left lip corner moves up and au12 left", "other facts"), ("the left lip corner moves up because she surely hates him", "unread words"),
+])
+def test_other_words_count_only_with_the_same_facts(proposal, reason):
+    stated = Facts(motions=(MotionFact("lip corner", "L", "up"),))
+    assert rephrase.refusal(proposal, "the left lip corner moves up .", stated) == reason
+
+
+def test_rephrasing_keeps_refused_records_and_counts(many):
+    some = [r for r in many if r["kind"] == "motion"][:4]
+    again, counts = rephrase.rephrase(some, lambda answer: "well , " + answer if answer == some[0]["answer"] else "it smiles .")
+    assert counts["asked"] == 4 == counts["accepted"] + counts["rejected"] and counts["rejected: other facts"] == counts["rejected"] > 0
+    assert again[0]["answer"].startswith("well") and again[0]["stated"] == some[0]["stated"] and [r["answer"] for r in again[1:]] == [r["answer"] for r in some[1:]]
+
+
+def test_a_local_model_is_asked_and_not_believed(many, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = {word: i for i, word in enumerate(["<unk>", "<eos>", *asking.vocabulary()])}
+    inner = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", unk_token="<unk>").save_pretrained(tmp_path)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
+                                 num_key_value_heads=1, eos_token_id=1)).save_pretrained(tmp_path)
+    again, counts = rephrase.rephrase(many[:3], rephrase.local_model(tmp_path, longest=6))
+    assert counts["rejected"] == 3 and again == many[:3]  # random weights keep no fact
+    with pytest.raises(FileNotFoundError, match="no language model"):
+        rephrase.local_model(tmp_path / "nowhere")
+
+
+def test_the_folder_reads_back_and_its_card_names_the_columns(many, tmp_path):
+    import yaml
+
+    assignment = balance.split(many)
+    written = folder.write(tmp_path / "uni-mer", many, assignment, datasheet.datasheet(many, assignment))
+    back = folder.read(tmp_path / "uni-mer")
+    assert {name: len(rows) for name, rows in back.items()} == written and sum(written.values()) == len(many)
+    by_id = {r["id"]: r for r in many}
+    for name, rows in back.items():
+        assert all(r == by_id[r["id"]] and assignment[(r["dataset"], r["subject"])] == name for r in rows)
+    head = yaml.safe_load((tmp_path / "uni-mer" / "README.md").read_text().split("---\n")[1])
+    columns = [f["name"] for f in head["dataset_info"]["features"]]
+    first = json.loads((tmp_path / "uni-mer" / "data" / "train.jsonl").read_text().splitlines()[0])
+    assert columns == list(first) and [d["split"] for d in head["configs"][0]["data_files"]][0] == "train"
+    kinds = {"string": str, "int64": int, "float64": (int, float)}
+    for feature in head["dataset_info"]["features"]:  # one type per column, or Arrow refuses the file
+        value = first[feature["name"]]
+        assert isinstance(value, kinds[feature["dtype"]]) if "dtype" in feature else all(
+            isinstance(v, str) if feature.get("sequence") else set(v) == {f["name"] for f in feature["list"]} for v in value)
+    with pytest.raises(ValueError, match="has no split"):
+        folder.write(tmp_path / "half", many, {("sim-a", "s0"): "train"})
+    assert not (tmp_path / "half").exists()
+
+
+def test_the_datasheet_is_counted_from_the_records(many):
+    assignment = balance.split(many)
+    text = datasheet.datasheet(many, assignment, {"units": [3, 4], "motions": [5, 5]})
+    for words in ("## Motivation", "## Composition", "## Limits", f"{len(many)} question-answer records about 24 clips of 12 subjects in 2 datasets",
+                  f"Of {len(many)} answers, {len(many)} read back", "3 of 4 units and 5 of 5 motions", "SIMULATED", "not a lie detector"):
+        assert words in text
+    assert "SIMULATED" not in datasheet.datasheet(many, assignment, simulated=False) and text == datasheet.datasheet(many, assignment, {"units": [3, 4], "motions": [5, 5]})
+    with pytest.raises(ValueError, match="no records to describe"):
+        datasheet.datasheet([], {})
+
+
+@pytest.mark.parametrize("kind, stated, question, answer", [
+    ("coarse", Facts(coarse="negative"), "What is the coarse expression class?", "negative"),
+    ("fine", Facts("disgust", "negative"), "What is the fine-grained expression class?", "disgust"),
+    ("units", Facts(units=(UnitFact(4, "A"), UnitFact(7, "A"))), "What are the action units present?", "brow lowerer, lid tightener"),
+    ("present", Facts(denied=(UnitFact(4, "A"),)), "Is the action unit brow lowerer shown on the face?", "no"),
+    ("side", Facts(units=(UnitFact(12, "L"),)), "On which side of the face is the action unit lip corner puller shown, left, right or both?", "left"),
+    ("joint", Facts("surprise", "surprise", (UnitFact(1, "A"),)), "What are the action units present, and based on them, what are the fine-grained and coarse expression classes?",
+     "The action unit present is: inner brow raiser. Therefore, the fine-grained expression class is surprise, and the coarse expression class is surprise."),
+])
+def test_megc_round_trips_every_kind(tmp_path, kind, stated, question, answer):
+    record = {"id": "c/1", "clip": "c", "dataset": "sim-a", "subject": "s", "kind": kind, "stated": stated.to_json()}
+    export.write_megc(tmp_path / "m.jsonl", [record])
+    (back,) = export.from_megc(tmp_path / "m.jsonl")
+    assert (back["kind"], back["question"], back["answer"]) == (kind, question, answer) and Facts.from_json(back["stated"]) == stated
+    assert export.to_megc([back]) == export.to_megc([record])
+    assert kind != "joint" or parse(answer) == stated  # the checker reads the task's own sentence, too

@@ -23,7 +23,7 @@ from deft.clips.facs import PROTOTYPES, UNITS, UNIT_INDEX
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, tables
 from deft.motion import evidence
-from deft.unimer.build import annotated_array, clip_facts, measured
+from deft.unimer.build import annotated_array, clip_facts, facts_rng, measured
 from deft.unimer.facts import Facts, group_regions, supports, supports_unit, unit_array
 from deft.unimer.schema import CONSTRAINTS
 
@@ -103,7 +103,7 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
         wrong, missing = written & ~(units_true > 0), (units_true > 0) & ~written
         counted = {}
         for name in CONSTRAINTS:
-            each = [statement_counts(clip_facts(name, row.emotion, written[i], clips[i], runtime.rng(seed, f"unimer/{row.clip}/{name}")),
+            each = [statement_counts(clip_facts(name, row.emotion, written[i], clips[i], facts_rng(seed, row.clip, name)),
                                      units_true[i], region_true[i]) for i, row in enumerate(index.itertuples())]
             counted[name] = {key: metrics.counts_per_subject(np.stack([c[key] for c in each]), subject)[1] for key in COUNTS}
         for name in CONSTRAINTS:

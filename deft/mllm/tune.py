@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,15 @@ from deft.clips.splits import roles
 from deft.clips.store import ClipStore
 from deft.mllm import language, prompt
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from deft.unimer import lessons
 from deft.unimer.facts import Facts, text_facts, unit_array
 
 # system -> (streams, folder of the base)
 SYSTEMS = {"deft": ("stm", "base"), "deft-s": ("s", "base"), "deft-t": ("t", "base"), "deft-m": ("m", "base"),
            "deft-st": ("st", "base"), "deft-sm": ("sm", "base"), "deft-tm": ("tm", "base"),
-           "rgb-only": ("r", "base"), "deft-flat": ("stm", "base-flat")}
+           "rgb-only": ("r", "base"), "deft-flat": ("stm", "base-flat"),
+           "deft-none": ("stm", "base"), "deft-au": ("stm", "base"), "deft-flow": ("stm", "base")}
+CONSTRUCTIONS = {"deft-none": "none", "deft-au": "au", "deft-flow": "flow"}  # what these are taught; all others "both" (T4)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,13 @@ def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: b
     folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
     return Bench(index, features, [found.get(clip) for clip in index["clip"]], folds,
                  [clip not in open_ended for clip in index["clip"]])
+
+
+def taught(bench: Bench, work: Path, construction: str) -> Bench:
+    """The same bench, its facts those of another construction of Uni-MER (`deft.unimer.lessons`)."""
+    found = lessons.read(Path(work) / "unimer", construction)
+    told = [found.get(clip, (None, False)) for clip in bench.index["clip"]]
+    return replace(bench, facts=[facts for facts, _ in told], complete=[complete for _, complete in told])
 
 
 def facts_by_clip(records: Iterable[dict]) -> dict[str, Facts]:
@@ -241,7 +251,7 @@ def train(tokenizer, model, bench: Bench, rows: np.ndarray, settings: TuneSettin
 
 
 def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = None) -> dict:
-    """Run one job unless a finished run of the same inputs is there; returns its history.
+    """Run one job unless a finished run of the same inputs is there; returns its history. bench: as `read_bench` gives it.
 
     Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported.
     """
@@ -253,6 +263,8 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     if finished(folder, key):
         return runtime.read_json(folder / "history.json")
     bench = bench or cached_bench(Path(work))
+    if job.system in CONSTRUCTIONS:
+        bench = taught(bench, work, CONSTRUCTIONS[job.system])
     started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", job.seed)
     tokenizer, model = build(work, job.system, settings, seed)
     rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int)
@@ -284,9 +296,10 @@ def digest(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _inputs(work: Path, base: str, streams: str) -> str:
-    """Hash over everything a run reads: base, features, records, folds, and the code that tunes."""
-    files = [work / "mllm" / base / "model.safetensors", work / "unimer" / "bench.jsonl", work / "clips" / "folds.csv"]
+def _inputs(work: Path, base: str, streams: str, construction: str = "both") -> str:
+    """Hash over everything a run reads: base, features, records or lessons, folds, and the code that tunes."""
+    told = work / "unimer" / "bench.jsonl" if construction == "both" else lessons.path(work / "unimer", construction)
+    files = [work / "mllm" / base / "model.safetensors", told, work / "clips" / "folds.csv"]
     for name in prompt.streams_of(streams):
         files += [p for p in (work / "features" / "bench" / f"{name}.npy", work / "features" / "bench" / f"{name}_units.npy") if p.exists()]
     files += [Path(__file__).parent / f"{name}.py" for name in ("prompt", "model", "tune")]
@@ -298,7 +311,7 @@ def _inputs(work: Path, base: str, streams: str) -> str:
 
 def run_key(job: Job, work: Path, settings: TuneSettings) -> str:
     streams, base = SYSTEMS[job.system]
-    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams)}
+    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams, CONSTRUCTIONS.get(job.system, "both"))}
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 

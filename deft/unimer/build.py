@@ -195,12 +195,13 @@ def all_facts(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray,
               seed: int = 7, rate: float | Sequence[float] = evidence.RATE) -> dict[str, Facts]:
     """Clip -> what may be said about it, without any wording. Arguments as in `build_records`."""
     written = annotated_array(index["units"])
-    return {row.clip: clip_facts(constraint, row.emotion, written[i], clip, _rng(seed, row.clip, constraint))
+    return {row.clip: clip_facts(constraint, row.emotion, written[i], clip, facts_rng(seed, row.clip, constraint))
             for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise, rate)))}
 
 
-def _rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
-    return runtime.rng(seed, f"unimer/{clip}/{constraint}")  # by name: other clips do not change this one's text
+def facts_rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
+    """A clip's own draws, by its name: other clips do not change its facts or its text."""
+    return runtime.rng(seed, f"unimer/{clip}/{constraint}")
 
 
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
@@ -214,7 +215,7 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
     written = annotated_array(index["units"])
     for i, clip in enumerate(measured(probability, courses, noise, rate)):
         row = index.iloc[i]
-        rng = _rng(seed, row["clip"], constraint)
+        rng = facts_rng(seed, row["clip"], constraint)
         facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
         found = verdicts(written[i], clip)
         for number, (kind, part) in enumerate(asking.parts(kinds, facts, rng, absent_units(constraint, facts, written[i], clip))):

@@ -53,8 +53,8 @@ QUESTIONS = MappingProxyType({
               "which part of the face moves first ?", "where does the face move first ?", "first region ?", "give the region that moves first .", "what is the first to move ?",
               "which region do you see move first ?", "which region starts first ?"),
     "back": ("{does} {np} come back ?", "{does} {np} come back in the end ?", "{bee} {np} back in the end ?", "do you see {np} come back ?", "{does} {np} move back ?",
-             "does the clip show {np} come back ?", "{does} {np} stay displaced ?", "come back or stay : {np} ?", "tell if {np} {verb:come} back .", "{does} {np} come back or stay ?",
-             "name what {np} {do} in the end : come back or stay ?", "{bee} {np} back or displaced in the end ?"),
+             "does the clip show {np} come back ?", "do you see {np} back in the end ?", "does the motion of {np} come back ?", "tell if {np} {verb:come} back .",
+             "in the end {does} {np} come back ?", "is it so that {np} {verb:come} back ?", "tell if {np} {be} back in the end ."),
 })
 _EVENT = MappingProxyType({form: event for event, forms in {
     "start": ("start", "starts", "started"), "peak": ("peak", "peaks", "peaked"), "fade": ("fade", "fades", "faded"), "first": ("first",),

@@ -12,7 +12,7 @@ EXPERTS = ("structure", "texture", "motion", "rgb")
 COLOURS = (draw.BLUE, draw.RED, draw.GREEN, draw.ORANGE, draw.PINK, draw.SKY)
 MEASURES = {"auroc": "unit AUROC", "landmark_px": "landmark error, px"}   # what validation subjects are asked after every epoch
 NOT_A_LOSS = {"epoch", "step", "seconds", "score", "mean_shape_px", "large_motion_r2", *MEASURES}
-CURVES = 11    # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
+CURVES = 15    # panels of joint tuning at most: DEFT, the RGB-only model, then the others by name
 SMOOTH = 25    # steps: the running mean of a curve that has one value per step
 
 

@@ -1,0 +1,68 @@
+"""What a model is taught under each construction of Uni-MER: facts per clip, and whether their silence may be taken for a no.
+
+Table T4's second half asks what a model trained on "none", "au", "flow" or "both" scores. A lesson is a clip's facts (words are drawn
+anew in every epoch) and `complete`. Doubt comes from two witnesses who disagree: under "both" a clip is complete if every annotated
+unit was confirmed, as in the records (`deft.mllm.tune.unconfirmed`); a writer with one witness ("none": the class, "au": the sheet,
+"flow") has no reason to doubt it, and takes its silence for a no. (Holding "flow" to its own doubts, probabilities between DOUBTFUL and
+one half, would leave 82 % of the clips open and teach next to no lists.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import runtime
+from deft.motion import evidence
+from deft.unimer.build import Measured, annotated_array, clip_facts, facts_rng, measured, verdicts
+from deft.unimer.facts import Facts
+from deft.unimer.schema import CONSTRAINTS
+
+
+def path(folder: Path, constraint: str) -> Path:
+    """Where the lessons of a construction lie: facts-<constraint>.jsonl in `folder` (work/<profile>/unimer)."""
+    if constraint not in CONSTRAINTS:
+        raise ValueError(f"unknown construction '{constraint}'; known: {', '.join(CONSTRAINTS)}")
+    return Path(folder) / f"facts-{constraint}.jsonl"
+
+
+def lessons(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str, seed: int = 7,
+            rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
+    """One row per clip: {"clip", "constraint", "facts", "complete"}. Arguments as in `build.build_records`."""
+    written, rows = annotated_array(index["units"]), []
+    for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise, rate))):
+        facts = clip_facts(constraint, row.emotion, written[i], clip, facts_rng(seed, row.clip, constraint))
+        rows.append({"clip": row.clip, "constraint": constraint, "facts": facts.to_json(), "complete": complete(constraint, written[i], clip)})
+    return rows
+
+
+def complete(constraint: str, annotated: np.ndarray, clip: Measured) -> bool:
+    """May what the construction does not say about this clip be taught as absent? annotated: (17, 2) bool."""
+    return constraint != "both" or not any(row["verdict"] in ("unsupported", "contradicted") for row in verdicts(annotated, clip))
+
+
+def write(folder: Path, rows: Sequence[dict]) -> Path:
+    """Write the lessons of one construction; returns the file."""
+    found = {row["constraint"] for row in rows}
+    if len(found) != 1:
+        raise ValueError(f"one file holds one construction, got {sorted(found)}")
+    target = path(folder, found.pop())
+    runtime.write_jsonl(target, rows)
+    return target
+
+
+def read(folder: Path, constraint: str) -> dict[str, tuple[Facts, bool]]:
+    """clip -> (its facts, complete). Errors name file and line."""
+    source, found = path(folder, constraint), {}
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} does not exist: run 05_uni_mer, which writes the facts of every construction")
+    for line, row in enumerate(runtime.read_jsonl(source), 1):
+        try:
+            found[row["clip"]] = Facts.from_json(row["facts"]), bool(row["complete"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{source}:{line}: not a lesson ({error!r} in {json.dumps(row)[:80]}); run 05_uni_mer again") from error
+    return found
