@@ -8,7 +8,7 @@ import pytest
 from deft import artifacts, paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
-from deft.evaluation import claims, grounding, metrics, tables
+from deft.evaluation import claims, constructions, grounding, metrics, tables
 from deft.motion import evidence
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, MotionFact, UnitFact
@@ -129,6 +129,62 @@ def test_t3_has_all_subsets(world):
     assert tables.macro_auroc(truth, -np.arange(40)[:, None] * np.ones(2)) == 1.0
 
 
+def test_t4_holds_constructions_against_the_truth(world):
+    table = constructions.t4(PROFILE).set_index(["annotation_noise", "construction"])
+    assert len(table) == 12 and list(table["kind"].unique()) == ["simulated"]
+    own = table.loc["own"]
+    assert own.loc["au", "unit_precision"] == pytest.approx(2 / 3, abs=1e-4) and own.loc["au", "unit_recall"] == 1  # every other sheet invents unit 4
+    assert own.loc["both", "unit_precision"] == 1 == own.loc["both", "unit_recall"] and own.loc["both", "motion_precision"] == 1
+    assert own.loc["au", "both_minus_unit_precision"] == pytest.approx(1 / 3, abs=1e-4) and own.loc["au", "both_minus_unit_precision_low"] > 0
+    assert own.loc["au", "annotation_wrong"] == pytest.approx(1 / 3, abs=1e-4) and own.loc["au", "annotation_missing"] == 0
+    assert table.loc[("none", "au"), ["unit_precision", "annotation_wrong"]].tolist() == [1, 0]
+    assert table.loc[("double", "au"), "annotation_wrong"] == pytest.approx(1 / 2, abs=0.1)  # one invented unit per clip, beside the true one
+    assert table.loc[("double", "flow"), "unit_precision"] == own.loc["flow", "unit_precision"] == 1
+    assert own["model"].to_dict() == {"none": "not run", "au": "not run", "flow": "not run", "both": "deft"}
+    assert own.loc["both", "model_unit_f1"] == 1 and own.loc["both", "model_unsupported"] == 0 and own["model_uf1"].notna().sum() == 1
+    assert table.loc["double", "model"].isna().all()
+
+
+def test_t4_joins_a_model_that_was_tuned_on_a_construction(world, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(paths.work(PROFILE), tmp_path / PROFILE)
+    rows = runtime.read_jsonl(paths.work(PROFILE) / "predictions.jsonl")
+    theirs = [{**row, "system": "deft-au"} for row in rows if row["system"] == "rgb-only"]
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    runtime.write_jsonl(tmp_path / PROFILE / "predictions.jsonl", rows + theirs)
+    row = constructions.t4(PROFILE).set_index(["annotation_noise", "construction"]).loc[("own", "au")]
+    assert row["model"] == "deft-au" and row["model_unsupported"] == 1 == row["less_unsupported"] and row["model_unit_f1"] == 0 and row["both_minus_uf1_low"] > 0
+
+
+def test_sheets_are_redrawn_at_the_stated_rates():
+    rng, count = np.random.default_rng(0), 3000
+    truth = np.zeros((count, 17, 2), bool)
+    truth[np.arange(count), rng.integers(0, 17, count)] = True
+    truth[np.arange(count), rng.integers(0, 17, count), 0] = True
+    written = [[code for code, row in zip(UNITS, truth[i]) if row.any() and rng.random() > 0.1] + ([24] if rng.random() < 0.2 else []) for i in range(count)]
+    index = pd.DataFrame({"clip": [f"c{i}" for i in range(count)], "emotion": "anger", "units": ["+".join(map(str, w)) for w in written]})
+    own = constructions.sheets(index, truth, "own")
+    double = constructions.sheets(index, truth, "double")
+    assert np.array_equal(constructions.sheets(index, truth, "none"), truth) and np.array_equal(double, constructions.sheets(index, truth, "double"))
+    for one, two in zip(constructions.error_rates(own, truth), constructions.error_rates(double, truth)):
+        assert two == pytest.approx(2 * one, rel=0.1)
+    assert double[:, UNIT_INDEX[4]].sum() > 2 * double[:, UNIT_INDEX[20]].sum()  # anger lets one expect unit 4, nothing lets one expect 20
+    with pytest.raises(ValueError, match="unknown level"):
+        constructions.sheets(index, truth, "some")
+
+
+def test_c3_is_not_won_by_silence(world, tmp_path, monkeypatch):
+    table = constructions.t4(PROFILE)
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path))
+    artifacts.save_table(table, "T4", PROFILE)
+    checks, note = claims.c3(PROFILE)
+    assert len(checks) == 7 and "none of none, au, flow were run" in note
+    table.loc[(table["construction"] == "both") & (table["annotation_noise"] == "own"), "unit_recall"] = 0.2
+    artifacts.save_table(table, "T4", PROFILE)
+    assert not claims.c3(PROFILE)[0][-1].holds
+
+
 def test_t7_separates_the_system_that_says_what_moved(world):
     table = tables.t7(PROFILE).set_index(["system", "condition"])
     deft, rgb = table.loc[("deft", "broken")], table.loc[("rgb-only", "broken")]
@@ -148,7 +204,7 @@ def test_t9_reads_headers_and_records(world):
 
 def test_tables_are_saved_and_bear_verdicts(world):
     assert {v.verdict for v in claims.judge(PROFILE)} == {claims.NOT_RUN}
-    for name in ("t1", "t2", "t3", "t7", "t9"):
+    for name in ("t1", "t2", "t3", "t7", "t9"):  # not T4: a claim whose table is missing is not run
         artifacts.save_table(getattr(tables, name)(PROFILE), name.upper(), PROFILE)
     found = {v.claim: v for v in claims.write(PROFILE)}
     assert {c: v.verdict for c, v in found.items()} == {

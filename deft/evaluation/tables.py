@@ -1,4 +1,4 @@
-"""Tables T1, T2, T3, T7 and T9: pure functions of the files under work/<profile>, no model and no torch.
+"""Tables T1, T2, T3, T7 and T9 (T4: `deft.evaluation.constructions`): pure functions of the files under work/<profile>, no model and no torch.
 
 A table is long (one row per thing and condition) with plain numbers, so that a reader, a test and a figure read the same
 cells.  Column `kind` keeps simulated, reproduced and reported numbers apart.  Scores pool counts over folds, average over
