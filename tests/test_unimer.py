@@ -218,6 +218,14 @@ def test_times_are_read_off_the_courses():
     assert timing.time_facts(COURSES[:2], 0.02, [MotionFact("inner brow", "B", "down")]) == ()  # onset, apex, hold: no course
 
 
+def test_times_are_held_against_the_true_course():
+    line = np.array([[0, 0.1, 0.8, 1, 1, 0.9, 0.8, 0.1, 0]])
+    told = timing.against({"a": Facts(times=timing.time_facts(COURSES, 0.02, [MotionFact("inner brow", "B", "down")]))}, ["a"], line)
+    assert told["exact"].to_dict() == {"start": 1, "peak": 1, "fade": 1, "back": 1}
+    wrong = timing.against({"a": Facts(times=(TimeFact("start", "jaw", "B", 3, 3), TimeFact("stay", "jaw", "B")))}, ["a"], line)
+    assert wrong["exact"].to_dict() == {"start": 0, "stay": 0} and wrong["within_one"].to_dict() == {"start": 1, "stay": 0}
+
+
 def test_a_course_that_hovers_at_half_height_has_no_time():
     courses = np.array(COURSES)
     courses[1, REGION_INDEX[("lip_corner", "L")], 1] = -0.3  # frame 2 lies at half of the peak

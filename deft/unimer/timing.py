@@ -9,19 +9,21 @@ stated only if both lie clear of the level; a course that hovers there has no ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from deft.clips.facs import MIDLINE
 from deft.motion.courses import peak_positions
 from deft.motion.evidence import RELATIVE
-from deft.unimer.facts import EVENTS, GROUPS, MotionFact, TimeFact, group_regions
+from deft.unimer.facts import EVENTS, GROUPS, Facts, MotionFact, TimeFact, group_regions
 
 CLEAR = 5.0   # the peak must reach so many standard deviations of the region's noise, or nothing is said about its time
 MARGIN = 0.7  # a frame lies clear of a level when it is so many standard deviations above or below it
 LEVEL = 0.5   # share of the peak at which a movement has started, and below which it has faded
 GONE = 0.25   # share of the peak that may be left in a region that "came back"
+STAYS = 2.0   # standard deviations above half its peak that a region must still be at the offset to be said to stay: a strong claim
 LONGEST = 3   # a hold of more frames says little about when the peak was
 LEAD = 0.75   # frames by which the first region must be ahead of the second
 
@@ -78,7 +80,7 @@ def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[st
         found["peak"] = (first, last)
     if below and abs(line[-1]) <= GONE * peak + room:
         found["back"] = (0, 0)
-    elif not below and line[-1] >= level + room:
+    elif not below and line[-1] >= level + STAYS * sd:
         found["stay"] = (0, 0)
     return found
 
@@ -147,3 +149,24 @@ def _earlier(fact: TimeFact, courses: np.ndarray, noise: float) -> bool:
 def moving_places() -> list[tuple[str, str]]:
     """Every spoken place, one side at a time ("B" at the midline)."""
     return [(group, side) for group, region in GROUPS.items() for side in (("B",) if region in MIDLINE else ("L", "R"))]
+
+
+def against(facts: Mapping[str, Facts], clips: Sequence[str], envelope: np.ndarray) -> pd.DataFrame:
+    """Stated times held against the simulator's common course: one row per event, `stated`, `exact`, `within_one` (shares).
+
+    envelope: (N, T) 0..1 in the order of `clips`, every stored frame. Single units may lag behind it a little, so exact is hard even
+    for an eye without noise. A peak is exact when the envelope's largest frame lies within it.
+    """
+    rows = []
+    for line, told in ((envelope[i], facts[clip].times) for i, clip in enumerate(clips) if clip in facts):
+        at = peak_positions(len(line))
+        level = LEVEL * line[list(at)].mean()
+        fell = [t for t in range(at[1], len(line)) if line[t] < level]
+        true = {"start": int((line >= level).argmax()), "fade": fell[0] if fell else len(line), "peak": int(line.argmax())}
+        for fact in told:
+            if fact.event in true:
+                rows.append((fact.event, max(fact.first - true[fact.event], true[fact.event] - fact.last, 0)))
+            elif fact.event in ("back", "stay"):
+                rows.append((fact.event, 0 if (line[-1] < level) == (fact.event == "back") else len(line)))
+    off = pd.DataFrame(rows, columns=["event", "off"])
+    return off.groupby("event", sort=False)["off"].agg(stated="size", exact=lambda x: (x == 0).mean(), within_one=lambda x: (x <= 1).mean()).round(3)
