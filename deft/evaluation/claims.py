@@ -105,6 +105,8 @@ def c3(profile: str) -> tuple[list[Check], str]:
                for name in ("none", "au")]
     double = _row(t4, construction="au", annotation_noise="double")
     checks.append(_above("with twice the coders' errors, units under both constraints are still true more often than under annotation alone", double, "both_minus_unit_precision"))
+    if not own["au"]["unit_recall"] > 0:
+        raise Missing("annotation alone states no true unit, so nothing can be kept of it")
     kept = float(own["both"]["unit_recall"]) / float(own["au"]["unit_recall"])
     checks.append(Check(f"both constraints keep at least {KEPT:.2f} of the true unit sides that annotation alone states", kept, float("nan"), float("nan"), kept >= KEPT))
     run = [name for name in words if own[name].get("model", "not run") != "not run" and own["both"]["model"] != "not run"]
