@@ -20,12 +20,14 @@ from deft.motion.evidence import RELATIVE
 from deft.unimer.facts import EVENTS, GROUPS, Facts, MotionFact, TimeFact, group_regions
 
 CLEAR = 5.0   # the peak must reach so many standard deviations of the region's noise, or nothing is said about its time
-MARGIN = 0.7  # a frame lies clear of a level when it is so many standard deviations above or below it
+# A frame lies clear of a level when it is so many standard deviations above or below it. On a benchmark of another seed, 0, .7 and 2
+# leave .83, .89 and .94 of the starts right to the frame, of 1830, 1500 and 936 that are stated.
+MARGIN = 0.7
 LEVEL = 0.5   # share of the peak at which a movement has started, and below which it has faded
 GONE = 0.25   # share of the peak that may be left in a region that "came back"
 STAYS = 2.0   # standard deviations above half its peak that a region must still be at the offset to be said to stay: a strong claim
 LONGEST = 3   # a hold of more frames says little about when the peak was
-LEAD = 0.75   # frames by which the first region must be ahead of the second
+LEAD = 0.75   # frames by which the first region must be ahead of the second; where nothing lags, it is said of 7 clips in 1008 (0.25: 19)
 
 
 def course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
@@ -154,19 +156,22 @@ def moving_places() -> list[tuple[str, str]]:
 def against(facts: Mapping[str, Facts], clips: Sequence[str], envelope: np.ndarray) -> pd.DataFrame:
     """Stated times held against the simulator's common course: one row per event, `stated`, `exact`, `within_one` (shares).
 
-    envelope: (N, T) 0..1 in the order of `clips`, every stored frame. Single units may lag behind it a little, so exact is hard even
-    for an eye without noise. A peak is exact when the envelope's largest frame lies within it.
+    envelope: (N, T) 0..1 in the order of `clips`, every stored frame. A peak is exact when it meets a frame in which the envelope is at
+    its top. Units of `sim-v1` do not lag behind each other, so whoever is said to move "first" is a false alarm there.
     """
     rows = []
     for line, told in ((envelope[i], facts[clip].times) for i, clip in enumerate(clips) if clip in facts):
         at = peak_positions(len(line))
         level = LEVEL * line[list(at)].mean()
         fell = [t for t in range(at[1], len(line)) if line[t] < level]
-        true = {"start": int((line >= level).argmax()), "fade": fell[0] if fell else len(line), "peak": int(line.argmax())}
+        top, start, fade = np.flatnonzero(line >= 0.98 * line.max()), int((line >= level).argmax()), fell[0] if fell else len(line)
+        true = {"start": (start, start), "fade": (fade, fade), "peak": (top[0], top[-1])}
         for fact in told:
             if fact.event in true:
-                rows.append((fact.event, max(fact.first - true[fact.event], true[fact.event] - fact.last, 0)))
-            elif fact.event in ("back", "stay"):
-                rows.append((fact.event, 0 if (line[-1] < level) == (fact.event == "back") else len(line)))
+                first, last = true[fact.event]
+                rows.append((fact.event, max(fact.first - last, first - fact.last, 0)))
+            else:
+                right = fact.event != "first" and (line[-1] < level) == (fact.event == "back")
+                rows.append((fact.event, 0 if right else len(line)))
     off = pd.DataFrame(rows, columns=["event", "off"])
     return off.groupby("event", sort=False)["off"].agg(stated="size", exact=lambda x: (x == 0).mean(), within_one=lambda x: (x <= 1).mean()).round(3)
