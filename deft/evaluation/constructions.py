@@ -30,6 +30,7 @@ from deft.unimer.schema import CONSTRAINTS
 NOISE = {"none": 0.0, "own": 1.0, "double": 2.0}  # level -> times the sheets' own rates of error
 TRAINED = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction -> the system tuned on it
 NOT_RUN = "not run"
+SPOKEN = ("unit_f1", "motion_f1", "precision", "unsupported")  # of T7's columns, those that T4 repeats
 COUNTS = {"precision": (2,), "recall": (2,), "side": (3,), "motion_precision": (2,), "motion_recall": (2,), "statements": (2,)}
 
 
@@ -87,7 +88,8 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
     `annotation_wrong`, `annotation_missing`: share of written unit sides that did not move, of moved ones not written. `unit_precision`: share of
     stated units that moved on every side they claim; `unit_recall`: share of moved unit sides stated; `unit_f1`: of unit sides. `motion_*`:
     the same for motions of regions (recall: of salient ones, as in T7). `both_minus_*`: "both" less the row, paired over subjects.
-    `model_*` (tie broken): UF1, unit F1 in free text, unsupported share of the system in `model`; `both_minus_uf1` and `less_unsupported` compare it with DEFT.
+    `model_*` (tie broken): what the system in `model` scores: UF1, and of its free text unit F1, motion F1, precision of the statements against the
+    truth alone, share that neither truth nor flow bears out. `both_minus_model_*`: DEFT, which was taught "both", less the row.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "bench")
@@ -144,10 +146,10 @@ def model_scores(profile: str, seed: int = 7) -> dict[str, dict]:
         row = {"model": system, "model_seeds": mine["seed"].nunique()}
         row |= metrics.subject_bootstrap(tables.counts(mine)[1], tables.over_seeds(metrics.uf1), seed=seed).columns("model_uf1")
         said = grounding.summary(frame, judged, here[name], None, seed)
-        row |= {f"model_{key}": value for key, value in said.items() if key.removesuffix("_low").removesuffix("_high") in ("unit_f1", "unsupported", "motion_f1")}
+        row |= {f"model_{key}": value for key, value in said.items() if key.removesuffix("_low").removesuffix("_high") in SPOKEN}
         if name != "both" and here["both"].any():
-            row |= tables.difference(frame[here["both"]], mine, seed).columns("both_minus_uf1")
-            compared = grounding.summary(frame, judged, here["both"], here[name], seed)
-            row |= {key.replace("rgb_minus", "less_unsupported"): value for key, value in compared.items() if key.startswith("rgb_minus")}
+            row |= tables.difference(frame[here["both"]], mine, seed).columns("both_minus_model_uf1")
+            pair = metrics.aligned(*(grounding.sums_per_subject(frame, judged["precision"], mask) for mask in (here["both"], here[name])))
+            row |= metrics.paired_bootstrap(*pair, grounding.mean_share, seed=seed).columns("both_minus_model_precision")
         out[name] = row
     return out

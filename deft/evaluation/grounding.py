@@ -148,6 +148,17 @@ def peak_flow(courses: np.ndarray) -> np.ndarray:
     return features("peak", {"courses": courses}).reshape(len(courses), -1, 2)
 
 
+def sums_per_subject(frame: pd.DataFrame, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum values (R, ...) of the rows in `mask` per subject and seed -> (S names, (S, K seeds, ...) sums)."""
+    parts = []
+    for one in np.sort(frame.loc[mask, "seed"].unique()):
+        rows = mask & (frame["seed"] == one).to_numpy()
+        parts.append(metrics.counts_per_subject(values[rows], metrics.subject_of(frame[rows])))
+    for part in parts[1:]:
+        metrics.aligned(parts[0], part)
+    return parts[0][0], np.stack([sums for _, sums in parts], axis=1)
+
+
 def summary(frame: pd.DataFrame, judged: dict[str, np.ndarray], here: np.ndarray, other: np.ndarray | None = None,
             seed: int = 7) -> dict[str, float]:
     """One row of T7: every score of the rows `here` (mask), with subject intervals; mean over seeds.
@@ -155,13 +166,7 @@ def summary(frame: pd.DataFrame, judged: dict[str, np.ndarray], here: np.ndarray
     other: mask of the rows to subtract from (`rgb_minus*`), None to leave the difference out.
     """
     def per_subject(name: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parts = []
-        for one in np.sort(frame.loc[mask, "seed"].unique()):
-            rows = mask & (frame["seed"] == one).to_numpy()
-            parts.append(metrics.counts_per_subject(judged[name][rows], metrics.subject_of(frame[rows])))
-        for part in parts[1:]:
-            metrics.aligned(parts[0], part)
-        return parts[0][0], np.stack([sums for _, sums in parts], axis=1)  # (S, K, ...)
+        return sums_per_subject(frame, judged[name], mask)
 
     row: dict[str, float] = {}
     for column, name in (("unit_f1", "unit"), ("unit_side_f1", "side")):
@@ -172,19 +177,19 @@ def summary(frame: pd.DataFrame, judged: dict[str, np.ndarray], here: np.ndarray
     row |= metrics.subject_bootstrap(per_subject("motion", here)[1],
                                                           lambda c: metrics.f1_of_counts(c).mean(axis=-1), seed=seed).columns("motion_f1")
     for name in ("unsupported", "unsupported_units", "unsupported_motions", "precision", "recall"):
-        row |= metrics.subject_bootstrap(per_subject(name, here)[1], _share, seed=seed).columns(name)
+        row |= metrics.subject_bootstrap(per_subject(name, here)[1], mean_share, seed=seed).columns(name)
     if other is not None and other.any():
         pair = metrics.aligned(per_subject("unsupported", other), per_subject("unsupported", here))
-        row |= metrics.paired_bootstrap(*pair, _share, seed=seed).columns("rgb_minus")
+        row |= metrics.paired_bootstrap(*pair, mean_share, seed=seed).columns("rgb_minus")
     if judged["rouge1"][here, 1].any():
         row |= metrics.subject_bootstrap(per_subject("bleu", here)[1], lambda c: bleu(c).mean(axis=-1), seed=seed).columns("bleu")
-        row |= metrics.subject_bootstrap(per_subject("rouge1", here)[1], _share, seed=seed).columns("rouge1")
+        row |= metrics.subject_bootstrap(per_subject("rouge1", here)[1], mean_share, seed=seed).columns("rouge1")
     statements = per_subject("unsupported", here)[1][..., 1].sum()
     row["statements_per_text"] = float(statements / here.sum())
     return row
 
 
-def _share(counts: np.ndarray) -> np.ndarray:
+def mean_share(counts: np.ndarray) -> np.ndarray:
     """(..., K, 2) -> (...) mean over seeds of part / whole; a seed that states nothing is left out."""
     each = metrics.share(counts)
     known = ~np.isnan(each)
