@@ -73,7 +73,7 @@ def test_every_kind_has_twelve_questions_and_twelve_answers(kind):
 
 
 def test_patterns_are_distinct_and_each_answer_reads_back():
-    groups = [*temporal.ANSWERS.values(), *temporal.QUESTIONS.values(), vqa.ASK, vqa.YES, vqa.NO, vqa.ASK_JOINT, vqa.JOINT]
+    groups = [temporal.YES, temporal.NO, temporal.ASK, *temporal.ANSWERS.values(), *temporal.QUESTIONS.values(), vqa.ASK, vqa.YES, vqa.NO, vqa.ASK_JOINT, vqa.JOINT]
     assert all(len(set(group)) == len(group) >= 12 for group in groups)
     for side in "LRB":
         for event, patterns in temporal.ANSWERS.items():
@@ -81,6 +81,9 @@ def test_patterns_are_distinct_and_each_answer_reads_back():
             for pattern in patterns:
                 text = temporal._fill(pattern, fact, None)
                 assert parse(text) == Facts(times=(fact,)), text
+            for patterns, stated in ((temporal.YES, Facts(times=(fact,))), (temporal.NO, Facts(denied=(fact,)))) if event in temporal.FRAMED else ():
+                for pattern in patterns:
+                    assert parse(temporal._fill(pattern, fact, None)) == stated, pattern
 
 
 def test_a_language_model_is_schooled_on_what_it_always_was():
@@ -88,6 +91,16 @@ def test_a_language_model_is_schooled_on_what_it_always_was():
     assert grammar.KINDS == ("motion", "units", "side", "coarse", "fine", "reasoning", "negative")
     assert len(grammar.vocabulary()) == 180 and set(grammar.vocabulary()) < set(asking.vocabulary())
     assert len(asking.vocabulary()) <= 280
+
+
+def test_a_wrong_frame_is_at_least_two_off():
+    rng = np.random.default_rng(0)
+    fact = TimeFact("peak", "cheek", "B", 3, 4)
+    assert {temporal.near_miss(fact, 8, rng).first for _ in range(99)} == {1, 6, 7, 8}
+    assert temporal.near_miss(TimeFact("peak", "cheek", "B", 2, 3), 4, rng) is None
+    assert temporal.answer("timed", Facts(denied=(TimeFact("start", "cheek", "B", 5, 5),))) == "no , the cheeks do not start in frame 5 ."
+    with pytest.raises(ValueError, match="hold no start, peak or fade"):
+        temporal.question("timed", Facts())
 
 
 def test_agreement_in_time():
@@ -362,16 +375,17 @@ def test_records_state_what_was_annotated_and_moved(clips, tmp_path):
     records = build.build_records(index, probability, courses, noise)
     assert schema.write_records(tmp_path / "r.jsonl", records) == len(records)
     records = schema.read_records(tmp_path / "r.jsonl")
-    assert set(grammar.KINDS) | set(vqa.KINDS) | {"start", "fade"} <= {r["kind"] for r in records} <= set(asking.ALL_KINDS)
+    assert set(grammar.KINDS) | set(vqa.KINDS) | {"start", "fade", "timed"} <= {r["kind"] for r in records} <= set(asking.ALL_KINDS)
     clip = dict(zip(index["clip"], build.measured(probability, courses, noise)))
     place = {name: i for i, name in enumerate(index["clip"])}
     for record in records:
         stated = Facts.from_json(record["stated"])
         assert parse(record["answer"]) == stated
-        found = check(record["answer"], clip[record["clip"]].evidence)
-        assert found["precision"] == 1.0, (record["answer"], found)
+        for seen in (clip[record["clip"]].evidence, clip[record["clip"]].dual_evidence(build.annotated_array(index["units"])[place[record["clip"]]])):
+            found = check(record["answer"], seen)
+            assert found["precision"] == 1.0, (record["answer"], found)
         assert bool(record["evidence"]) == bool(stated.units or stated.motions or stated.denied or stated.times)
-        for fact in stated.denied:  # false by truth, too
+        for fact in (f for f in stated.denied if not isinstance(f, TimeFact)):  # false by truth, too
             i = place[record["clip"]]
             assert not (supports_unit(fact, truth[i], 1e-6) if isinstance(fact, UnitFact) else supports(fact, region[i], 0.05))
     assert records == json.loads(json.dumps(build.build_records(index, probability, courses, noise)))  # the same again

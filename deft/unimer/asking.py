@@ -45,10 +45,10 @@ def vocabulary() -> list[str]:
     return sorted({*grammar.vocabulary(), *temporal.vocabulary(), *vqa.vocabulary()})
 
 
-def parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator, absent: Sequence[int] = ()) -> Iterable[tuple[str, Facts]]:
+def parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator, absent: Sequence[int] = (), frames: int = 8) -> Iterable[tuple[str, Facts]]:
     """(kind, what this question is about) for every question that has something to ask.
 
-    absent: units of which it is known that they are shown on neither side ("present" needs them to say no).
+    absent: units of which it is known that they are shown on neither side ("present" needs them to say no). frames: of the clip, after the onset.
     """
     for kind in kinds:
         if kind in ("coarse", "fine", "reasoning", "joint") and facts.emotion not in EMOTIONS:
@@ -59,6 +59,8 @@ def parts(kinds: Sequence[str], facts: Facts, rng: np.random.Generator, absent: 
             yield from ((kind, part) for part in _no_and_yes(facts, rng))
         elif kind == "present":
             yield from ((kind, part) for part in _absent_and_present(facts, absent, rng))
+        elif kind == "timed":
+            yield from ((kind, part) for part in _wrong_and_right_frame(facts, frames, rng))
         elif kind in temporal.KINDS:
             told = [fact for fact in facts.times if temporal.mentioned(kind, Facts(times=(fact,))).times]
             if told:
@@ -86,6 +88,14 @@ def _absent_and_present(facts: Facts, absent: Sequence[int], rng: np.random.Gene
         weight = np.array([_commonness()[UNITS.index(code)] for code in absent])
         yield Facts(denied=(UnitFact(int(rng.choice(np.array(absent), p=weight / weight.sum())), "A"),))
     yield Facts(units=(UnitFact(facts.units[rng.integers(len(facts.units))].code, "A"),))
+
+
+def _wrong_and_right_frame(facts: Facts, frames: int, rng: np.random.Generator) -> Iterable[Facts]:
+    """One event in a wrong frame and one in its own; neither without the other, so that yes and no stay even."""
+    told = [fact for fact in facts.times if fact.event in temporal.FRAMED]
+    if told and (wrong := temporal.near_miss(told[rng.integers(len(told))], frames, rng)):
+        yield Facts(denied=(wrong,))
+        yield Facts(times=(told[rng.integers(len(told))],))
 
 
 @lru_cache(maxsize=1)

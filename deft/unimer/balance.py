@@ -19,7 +19,7 @@ from deft.unimer.facts import Facts, UnitFact
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 STARTS = 5  # first deals; the best outcome is kept
-YES_NO = ("negative", "present", "back")  # kinds whose answer is yes or no
+YES_NO = ("negative", "present", "timed")  # kinds that are asked once for a yes and once for a no; "back" has only the answers that clips give
 
 
 def items(record: Mapping) -> Counter:
@@ -31,7 +31,7 @@ def items(record: Mapping) -> Counter:
     if stated.emotion:
         found[f"emotion {stated.emotion}"] = 1
     if record["kind"] in YES_NO:
-        yes = not stated.denied and not any(fact.event == "stay" for fact in stated.times)
+        yes = not stated.denied
         found[f"answer {'yes' if yes else 'no'}"] = 1
         found.update(f"{'yes' if yes else 'no'} to unit {fact.code}" for fact in (*stated.units, *stated.denied) if isinstance(fact, UnitFact))
     return found
@@ -133,6 +133,6 @@ def report(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]
 
 
 def yes_shares(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]) -> pd.Series:
-    """Share of yes among the yes-no answers of each split: near one half, or a model may guess."""
-    rows = [(assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if r["kind"] in ("negative", "present")]
+    """Share of yes among the answers of YES_NO kinds, per split: near one half, or a model may guess."""
+    rows = [(assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if r["kind"] in YES_NO]
     return pd.DataFrame(rows, columns=["split", "yes"]).groupby("split")["yes"].mean().round(4)

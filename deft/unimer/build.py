@@ -21,7 +21,7 @@ from deft.motion import evidence
 from deft.motion.courses import peak_positions
 from deft.unimer import asking, timing
 from deft.unimer.check import Evidence
-from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, UnitFact, component, facts_from_units, group_regions,
+from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, TimeFact, UnitFact, component, facts_from_units, group_regions,
                                hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, sides_of, stated_by, supports,
                                supports_unit, unit_array)
 from deft.unimer.schema import CONSTRAINTS
@@ -57,6 +57,10 @@ class Measured:
     def believed(self, annotated: np.ndarray) -> np.ndarray:
         """(17, 2) probability that a unit moved, from flow and annotation together. annotated: (17, 2) bool."""
         return evidence.posterior(self.probability, annotated, self.rate)
+
+    def dual_evidence(self, annotated: np.ndarray) -> Evidence:
+        """Evidence of both witnesses, what a record under "both" rests on: units by `believed`. `evidence` is the flow's word alone."""
+        return replace(self.evidence, probability=self.believed(annotated))
 
     def holds(self, fact: MotionFact) -> bool:
         """Temporal constraint: the motion is there at the apex and still there at the hold."""
@@ -183,7 +187,7 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
     for fact in (*stated.motions, *(f for f in stated.denied if isinstance(f, MotionFact))):
         for index, px in zip(group_regions(fact.region, fact.side), component(vectors, fact.region, fact.side, fact.direction)):
             add(None, REGIONS[index][0], REGIONS[index][1], fact.direction, float(px))
-    for fact in stated.times:
+    for fact in (*stated.times, *(f for f in stated.denied if isinstance(f, TimeFact))):
         for index in group_regions(fact.region, fact.side):
             row = evidence.region_row(clip.courses, noise, index)
             frames = (fact.first, fact.last) if fact.last else row.frames if fact.event == "first" else (len(clip.courses),)
@@ -206,7 +210,7 @@ def facts_rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
 
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
                   seed: int = 7, kinds: Sequence[str] = asking.ALL_KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
-    """Records of all clips: one per kind ("negative" and "present": one answered no, one answered yes), validated when written.
+    """Records of all clips: one per kind ("negative", "present" and "timed": one answered no, one answered yes), validated when written.
 
     index: the clips' table (columns clip, dataset, subject, condition, emotion, units). probability (N, 17, 2),
     courses (N, T-1, 36, 5), noise (N,) in its order; rate: base rate that the probabilities were calibrated at, scalar or (17,). Clips without one of EMOTIONS get no class questions.
@@ -218,7 +222,7 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
         rng = facts_rng(seed, row["clip"], constraint)
         facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
         found = verdicts(written[i], clip)
-        for number, (kind, part) in enumerate(asking.parts(kinds, facts, rng, absent_units(constraint, facts, written[i], clip))):
+        for number, (kind, part) in enumerate(asking.parts(kinds, facts, rng, absent_units(constraint, facts, written[i], clip), len(clip.courses))):
             stated = asking.mentioned(kind, part)
             records.append({
                 "id": f"{row['clip']}/{number}", "clip": str(row["clip"]), "dataset": str(row["dataset"]), "subject": str(row["subject"]),

@@ -1,4 +1,4 @@
-"""Temporal questions and answers: when does it start, peak, fade, which region moves first, does it come back.
+"""Temporal questions and answers: when does it start, peak, fade, which region moves first, does it come back, was it in that frame.
 
 The wording keeps apart from `grammar`, because a small language model is schooled on that vocabulary and on no other; records,
 checks and exports know both (`deft.unimer.asking`). Times are frames of the stored clip, onset = frame 0. Every answer is one
@@ -15,7 +15,7 @@ import numpy as np
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, MotionFact, TimeFact
 
-KINDS = ("start", "peak", "fade", "first", "back")
+KINDS = ("start", "peak", "fade", "first", "back", "timed")  # "timed" is yes or no: the right frame, or the right region and a wrong frame
 
 # {np}, {verb:x}, {be}, {does}, {do} as in `grammar`; {when}: "frame 3" or "frames 3 to 4"
 ANSWERS = MappingProxyType({
@@ -38,6 +38,16 @@ ANSWERS = MappingProxyType({
              "in the end {np} {verb:stay} displaced .", "no , {np} {be} not back in the end .", "{np} {be} not back in the end .", "{np} : not back in the end .",
              "{np} {do} not move back .", "no . {np} {verb:stay} displaced .", "the clip shows {np} stay displaced ."),
 })
+# {event} start, peak or fade; {verb:event} agrees with the region
+YES = ("yes , {np} {verb:event} in {when} .", "yes . {np} {verb:event} in {when} .", "yes , in {when} {np} {verb:event} .", "yes , the {event} of {np} is in {when} .",
+       "yes . the {event} of {np} is in {when} .", "yes , {event} of {np} in {when} .", "yes , i see {np} {event} in {when} .", "yes , the clip shows {np} {event} in {when} .",
+       "yes : {np} {verb:event} in {when} .", "yes . {event} of {np} : {when} .", "yes , {np} : {event} in {when} .", "yes . in {when} {np} {verb:event} .")
+NO = ("no , {np} {do} not {event} in {when} .", "no . {np} {do} not {event} in {when} .", "no , in {when} {np} {do} not {event} .", "no , the {event} of {np} is not in {when} .",
+      "no . the {event} of {np} is not in {when} .", "no , not in {when} : the {event} of {np} .", "no , i do not see {np} {event} in {when} .", "no . not {when} : {event} of {np} .",
+      "no , the clip does not show {np} {event} in {when} .", "no : {np} {do} not {event} in {when} .", "no . in {when} {np} {do} not {event} .", "no , {np} : not {event} in {when} .")
+ASK = ("{does} {np} {event} in {when} ?", "is the {event} of {np} in {when} ?", "do you see {np} {event} in {when} ?", "does the clip show {np} {event} in {when} ?",
+       "in {when} {does} {np} {event} ?", "{event} of {np} in {when} : yes or no ?", "is {when} the {event} of {np} ?", "tell if {np} {verb:event} in {when} .",
+       "is it so that {np} {verb:event} in {when} ?", "does the {event} of {np} come in {when} ?", "yes or no : {np} {verb:event} in {when} ?", "{when} : {does} {np} {event} ?")
 NOTHING = ("no time is clear .", "nothing is clear in time .", "no clear time .")
 QUESTIONS = MappingProxyType({
     "start": ("when {does} {np} start to move ?", "in which frame {does} {np} start ?", "start of {np} ?", "tell the start of {np} .", "when is the start of {np} ?",
@@ -59,18 +69,25 @@ QUESTIONS = MappingProxyType({
 _EVENT = MappingProxyType({form: event for event, forms in {
     "start": ("start", "starts", "started"), "peak": ("peak", "peaks", "peaked"), "fade": ("fade", "fades", "faded"), "first": ("first",),
     "back": ("back",), "stay": ("stay", "stays", "stayed")}.items() for form in forms})
+FRAMED = ("start", "peak", "fade")  # events that name a frame
 _WEAK = ("start", "first")  # "starts to fade", "starts first": the other word says what is meant
 FRAMES = 32  # frame numbers that the vocabulary holds
 
 
 def question(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
     """A question of `kind` about the time fact that `mentioned` picks; about the jaw, as good as any, if there is none."""
+    if kind == "timed":
+        return _fill(grammar._pick(ASK, rng), _asked(facts), rng)
     told = mentioned(kind, facts).times
     return _fill(grammar._pick(QUESTIONS[kind], rng), told[0] if told else TimeFact(kind, "jaw", "B"), rng)
 
 
 def answer(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
     """The answer of `kind`; it states exactly `mentioned(kind, facts)`."""
+    if kind == "timed":
+        fact = _asked(facts)
+        no = fact in facts.denied
+        return _fill(grammar._pick(NO if no else YES, rng), fact, None if no else rng)
     told = mentioned(kind, facts).times
     if not told:
         return grammar._pick(NOTHING, rng)
@@ -79,9 +96,29 @@ def answer(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> s
 
 
 def mentioned(kind: str, facts: Facts) -> Facts:
-    """The part of `facts` that an answer of `kind` states: its first time fact of that kind."""
+    """The part of `facts` that an answer of `kind` states: its first time fact of that kind ("timed": the one it is asked about)."""
+    if kind == "timed":
+        fact = _asked(facts)
+        return Facts(denied=(fact,)) if fact in facts.denied else Facts(times=(fact,))
     events = ("back", "stay") if kind == "back" else (kind,)
     return Facts(times=tuple(fact for fact in facts.times if fact.event in events)[:1])
+
+
+def _asked(facts: Facts) -> TimeFact:
+    """The time a yes-no question is about: the first denied one, else the first stated one that names a frame."""
+    found = [fact for fact in (*facts.denied, *facts.times) if isinstance(fact, TimeFact) and fact.event in FRAMED]
+    if not found:
+        raise ValueError("kind 'timed' asks about a frame, and the facts hold no start, peak or fade, neither stated nor denied")
+    return found[0]
+
+
+def near_miss(fact: TimeFact, frames: int, rng: np.random.Generator) -> TimeFact | None:
+    """The same event of the same region in a wrong frame of 1..`frames`, at least two frames off (a measured time may be off by one)."""
+    wrong = [t for t in range(1, frames + 1) if t <= fact.first - 2 or t >= fact.last + 2]
+    if not wrong:
+        return None
+    frame = wrong[rng.integers(len(wrong))]
+    return TimeFact(fact.event, fact.region, fact.side, frame, frame)
 
 
 def say(fact: TimeFact) -> str:
@@ -91,7 +128,7 @@ def say(fact: TimeFact) -> str:
 
 def vocabulary() -> set[str]:
     """Every token of these questions and answers that the grammar of `grammar` lacks, and some that it has."""
-    patterns = [p for group in (*ANSWERS.values(), *QUESTIONS.values(), NOTHING) for p in group]
+    patterns = [p for group in (*ANSWERS.values(), *QUESTIONS.values(), NOTHING, YES, NO, ASK) for p in group]
     words = set(grammar.tokens(" ".join(_spell(p) for p in patterns))) | {str(n) for n in range(FRAMES)} | set(_EVENT) | {"frame", "frames", "to", "are"}
     return words | set(grammar.tokens("do does is are"))
 
@@ -108,9 +145,10 @@ def _third(verb: str) -> str:
 def _fill(pattern: str, fact: TimeFact, rng: np.random.Generator | None) -> str:
     when = f"frame {fact.first}" if fact.first == fact.last else f"frames {fact.first} to {fact.last}"
     phrase, many = grammar._phrase(MotionFact(fact.region, fact.side, "up"), rng)
+    pattern = pattern.replace("{verb:event}", "{verb:" + fact.event + "}")
     pattern = re.sub(r"\{verb:(\w+)\}", lambda match: match[1] if many else _third(match[1]), pattern)
     be, do = ("are", "do") if many else ("is", "does")
-    return pattern.format(np=phrase, when=when, be=be, bee=be, do=do, does=do)
+    return pattern.format(np=phrase, when=when, be=be, bee=be, do=do, does=do, event=fact.event)
 
 
 # --- reading -----------------------------------------------------------------------------------------------------------
@@ -130,11 +168,11 @@ def read(sentence: list[str], regions: list[tuple[int, str, str]]) -> tuple[list
         event = next((e for e in said if e not in _WEAK), said[0] if said else None)
         if event == "start" and "first" in said and not frames:
             event = "first"
-        if place is None or event is None or (event in ("start", "peak", "fade") and not frames):
+        if place is None or event is None or (event in FRAMED and not frames):
             return False
         if event in ("back", "stay") and denying:
             event = "stay" if event == "back" else "back"
-        if event in ("start", "peak", "fade"):
+        if event in FRAMED:
             first, last = min(frames), max(frames)
             if event != "peak":
                 last = first
