@@ -247,6 +247,17 @@ def test_a_course_that_hovers_at_half_height_has_no_time():
     assert "start" not in timing.events(courses, 0.06, "lip corner", "L")
 
 
+def test_no_course_is_too_strange_to_be_read():
+    rng = np.random.default_rng(4)
+    for count in (2, 4, 5, 8, 12):
+        for courses in (np.zeros((count, 36, 2)), np.full((count, 36, 5), np.nan), -np.ones((count, 36, 2)), *rng.standard_cauchy((20, count, 36, 2))):
+            for noise in (0.0, 0.05, np.inf):
+                with np.errstate(invalid="ignore"):
+                    told = timing.time_facts(courses, noise, [MotionFact("jaw", "B", "down"), MotionFact("chin", "B", "up"), MotionFact("cheek", "L", "inward")])
+                assert all(0 <= fact.first <= fact.last <= count for fact in told)
+                assert not told or (courses != 0).any() and np.isfinite(noise)
+
+
 @pytest.mark.parametrize("text, precision, statements", [
     ("the inner brows start to move in frame 2 .", 1.0, 1), ("the inner brows start to move in frame 4 .", 0.0, 1),
     ("the inner brows fade in frame 7 and the left lip corner stays displaced .", 1.0, 2), ("the left lip corner comes back .", 0.0, 1),

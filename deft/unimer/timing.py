@@ -60,7 +60,7 @@ def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[st
     line, sd = course(courses, region, side), spread(noise, region, side)
     at = peak_positions(len(line))
     peak = float(line[list(at)].mean())
-    if peak < CLEAR * sd:
+    if not peak > CLEAR * sd:  # NaN, too, is no peak
         return {}
     level, room = LEVEL * peak, MARGIN * sd
     found: dict[str, tuple[int, int]] = {}
