@@ -67,7 +67,7 @@ def write(target: Path, records: Iterable[Mapping], assignment: Mapping[tuple[st
         splits[assignment[subject]].append(row_of(record))
     head = {"pretty_name": "Uni-MER", "language": ["en"], "license": "other", "task_categories": ["visual-question-answering"],
             "configs": [{"config_name": "default", "data_files": [{"split": name, "path": f"data/{name}.jsonl"} for name in splits]}],
-            "dataset_info": {"features": features(), "splits": [{"name": name, "num_examples": len(rows)} for name, rows in splits.items()]}}
+            "dataset_info": {"features": features()}}  # no sizes: a loader compares them, and they would only repeat the files
     with runtime.atomic(Path(target)) as fresh:
         for name, rows in splits.items():
             runtime.write_jsonl(fresh / "data" / f"{name}.jsonl", rows)
