@@ -7,6 +7,7 @@ import pytest
 from deft.clips import simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
 from deft.faces import align
+from deft.evaluation import distractors
 from deft.motion import courses, evidence, flow
 
 TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
@@ -187,3 +188,14 @@ def test_what_moves_is_listed_strongest_first(smile):
 
 def test_templates_have_one_row_per_unit_and_side():
     assert evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2) and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()
+
+
+# ---------------------------------------------------------------- distractors
+
+def test_still_faces_confirm_nothing_by_themselves(monkeypatch):
+    """Head drift, blink and flicker alone: no unit is reported, and the flow withholds most of what a wrong coder claims."""
+    monkeypatch.setattr(distractors, "CASES", {name: distractors.CASES[name] for name in ("head drift", "blink", "flicker")})
+    calibration = evidence.Calibration((0.9,) * 17, (0.3,) * 17, (-2.6,) * 17)
+    table = distractors.study(calibration, people=3)
+    assert list(table["case"]) == ["head drift", "blink", "flicker"] and (table["reported"] <= 1 / 3).all()
+    assert (table["confirmed"] < 0.3).all() and (table["confirmed"] <= table["by_word"]).all()
