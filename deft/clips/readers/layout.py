@@ -243,7 +243,7 @@ def places(entry: Entry, layout: Layout, library: Library) -> list[Place]:
     """Where the frames of an entry may lie; with several cameras, only what does not belong to another one."""
     for tail in layout.where(entry):
         if all(tail) and (hits := library.find(tail)):
-            ours = [hit for hit in hits if not layout.camera or _camera_fits(library.relative(hit.path), layout.camera)]
+            ours = [hit for hit in hits if not layout.camera or _camera_fits(hit.name, layout.camera)]
             if ours:
                 return ours
     return []
@@ -268,11 +268,11 @@ def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
     found = sorted(found, key=lambda place: (place.video, place.cropped, str(place.path)))
     rivals = [place for place in found[1:] if (place.video, place.cropped) == (found[0].video, found[0].cropped)]
     if rivals:
-        odd(f"several places: {', '.join(finder.library.relative(p.path) for p in found[:3])}; the first was used")
+        odd(f"several places: {', '.join(place.name for place in found[:3])}; the first was used")
     moments = [moment for moment in (entry.onset, entry.apex, entry.offset) if moment is not None]
     span = (min(moments), max(moments)) if len(moments) > 1 else finder.span(found[0])
     if span is None:
-        odd(f"{finder.library.relative(found[0].path)}: no usable frame")
+        odd(f"{found[0].name}: no usable frame")
         return Reel()
     return finder.reel(found[0], *span, odd)
 

@@ -32,14 +32,15 @@ def same(name: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where frames of a clip lie: a folder of pictures or a video file."""
+    """Where frames of a clip lie: a folder of pictures or a video file. name: its path below the root."""
 
     path: Path
+    name: str
     video: bool
 
     @property
     def cropped(self) -> bool:
-        return bool(CROPPED.search(str(self.path)))
+        return bool(CROPPED.search(self.name))
 
 
 class Library:
@@ -73,14 +74,17 @@ class Library:
                 if suffix in PICTURES:
                     pictures = True
                 elif suffix in VIDEOS:
-                    places.setdefault(same(os.path.splitext(entry.name)[0]), []).append(Place(Path(entry.path), True))
+                    places.setdefault(same(os.path.splitext(entry.name)[0]), []).append(self._place(entry.path, True))
                 elif suffix in ARCHIVES and entry.is_file():
                     archives.append(Path(entry.path))
                 elif entry.is_dir():
                     waiting.append(Path(entry.path))
             if pictures:
-                places.setdefault(same(folder.name), []).append(Place(folder, False))
+                places.setdefault(same(folder.name), []).append(self._place(folder, False))
         return places, archives
+
+    def _place(self, path: str | Path, video: bool) -> Place:
+        return Place(Path(path), self.relative(Path(path)), video)
 
     @property
     def empty(self) -> bool:
@@ -100,7 +104,7 @@ class Library:
         return [place for place in hits if self._above(place, len(wanted) - 1) == wanted[:-1]]
 
     def _above(self, place: Place, count: int) -> list[str]:
-        parts = place.path.relative_to(self.root).parts[:-1] if place.path.is_relative_to(self.root) else place.path.parts[:-1]
+        parts = Path(place.name).parts[:-1]
         return [same(part) for part in parts[len(parts) - count:]] if count else []
 
     def relative(self, path: Path) -> str:

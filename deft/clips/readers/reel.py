@@ -100,7 +100,7 @@ class Finder:
         """Frames first..last (as the source counts) of a place. odd(what): called for what is missing or broken."""
         wanted = range(first, last + 1)
         span = self.span(place)
-        name = self.library.relative(place.path)
+        name = place.name
         if span is None:
             odd(f"{name}: no usable frame")
             return Reel()
