@@ -296,7 +296,7 @@ def _numeric(value: object) -> bool:
 def _fill(result: Table, sheet: Sheet, numbers: Iterable[int], found: dict[str, int]) -> None:
     for r in numbers:
         values = {name: _value(sheet.cells[r][c]) for name, c in found.items()}
-        if all(value is None for value in values.values()):
+        if all(value is None for value in values.values()) and not any((r, c) in sheet.formulas for c in found.values()):
             continue
         row = Row(result, r + 1, values)
         for name, c in found.items():
