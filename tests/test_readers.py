@@ -497,6 +497,42 @@ def clip_cell(folder, clip):
     return openpyxl.load_workbook(folder / clip.file, data_only=True).active.cell(clip.row, 8).value
 
 
+WORKBOOKS = [name for name in READERS if name != "csv"]
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory):
+    """{dataset: (folder, path of a sheet, its workbook, its clips)}, sheets only."""
+    found = {}
+    for name in WORKBOOKS:
+        root = fixtures.write(name, tmp_path_factory.mktemp(name), frames=False)
+        clips = deft.clips.read(name, root, frames=False)[0]
+        found[name] = (root, root / clips[0].file, clips)
+    return found
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(WORKBOOKS), st.integers(0, 99), st.integers(1, 17), CELL)
+def test_one_bad_cell_harms_no_other_row(books, name, pick, column, value):
+    """Whatever stands in one cell of a row, every clip of every other row is read as before, and no row is lost."""
+    root, path, before = books[name]
+    at = sorted({clip.row for clip in before if clip.file == path.name})
+    row, saved = at[pick % len(at)], path.read_bytes()
+    book = openpyxl.load_workbook(path)
+    book[before[0].sheet].cell(row, column).value = cell_of(value)
+    try:
+        book.save(path)
+        after, _ = deft.clips.read(name, root, frames=False)
+    finally:
+        path.write_bytes(saved)
+
+    def seen(clips):
+        return [(c.file, c.row, c.subject, c.filename, c.onset, c.apex, c.offset, c.action_units, c.emotion, c.coarse, c.kind, c.fps)
+                for c in clips if (c.file, c.row) != (path.name, row)]
+
+    assert seen(after) == seen(before) and any((c.file, c.row) == (path.name, row) for c in after)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.text(max_size=8), max_size=6), max_size=6))
 def test_any_csv_is_read_or_refused_by_name(tmp_path_factory, rows):

@@ -61,7 +61,8 @@ class Layout:
     subjects: Subjects | None = None
     sheets: tuple[str, ...] = ()
     only_named: bool = False
-    positions: tuple[str, ...] | None = None
+    positions: tuple[str, ...] | None = None  # fields from left to right, in a sheet without a heading,
+    preamble: int = 0  # after so many rows
     key: tuple[str, ...] = ("subject", "filename")
     camera: str = ""
     first: int = 1  # number of a video's first frame
@@ -328,4 +329,4 @@ def _times(reel: Reel, onset: int | None, rate: float | None) -> np.ndarray:
 def open_tables(layout: Layout, root: Path, report: Report) -> list[Table]:
     """The sheet of a data set that keeps everything in one."""
     path = sheets.find(root, layout.files, layout.named, report)
-    return [sheets.table(path, layout.columns, report, layout.sheets, layout.only_named, layout.positions)]
+    return [sheets.table(path, layout.columns, report, layout.sheets, layout.only_named, layout.positions, layout.preamble)]

@@ -18,7 +18,7 @@ __all__ = ["LAYOUT", "entries", "open_tables"]
 LAYOUT = Layout(
     files=("sammlongvideosv3.*", "sammlongvideosv2.*", "sammlongvideosv1.*", "samm.*long.*"), named=("SAMM_LongVideos_V3_Release.xlsx",),
     columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, Column("duration", ("Duration",), quiet=True), Column("type", ("Type",)), UNITS),
-    positions=("subject", "filename", "", "onset", "apex", "offset", "duration", "type", "units", ""),
+    positions=("subject", "filename", "", "onset", "apex", "offset", "duration", "type", "units", ""), preamble=10,
     rate=200.0, subjects=Subjects("", 3), where=lambda entry: ((video(entry.filename),), (entry.filename,)))
 
 

@@ -100,14 +100,17 @@ def plain(text: object) -> str:
 
 def spreadsheets(root: Path, depth: int = 3) -> list[Path]:
     """Spreadsheets in `root` and its folders down to `depth`; the lock files of an open Excel (~$...) do not count."""
-    found, level = [], [root]
+    found, level, seen = [], [root], set()
     for _ in range(depth):
         below = []
         for folder in level:
+            if (real := folder.resolve()) in seen:
+                continue  # a link back
+            seen.add(real)
             for entry in sorted(folder.iterdir()):
                 if entry.is_file() and entry.suffix.lower() in (*SUFFIXES, ".xls") and not entry.name.startswith(("~$", ".")):
                     found.append(entry)
-                elif entry.is_dir() and not entry.is_symlink():
+                elif entry.is_dir():
                     below.append(entry)
         # Frame folders are many and hold no sheet: only folders beside or above them are worth a look.
         level = below if len(below) <= 500 else []
@@ -217,11 +220,12 @@ def _csv(path: Path) -> Sheet:
 
 
 def table(path: Path, columns: Sequence[Column], report: Report, names: Sequence[str] = (), only_named: bool = False,
-          positions: Sequence[str] | None = None) -> Table:
+          positions: Sequence[str] | None = None, preamble: int = 0) -> Table:
     """The rows under the heading that has the most of `columns`.
 
     names: names of the sheet, in order of preference; when none is there, any sheet with the heading is read and that is
-    reported, unless only_named. positions: fields of the columns from left to right, for sheets without a heading.
+    reported, unless only_named. positions: fields of the columns from left to right, for sheets without a heading;
+    preamble: how many rows such a sheet begins with.
     A missing column that is not `needed` is reported and its field stays None; a missing needed one is a ReaderError.
     """
     book = sheets(path)
@@ -239,7 +243,7 @@ def table(path: Path, columns: Sequence[Column], report: Report, names: Sequence
     sheet, where, found = best
     lacking = [column for column in columns if column.needed and column.field not in found]
     if lacking and positions is not None:
-        return _positional(chosen[0] if chosen else sheet, positions, report)
+        return _positional(chosen[0] if chosen else sheet, positions, preamble, report)
     if lacking:
         there = [str(cell) for cell in (sheet.cells[where] if sheet.cells else []) if cell is not None]
         raise ReaderError(f"{path}, sheet {sheet.name!r}, row {where + 1}: no column {' and no column '.join(_asked(c) for c in lacking)}; "
@@ -276,15 +280,19 @@ def _heading(sheet: Sheet, columns: Sequence[Column]) -> tuple[int, dict[str, in
     return best
 
 
-def _positional(sheet: Sheet, positions: Sequence[str], report: Report) -> Table:
-    """A sheet without a heading: rows whose onset column holds a number; lines before the first such row are a preamble."""
+def _positional(sheet: Sheet, positions: Sequence[str], preamble: int, report: Report) -> Table:
+    """A sheet without a heading: from the first row that has a frame number; a preamble of another length than known is reported."""
     found = {name: c for c, name in enumerate(positions) if name}
     result = Table(sheet.file, sheet.name, {name: f"column {c + 1} ({name})" for name, c in found.items()}, [], report)
     width = max((len(cells) for cells in sheet.cells), default=0)
-    start = next((r for r, cells in enumerate(sheet.cells) if found["onset"] < len(cells) and _numeric(cells[found["onset"]])), None)
+    moments = [found[name] for name in ("onset", "apex", "offset")]
+    start = next((r for r, cells in enumerate(sheet.cells) if any(c < len(cells) and _numeric(cells[c]) for c in moments)), None)
     if start is None or width <= found["offset"]:
         raise ReaderError(f"{sheet.file}, sheet {sheet.name!r}: expected columns without a heading in the order {', '.join(p or '(blank)' for p in positions)}; "
-                          f"no row has a number in column {found['onset'] + 1} (onset), the sheet has {width} columns")
+                          f"no row has a frame number in column {found['onset'] + 1} (onset) or after, the sheet has {width} columns")
+    if start != preamble:
+        report.add(f"rows 1 to {start} have no frame numbers and were taken for a preamble ({preamble} rows are usual); not read" if start else
+                   f"no preamble ({preamble} rows are usual); read from row 1", sheet=sheet.name, row=start + 1, file=sheet.file)
     _fill(result, sheet, range(start, len(sheet.cells)), {name: c for name, c in found.items() if c < width})
     return result
 
