@@ -1,6 +1,7 @@
 """Readers of licensed data sets: a sheet and its frames become clips, and everything odd becomes a row of the data report.
 
-One file per data set says where things stand (`LAYOUT`) and what that sheet's habits are; `layout.py` has what they share.
+One file per data set says where things stand (`LAYOUT`) and what that sheet's habits are. What they share goes from file to clip:
+`workbook` (cells), `sheets` (rows under a heading), `layout` (entries), `library` and `reel` (frames), `assemble` (clips), `report`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from deft.clips.readers import layout
+from deft.clips.readers import assemble
 from deft.clips.readers.library import Library
 from deft.clips.readers.recorded import RecordedClip
 from deft.clips.readers.reel import Finder
@@ -53,8 +54,8 @@ def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Reco
     form, root, report = getattr(reader, form), Path(root).expanduser(), Report()
     tables = reader.open_tables(form, root, report)
     found = [entry for table in tables for entry in reader.entries(table, form)]
-    layout.spell_emotions(found)
-    layout.name_entries(dataset, found, form.key)
+    assemble.spell_emotions(found)
+    assemble.name_entries(dataset, found, form.key)
     for table in tables:
         mine = [entry for entry in found if entry.row.table is table]
         if not mine:
@@ -65,7 +66,7 @@ def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Reco
     if frames:
         finder = Finder(Library(root), report, form.first)
         finder.library.report_archives(report)
-    clips = [layout.clip(dataset, entry, form, finder) for entry in found]
+    clips = [assemble.clip(dataset, entry, form, finder) for entry in found]
     report.name_clips({(clip.file, clip.sheet, clip.row): clip.id for clip in reversed(clips)})
     table = report.frame()
     table.attrs = {"dataset": dataset, "sheets": [f"{t.file}, sheet {t.sheet}" if t.sheet else t.file for t in tables],

@@ -10,7 +10,7 @@ instead of sadness. Which one was read is told by that column, not by the file's
 import re
 from collections.abc import Iterator
 
-from deft.clips.readers import layout, sheets
+from deft.clips.readers import layout, sheets, workbook
 from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.report import Report
 from deft.clips.readers.sheets import Table, plain
@@ -32,7 +32,7 @@ def open_tables(layout: Layout, root, report: Report) -> list[Table]:
             if other != path and re.fullmatch("casme2coding20(14|19).*", plain(other.stem)) and plain(other.stem) != plain(path.stem):
                 report.add(f"another edition lies beside {path.name}, which was read; give this file as the root to read it", file=other.name)
     # The column of 2019 is asked for only where it stands: in 2014 it is not missing.
-    newer = any("objectiveclass" in plain(cell) for sheet in sheets.sheets(path) for cells in sheet.cells[:3] for cell in cells if cell is not None)
+    newer = any("objectiveclass" in plain(cell) for sheet in workbook.sheets(path) for cells in sheet.cells[:3] for cell in cells if cell is not None)
     table = sheets.table(path, (*layout.columns, OBJECTIVE) if newer else layout.columns, report)
     named = next((year for year in EDITIONS if year in path.stem), "")
     if named and named != edition(table):

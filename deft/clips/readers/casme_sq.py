@@ -11,7 +11,7 @@ Folders are named after one of the two rules, rows after the other: both sheets 
 import re
 from collections.abc import Iterator
 
-from deft.clips.readers import layout, sheets
+from deft.clips.readers import layout, sheets, workbook
 from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.report import Report
 from deft.clips.readers.samm_lv import kind
@@ -37,7 +37,7 @@ LAYOUT = Layout(
 def open_tables(form: Layout, root, report: Report) -> list[Table]:
     path = sheets.find(root, form.files, form.named, report)
     table = sheets.table(path, form.columns, report, form.sheets, positions=form.positions)
-    rules = {plain(sheet.name): sheet for sheet in sheets.sheets(path)}
+    rules = {plain(sheet.name): sheet for sheet in workbook.sheets(path)}
     for name, read in (("naming rule1", _folders), ("naming rule2", _codes)):
         sheet = rules.get(plain(name))
         if sheet is None:
@@ -50,14 +50,14 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-def _folders(sheet: sheets.Sheet) -> dict[str, str]:
+def _folders(sheet: workbook.Sheet) -> dict[str, str]:
     """Participant -> folder, s15."""
     rows = [[_text(cell) for cell in cells[:3]] for cells in sheet.cells if len(cells) >= 3]
     return {participant: folder if folder.lower().startswith("s") else f"s{folder}"
             for folder, _, participant in rows if participant.isdigit() and re.search("[0-9]", folder)}
 
 
-def _codes(sheet: sheets.Sheet) -> dict[str, str]:
+def _codes(sheet: workbook.Sheet) -> dict[str, str]:
     """Stimulus -> video code of four digits."""
     rows = [[_text(cell) for cell in cells[:2]] for cells in sheet.cells if len(cells) >= 2]
     return {stimulus.lower(): code.zfill(4) for code, stimulus in rows if code.isdigit() and stimulus}
