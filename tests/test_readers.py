@@ -21,7 +21,7 @@ import deft.clips
 from deft import __main__ as command_line
 from deft import paths
 from deft.clips.facs import parse_action_units
-from deft.clips.readers import COLUMNS, READERS, ReaderError, fixtures, layout, library, sheets
+from deft.clips.readers import COLUMNS, READERS, ReaderError, fixtures, layout, library, sheets, workbook
 from deft.clips.readers.reel import FramesError
 from deft.clips.record import Clip
 
@@ -234,7 +234,7 @@ def test_a_file_that_is_no_sheet_is_named(tmp_path):
 
 def test_a_workbook_that_unpacks_to_too_much_is_not_opened(tmp_path, monkeypatch):
     casme2_sheet(tmp_path, GOOD)
-    monkeypatch.setattr(sheets, "MAX_UNPACKED", 100)
+    monkeypatch.setattr(workbook, "MAX_UNPACKED", 100)
     with pytest.raises(ReaderError, match="unpacks to"):
         read(tmp_path)
 
