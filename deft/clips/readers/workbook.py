@@ -35,38 +35,67 @@ def sheets(path: Path) -> list[Sheet]:
         return [_csv(path)]
     if path.suffix.lower() not in SUFFIXES:
         raise ReaderError(f"{path}: not a sheet that can be read; wanted {', '.join(SUFFIXES)} (save it as .xlsx)")
-    import openpyxl
-
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_UNPACKED:
-            raise ReaderError(f"{path}: unpacks to {size // 2**20} MiB, more than an annotation sheet can be ({MAX_UNPACKED // 2**20}); not opened")
-        values = openpyxl.load_workbook(path, data_only=True)  # what the cells showed when the file was saved
-        written = openpyxl.load_workbook(path, data_only=False)  # formulas as text, never computed
+        return _workbook(path)
     except ReaderError:
         raise
     except Exception as error:  # the parser raises whatever a broken file provokes: the file is named, the cause kept
         raise ReaderError(f"{path}: cannot be read as a spreadsheet ({type(error).__name__}: {error}); download it again, or open it and save it as .xlsx") from error
-    return [_worksheet(path, values[name], written[name]) for name in values.sheetnames if hasattr(values[name], "iter_rows")]
 
 
-def _worksheet(path: Path, values, written) -> Sheet:
-    if values.max_row > MAX_ROWS or values.max_column > MAX_COLUMNS:
-        raise ReaderError(f"{path}, sheet {values.title}: {values.max_row} rows x {values.max_column} columns, more than an annotation "
-                          f"sheet has ({MAX_ROWS} x {MAX_COLUMNS}); delete what is empty or foreign")
-    cells = [list(row) for row in values.iter_rows(values_only=True)]
-    formulas = {(cell.row - 1, cell.column - 1): str(getattr(cell.value, "text", cell.value))
-                for row in written.iter_rows() for cell in row if cell.data_type == "f"}
-    merged = {}
-    for area in written.merged_cells.ranges:
+def _workbook(path: Path) -> list[Sheet]:
+    import openpyxl
+
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_UNPACKED:
+        raise ReaderError(f"{path}: unpacks to {size // 2**20} MiB, more than an annotation sheet can be ({MAX_UNPACKED // 2**20}); not opened")
+    merged = openpyxl.load_workbook(path)  # only this way of reading knows of merged cells
+    shown = openpyxl.load_workbook(path, read_only=True, data_only=True)  # what the cells showed when the file was saved
+    written = openpyxl.load_workbook(path, read_only=True)  # formulas as text, never computed
+    try:
+        return [_worksheet(path, shown[name], written[name], merged[name].merged_cells.ranges)
+                for name in shown.sheetnames if hasattr(merged[name], "merged_cells")]  # a sheet that is a chart has no cells
+    finally:
+        shown.close()
+        written.close()
+
+
+def _worksheet(path: Path, shown, written, areas) -> Sheet:
+    # The stated extent is often wrong: too small from some programs, a million rows where a whole column was coloured.
+    shown.reset_dimensions()
+    written.reset_dimensions()
+    cells = []
+    for r, row in enumerate(shown.iter_rows(values_only=True)):
+        used = max((c for c, value in enumerate(row) if value is not None), default=-1) + 1
+        if used and r >= MAX_ROWS or used > MAX_COLUMNS:
+            raise ReaderError(f"{path}, sheet {shown.title}, row {r + 1}: something beyond row {MAX_ROWS} or column {MAX_COLUMNS}, where no annotation "
+                              "sheet reaches; delete what is foreign")
+        if r < MAX_ROWS:
+            cells.append(list(row[:used]))
+    width = max(map(len, cells), default=0)
+    cells = [row + [None] * (width - len(row)) for row in cells]
+    while cells and not any(value is not None for value in cells[-1]):
+        cells.pop()  # coloured rows below the last one
+    formulas, merged = {}, {}
+    for r, row in enumerate(written.iter_rows()):
+        for c, cell in enumerate(row):
+            if cell.data_type == "f":
+                formulas[r, c] = str(getattr(cell.value, "text", cell.value))
+    last = max((r for r, _ in formulas), default=-1)
+    wide = max((c for _, c in formulas), default=-1) + 1
+    if last >= MAX_ROWS or wide > MAX_COLUMNS:
+        raise ReaderError(f"{path}, sheet {shown.title}, row {last + 1}: a formula beyond row {MAX_ROWS} or column {MAX_COLUMNS}; delete what is foreign")
+    width = max(width, wide)
+    cells = [row + [None] * (width - len(row)) for row in cells] + [[None] * width for _ in range(last + 1 - len(cells))]
+    for area in areas:
         top, left = area.min_row - 1, area.min_col - 1
         for r in range(top, min(area.max_row, len(cells))):
-            for c in range(left, min(area.max_col, len(cells[r]))):
+            for c in range(left, min(area.max_col, width)):
                 if (r, c) != (top, left):
                     cells[r][c] = cells[top][left]
                     merged[r, c] = area.coord
-    return Sheet(path.name, values.title, cells, formulas, merged)
+    return Sheet(path.name, shown.title, cells, formulas, merged)
 
 
 def _csv(path: Path) -> Sheet:
