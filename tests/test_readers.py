@@ -1,5 +1,6 @@
 """Readers: made-up sets in every layout are read whole, every quirk is reported where it stands, and bad input breaks nothing else."""
 
+import copy
 import csv
 import io
 import shutil
@@ -432,6 +433,27 @@ def test_raw_before_cropped(filmed):
     assert report.empty and np.array_equal(clip.frames, read(filmed, True)[0][0].frames) and "raw" in str(clip.__dict__["_source"].files[0])
     shutil.rmtree(filmed / "raw/sub01")
     assert len(frames_of(filmed)[0].numbers) == 8
+
+
+def test_the_place_that_has_the_frames(filmed):
+    """Two raw folders of one clip: the one with the wanted frames is read, and the other is named."""
+    fixtures.Writer(filmed, True).pictures("other/sub01/EP01_01", 100, 103, "img{}.jpg", person=2)
+    clip, report = frames_of(filmed)
+    assert clip.numbers == tuple(range(10, 18)) and "raw/sub01/EP01_01 was used, other/sub01/EP01_01 was not" in at(report, 2, "frames")
+
+
+def test_clips_travel_to_other_processes_without_their_pixels(sets):
+    clip = sets["samm"][1][0]
+    twin = copy.deepcopy(clip)  # by the same protocol as joblib's processes
+    assert twin.numbers == clip.numbers and np.array_equal(twin.frames, clip.frames)
+    assert not any(isinstance(value, np.ndarray) and value.ndim == 4 for value in vars(twin).values())
+
+
+def test_cropped_pictures_that_count_anew(filmed):
+    shutil.rmtree(filmed / "raw/sub01")
+    fixtures.Writer(filmed, True).pictures("Cropped/sub01/EP01_01", 4, 11, "reg_img{}.jpg")
+    clip, report = frames_of(filmed)
+    assert clip.numbers == tuple(range(10, 18)) and len(clip.frames) == 8 and "numbered 4..11 instead of 10..17; taken in order" in at(report, 2, "frames")
 
 
 def test_archives_are_never_unpacked(filmed):

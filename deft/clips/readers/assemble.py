@@ -68,6 +68,7 @@ def check_moments(entry: Entry) -> None:
 def name_entries(dataset: str, found: list[Entry], key: Sequence[str]) -> None:
     """Ids from the key; a key that occurs twice is reported and its later rows get the row number as well."""
     first: dict[tuple, Entry] = {}
+    taken: set[str] = set()
     for entry in found:
         values = tuple(str(getattr(entry, name)) if getattr(entry, name) is not None else "" for name in key)
         entry.id = "_".join((dataset, *values))
@@ -77,6 +78,9 @@ def name_entries(dataset: str, found: list[Entry], key: Sequence[str]) -> None:
         if before is not entry:
             entry.odd("filename", f"same {', '.join(key)} as row {before.row.number}; both were kept", ", ".join(values))
             entry.id += f"_row{entry.row.number}"
+        while entry.id in taken:
+            entry.id += "'"  # two intervals of one row, neither with a readable onset
+        taken.add(entry.id)
 
 
 # ---------------------------------------------------------------- frames
@@ -107,16 +111,18 @@ def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
         odd(f"no frames; looked for a folder or video {tails or '(the row gives no name)'}")
         return Reel()
     # Pictures before videos (they are what was annotated), whole frames before cropped ones (faces are aligned here).
-    found = sorted(found, key=lambda place: (place.video, place.cropped, str(place.path)))
-    rivals = [place for place in found[1:] if (place.video, place.cropped) == (found[0].video, found[0].cropped)]
-    if rivals:
-        odd(f"several places: {', '.join(place.name for place in found[:3])}; the first was used")
+    found = sorted(found, key=lambda place: (place.video, place.cropped, place.name))
     moments = [moment for moment in (entry.onset, entry.apex, entry.offset) if moment is not None]
-    span = (min(moments), max(moments)) if len(moments) > 1 else finder.span(found[0])
+    span = (min(moments), max(moments)) if len(moments) > 1 else None
+    used = next((place for place in found if span is None or finder.overlaps(place, *span)), found[0])
+    rivals = [place.name for place in found if place is not used and (place.video, place.cropped) == (used.video, used.cropped)]
+    if rivals:
+        odd(f"several places; {used.name} was used, {', '.join(rivals[:3])} {'was' if len(rivals) == 1 else 'were'} not")
+    span = span or finder.span(used)
     if span is None:
-        odd(f"{found[0].name}: no usable frame")
+        odd(f"{used.name}: no usable frame")
         return Reel()
-    return finder.reel(found[0], *span, odd)
+    return finder.reel(used, *span, odd)
 
 
 def position(number: int | None, name: str, reel: Reel, entry: Entry) -> int | None:

@@ -34,7 +34,7 @@ class Subjects:
 
     def canonical(self, text: str) -> str:
         """`1`, `01`, `s1`, `sub01` are one subject; what is no letters-then-number stays as it is."""
-        match = re.fullmatch(r"[^\W\d]*[ ._-]?(?:NO\.?)?([0-9]+)", text, re.IGNORECASE)
+        match = re.fullmatch(r"[^\W\d]*[ ._-]?(?:NO\.?)?([0-9]{1,9})", text, re.IGNORECASE)
         return f"{self.prefix}{int(match[1]):0{self.width}d}" if match else text
 
 
@@ -93,7 +93,6 @@ class Entry:
         self.row.odd(self.columns.get(column, column), what, value, clip=self.id)
         self.marks += self.row.notes[before:]
         del self.row.notes[before:]  # another interval of the same row is another clip
-
 
     def cell(self, column: str) -> object:
         """What the sheet has for a field, "" when it is empty."""

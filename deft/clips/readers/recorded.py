@@ -13,7 +13,8 @@ from deft.clips.record import Clip
 class _Decoded:
     """The field `frames`: given a Reel, every access decodes it; given an array, it is the array.
 
-    Nothing is kept, so that a list of clips holds paths and not pixels. Whoever loops over frames takes `clip.frames` once.
+    Nothing is kept, so that a list of clips holds paths and not pixels. Whoever loops over frames takes `clip.frames` once;
+    `dataclasses.replace` decodes, and its result holds the pixels.
     """
 
     def __set__(self, clip: Clip, source: Reel | np.ndarray) -> None:

@@ -96,6 +96,11 @@ class Finder:
         numbers = self._numbered(place.path)
         return (min(numbers), max(numbers)) if numbers else None
 
+    def overlaps(self, place: Place, first: int, last: int) -> bool:
+        """Does a place have any of the numbers first..last?"""
+        span = self.span(place)
+        return span is not None and span[0] <= last and span[1] >= first
+
     def reel(self, place: Place, first: int, last: int, odd) -> Reel:
         """Frames first..last (as the source counts) of a place. odd(what): called for what is missing or broken."""
         wanted = range(first, last + 1)
@@ -113,7 +118,7 @@ class Finder:
             files = self._numbered(place.path)
             known = set(files)
         there = [number for number in wanted if number in known]
-        if not there and len(known) == len(wanted):
+        if len(there) < len(wanted) == len(known) and (place.cropped or not there):
             # Cropped releases often start counting anew: the same number of frames, in the same order.
             odd(f"{name}: frames are numbered {span[0]}..{span[1]} instead of {first}..{last}; taken in order")
             taken = sorted(known)
