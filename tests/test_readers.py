@@ -130,28 +130,28 @@ def test_casme2_cells(sets):
     clip = by_name(clips)
     assert clip["EP12_01f"].apex == 3 and clip["EP12_01f"].apex_estimated and any("estimated" in note for note in clip["EP12_01f"].notes)
     assert "'/' is no frame number; estimated" in at(report, 5, "ApexFrame")
-    assert clip["EP13_06f"].unparsed == ("?",) and clip["EP13_06f"].action_units == () and "kept verbatim" in at(report, 6, "Action Units")
-    assert clip["EP13_06f"].apex == clip["EP13_06f"].onset and "apex = onset" in at(report, 6, "ApexFrame")
+    assert clip["EP93_06f"].unparsed == ("?",) and clip["EP93_06f"].action_units == () and "kept verbatim" in at(report, 6, "Action Units")
+    assert clip["EP93_06f"].apex == clip["EP93_06f"].onset and "apex = onset" in at(report, 6, "ApexFrame")
     assert "apex = offset" in at(report, 7, "ApexFrame")
-    assert [u.code for u in clip["EP02_01f"].action_units] == [12] and [u.side for u in clip["EP03_02"].action_units] == ["", "", "L"]
-    assert clip["EP02_01f"].numbers == tuple(range(46, 55)) and clip["EP07_01"].numbers == tuple(range(11, 19))
+    assert [u.code for u in clip["EP92_01f"].action_units] == [12] and [u.side for u in clip["EP93_02"].action_units] == ["", "", "L"]
+    assert clip["EP92_01f"].numbers == tuple(range(71, 80)) and clip["EP07_01"].numbers == tuple(range(11, 19))
     assert Counter(c.coarse for c in clips) == {"negative": 4, "positive": 1, "surprise": 1, "": 1}
 
 
 def test_samm_cells(sets):
     _, clips, report = sets["samm"]
     clip = by_name(clips)
-    assert clip["006_2_1"].subject == "006" and "read as 006" in at(report, 17, "Subject")
-    for name, row in (("007_3_2", 19), ("011_4_1", 20)):
+    assert clip["006_9_1"].subject == "006" and "read as 006" in at(report, 17, "Subject")
+    for name, row in (("007_8_2", 19), ("011_8_1", 20)):
         assert clip[name].apex == 3 and clip[name].apex_estimated and "lies outside" in at(report, row, "Apex Frame")
-    assert not clip["006_1_2"].apex_estimated and clip["006_1_2"].numbers[0] == 5562
-    assert [u.code for u in clip["006_1_3"].action_units] == [14, 17, 24] and len({u.group for u in clip["006_1_3"].action_units}) == 1
-    assert clip["006_1_2"].emotion == "happiness" and clip["006_1_2"].objective == 1
+    assert not clip["006_8_2"].apex_estimated and clip["006_8_2"].numbers[0] == 70102
+    assert [u.code for u in clip["006_8_3"].action_units] == [14, 17, 24] and len({u.group for u in clip["006_8_3"].action_units}) == 1
+    assert clip["006_8_2"].emotion == "happiness" and clip["006_8_2"].objective == 1
 
 
 def test_smic_intervals_and_cameras(sets):
     _, clips, report = sets["smic-hs"]
-    assert [(clip.filename, clip.row) for clip in clips][:2] == [("s3_ne_01", 2), ("s3_ne_01", 2)] and clips[1].numbers[0] == 17581050
+    assert [(clip.filename, clip.row) for clip in clips][:2] == [("s3_ne_91", 2), ("s3_ne_91", 2)] and clips[1].numbers[0] == 23400116
     assert all(clip.apex_estimated and any("estimated" in note for note in clip.notes) for clip in clips)
     assert report["what"].str.contains("sheet has no apex").sum() == 1
     assert {clip.subject for clip in clips} == {"s03", "s20"} and {clip.fps for clip in clips} == {100.0}
@@ -168,7 +168,7 @@ def test_kinds_splits_and_rates(sets):
 
 def test_cube_cells(sets):
     _, clips, report = sets["casme-cube-a"]
-    assert [clip.id for clip in clips if clip.filename == "a"] == ["casme-cube-a_spNO.1_a_166", "casme-cube-a_spNO.1_a_180"]
+    assert [clip.id for clip in clips if clip.filename == "a"] == ["casme-cube-a_spNO.1_a_906", "casme-cube-a_spNO.1_a_920"]
     clip = by_name(clips)
     assert [clip[n].objective for n in "bcdejk"] == [1, 3, 7, 4, 5, 6]
     assert clip["e"].emotion == "others" and "read as 'others'" in at(report, 7, "emotion")
@@ -181,10 +181,10 @@ def test_cube_cells(sets):
 
 
 def test_mmew_4dme_and_squared(sets):
-    assert by_name(sets["mmew"][1])["S01-07-001"].emotion == "repression" and "repression" in at(sets["mmew"][2], 2, "Estimated Emotion")
+    assert by_name(sets["mmew"][1])["S01-07-901"].emotion == "repression" and "repression" in at(sets["mmew"][2], 2, "Estimated Emotion")
     assert "taken in order" in at(sets["mmew"][2], 4, "frames")
     assert sets["4dme"][1][0].unparsed == ("(k)",) and [u.code for u in sets["4dme"][1][0].action_units] == [4, 7]
-    assert [clip.numbers[0] for clip in sets["casme-sq"][1]] == [557, 12, 4]  # selected frames, long frames, a video
+    assert [clip.numbers[0] for clip in sets["casme-sq"][1]] == [1201, 12, 4]  # selected frames, long frames, a video
 
 
 # ---------------------------------------------------------------- bad input

@@ -36,8 +36,8 @@ def entries(table: Table, form: Layout) -> Iterator[Entry]:
         first, last = row.whole("first"), row.whole("last")
         for number in INTERVALS:
             onset, offset = row.whole("onset" + number), row.whole("offset" + number)
-            if number and onset is None and offset is None:
-                continue
+            if number and not onset and not offset:
+                continue  # empty, or 0 for "no further movement"
             entry = Entry(row, subject, row.text("filename"), onset, None, offset, emotion=row.text("emotion"), rate=form.rate, has_apex=False,
                           columns={"onset": "onset" + number, "offset": "offset" + number})
             for name, moment, outside in (("onset", onset, None not in (onset, first) and onset < first), ("offset", offset, None not in (offset, last) and offset > last)):
