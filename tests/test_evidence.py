@@ -190,6 +190,20 @@ def test_templates_have_one_row_per_unit_and_side():
     assert evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2) and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()
 
 
+# ---------------------------------------------------------------- time apart from space
+
+def test_a_region_that_comes_late_speaks_against_the_unit(smile):
+    """The lip corner trails the other regions of unit 12 by two key frames, some 85 ms: the place still fits, the time does not."""
+    corner = [row for row, (name, _) in enumerate(REGIONS) if name == "lip_corner"]
+    late = smile["courses"].copy()
+    late[2:, corner], late[:2, corner] = smile["courses"][:-2, corner], 0
+    together, apart = evidence.parts(smile["courses"], smile["noise"]), evidence.parts(late, smile["noise"])
+    unit = UNIT_INDEX[12], LEFT
+    assert apart.spatial[unit] > 0.4 * together.spatial[unit] > 3  # where it moves is still said by the place
+    assert apart.temporal[unit] < 0.5 * together.temporal[unit]
+    assert apart.combined[unit] < 0.25 * together.combined[unit]
+
+
 # ---------------------------------------------------------------- distractors
 
 def test_still_faces_confirm_nothing_by_themselves(monkeypatch):
