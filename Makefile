@@ -15,7 +15,7 @@ ENV := $(if $(USABLE),,.venv/.deft-stamp)
 # A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
 $(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
 
-.PHONY: env reproduce verify status test lab analyse bench clean help
+.PHONY: env reproduce verify status test lab analyse data-check bench clean help
 
 env: $(ENV)                   ## make .venv from the lock (constraints.txt), or accept the active environment
 	@echo "environment: $(PY)"
@@ -39,6 +39,10 @@ analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path
 	@test -n "$(CLIP)" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n]"; exit 2; }
 	@"$(PY)" -m deft analyse "$(CLIP)" --profile "$(PROFILE)" $(if $(ONSET),--onset "$(ONSET)") $(if $(APEX),--apex "$(APEX)") $(if $(OFFSET),--offset "$(OFFSET)")
 
+data-check: $(ENV)            ## what your copy of a data set holds: make data-check DATASET=casme2 [DATA=folder] [STRICT=1]
+	@test -n "$(DATASET)" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@"$(PY)" -m deft data-check "$(DATASET)" $(if $(DATA),--root "$(DATA)") $(if $(STRICT),--strict)
+
 bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv
 	@"$(PY)" -m tests.bench --profile "$(PROFILE)"
 
@@ -47,7 +51,7 @@ clean:                        ## remove the intermediate data and products of PR
 
 help:                         ## this table of contents
 	@echo "make TARGET [PROFILE=demo|smoke]      (default: demo)"; echo
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
 
 .venv/.deft-stamp: constraints.txt pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }

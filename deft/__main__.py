@@ -1,4 +1,4 @@
-"""`python -m deft run|status|verify|analyse`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|verify|analyse|data-check`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
 import errno
@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
-COMMANDS = ("run", "status", "verify", "analyse")
+COMMANDS = ("run", "status", "verify", "analyse", "data-check")
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
+    check = commands.add_parser("data-check", help="what your copy of a licensed data set holds, and what is odd about it")
+    check.add_argument("dataset", help="casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme dfme csv")
+    check.add_argument("--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)")
+    check.add_argument("--strict", action="store_true", help="exit with 1 when anything is odd")
+    check.add_argument("--report", type=Path, metavar="FILE", help="also write the data report as CSV")
     return main
 
 
@@ -80,6 +85,10 @@ def main(arguments=None) -> int:
             from deft.run import verify
 
             return verify.write_reference(given.profile) if given.write_reference else verify.verify(given.profile)
+        if given.command == "data-check":
+            from deft.clips.readers.check import check
+
+            return check(given.dataset, given.root or paths.data(given.dataset), given.strict, given.report)
         from deft.analyse import analyse
 
         report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
@@ -89,7 +98,7 @@ def main(arguments=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command != "analyse":
+        if given.command not in ("analyse", "data-check"):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """Where things live: the repository, the work folder (intermediate data) and the figures folder (tables and figures).
 
-`DEFT_WORK` and `DEFT_FIGURES` move the two output folders; everything else in the package asks here.
+`DEFT_WORK` and `DEFT_FIGURES` move the two output folders, `DEFT_DATA` is the folder of licensed data sets; everything else in
+the package asks here.
 """
 
 import os
@@ -23,3 +24,11 @@ def work(profile: str) -> Path:
 def figures(profile: str) -> Path:
     """Folder of one profile's tables and figures: `$DEFT_FIGURES/<profile>`, by default `figures/<profile>`."""
     return _base("DEFT_FIGURES", "figures") / profile
+
+
+def data(dataset: str) -> Path:
+    """Folder of one licensed data set: `$DEFT_DATA/<dataset>`. It has no default, so that no face lands in the repository."""
+    base = os.environ.get("DEFT_DATA")
+    if not base:
+        raise ValueError(f"DEFT_DATA is not set: export DEFT_DATA=/where/your/data/sets/are (with {dataset}/ in it), or give the folder itself")
+    return Path(base).expanduser().absolute() / dataset

@@ -7,6 +7,7 @@ import pytest
 from deft.clips import simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
 from deft.faces import align
+from deft.evaluation import distractors
 from deft.motion import courses, evidence, flow
 
 TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
@@ -154,7 +155,10 @@ def test_two_witnesses():
     yes, no = np.ones((17, 2), bool), np.zeros((17, 2), bool)
     assert np.allclose(evidence.posterior(flow, yes, 0.1), evidence.RELIABILITY)
     assert (evidence.posterior(flow, no, 0.1) < 0.1).all()
-    assert (evidence.posterior(np.full((17, 2), 1e-4), yes, 0.1) < 0.5).all()  # no annotation outvotes a face that stands still
+    assert (evidence.posterior(np.full((17, 2), 1e-4), yes, 0.1) < 0.5).all()
+    doubtful = np.full((17, 2), 0.05)  # the flow speaks against it: likely by the coder's word alone, so not held by the pixels
+    assert (evidence.posterior(doubtful, yes, 0.1) > 0.5).all() and not evidence.held(doubtful, yes, 0.1).any()
+    assert evidence.held(flow, yes, 0.1).all() and not evidence.held(np.full((17, 2), 0.6), no, 0.1).any() and evidence.held(np.full((17, 2), 0.95), no, 0.1).all()
     rare = evidence.posterior(flow, yes, np.r_[0.01, np.full(16, 0.1)])
     assert (rare[0] > rare[1]).all()  # p = .1 is strong evidence for a unit seen once in a hundred
     with pytest.raises(ValueError, match="annotation must both be"):
@@ -184,3 +188,28 @@ def test_what_moves_is_listed_strongest_first(smile):
 
 def test_templates_have_one_row_per_unit_and_side():
     assert evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2) and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()
+
+
+# ---------------------------------------------------------------- time apart from space
+
+def test_a_region_that_comes_late_speaks_against_the_unit(smile):
+    """The lip corner trails the other regions of unit 12 by two key frames, some 85 ms: the place still fits, the time does not."""
+    corner = [row for row, (name, _) in enumerate(REGIONS) if name == "lip_corner"]
+    late = smile["courses"].copy()
+    late[2:, corner], late[:2, corner] = smile["courses"][:-2, corner], 0
+    together, apart = evidence.parts(smile["courses"], smile["noise"]), evidence.parts(late, smile["noise"])
+    unit = UNIT_INDEX[12], LEFT
+    assert apart.spatial[unit] > 0.4 * together.spatial[unit] > 3  # where it moves is still said by the place
+    assert apart.temporal[unit] < 0.5 * together.temporal[unit]
+    assert apart.combined[unit] < 0.25 * together.combined[unit]
+
+
+# ---------------------------------------------------------------- distractors
+
+def test_still_faces_confirm_nothing_by_themselves(monkeypatch):
+    """Head drift, blink and flicker alone: no unit is reported, and the flow withholds most of what a wrong coder claims."""
+    monkeypatch.setattr(distractors, "CASES", {name: distractors.CASES[name] for name in ("head drift", "blink", "flicker")})
+    calibration = evidence.Calibration((0.9,) * 17, (0.3,) * 17, (-2.6,) * 17)
+    table = distractors.study(calibration, people=3)
+    assert list(table["case"]) == ["head drift", "blink", "flicker"] and (table["reported"] <= 1 / 3).all()
+    assert (table["confirmed"] < 0.3).all() and (table["confirmed"] <= table["by_word"]).all()

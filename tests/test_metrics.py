@@ -141,24 +141,6 @@ def test_subjects_of_two_datasets_are_two_people():
 
 
 # ---------------------------------------------------------------- protocols
-def test_composite_membership():
-    of = protocols.composite_class
-    assert of("casme2", "04", "EP12_01f", "disgust") is None and of("casme2", "5", "EP09_05f", "happiness") is None
-    assert of("casme2", "04", "EP13_01", "repression") == "negative" and of("casme2", "01", "x", "others") is None
-    assert of("samm", "006", "x", "Contempt") == "negative" and of("samm", "006", "x", "Other") is None
-    assert of("smic-hs", "s3", "x", "positive") == "positive"
-    with pytest.raises(ValueError, match="no composite map"):
-        of("nowhere", "1", "x", "happiness")
-    counted = np.array(list(protocols.COMPOSITE_COUNTS.values()))
-    assert counted[:, 0].sum() == 68 and counted[:, 1:].sum() == 442
-
-
-def test_composite_report_names_what_disagrees():
-    table = pd.DataFrame({"dataset": ["smic-hs"] * 3, "subject": ["1", "1", "2"], "coarse": ["negative", "positive", None]})
-    report = protocols.composite_report(table).set_index(["dataset", "part"])
-    assert report.loc[("smic-hs", "subjects"), "found"] == 1 and not report["agrees"].any()
-
-
 def test_splits_are_subject_disjoint_and_cover():
     table = pd.DataFrame({"dataset": ["a", "a", "b", "b", "b"], "subject": ["1", "2", "1", "1", "3"],
                           "split": ["train", "train", "testA", "testA", "testB"]})

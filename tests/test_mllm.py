@@ -1,6 +1,7 @@
 """The language model: what may learn, what must not change anything, and that it learns at all (tiny configurations)."""
 
 import copy
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import language, prompt, score, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
-from deft.unimer.facts import text_facts
+from deft.unimer.facts import text_facts, unit_array
 
 TINY = language.LanguageSettings(hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2)
 
@@ -88,10 +89,12 @@ def test_soft_words_at_the_end_points():
 def test_simulated_probabilities_are_calibrated():
     rng = np.random.default_rng(0)
     units = rng.random((4000, 17, 2)) < 0.10
-    p = language.simulate_probability(units, rng, leak=0.0)
+    p = language.simulate_probability(units, rng, rate=0.10, leak=0.0)
     for low, high in ((0.05, 0.15), (0.4, 0.6), (0.85, 0.95)):
         inside = (p > low) & (p < high)
         assert abs(units[inside].mean() - p[inside].mean()) < 0.03
+    told = np.mean([unit_array(text_facts(rng).units) > 0 for _ in range(2000)])  # the rate it assumes is the text's own
+    assert told == pytest.approx(inspect.signature(language.simulate_probability).parameters["rate"].default, rel=0.05)
 
 
 # ---------------------------------------------------------------- model

@@ -424,11 +424,11 @@ def test_verdicts_and_counts_by_hand():
         (12, "L"): "confirmed", (12, "R"): "unsupported", (2, "R"): "contradicted", (4, "L"): "unannotated", (4, "R"): "unannotated"}
     truth = np.zeros((1, 17, 2))
     truth[0, UNIT_INDEX[12], 0] = truth[0, UNIT_INDEX[4], 0] = 0.2
-    counts = build.t1_counts(written, probability[None], truth)
+    counts = build.t1_counts(written, probability[None] >= 0.5, truth)
     assert (counts["annotated"], counts["moved_flow"], counts["moved_truth"]) == (3, 3, 2)
     assert counts["unsupported_flow"] == pytest.approx(2 / 3) == counts["unsupported_truth"]
     assert counts["unannotated_flow"] == pytest.approx(2 / 3) and counts["unannotated_truth"] == pytest.approx(1 / 2)
-    assert build.t1_counts(written[:0], probability[None][:0], truth[:0])["unsupported_flow"] is None
+    assert build.t1_counts(written[:0], probability[None][:0] > 0, truth[:0])["unsupported_flow"] is None
 
 
 def test_stages_out_of_step_are_named(clips):

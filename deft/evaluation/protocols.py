@@ -1,7 +1,7 @@
 """Who is trained on and who is tested: leave-one-subject-out, composite, hold-out, cross-dataset, three folds.
 
-Every protocol fixes its class list before an answer is read, and a subject is the pair (dataset, subject): subject 1 of
-two datasets is two people.  Sources: MEGC 2019 composite, CAS(ME)^3, DFME and CD6ME as listed in protocols.md.
+A subject is the pair (dataset, subject): subject 1 of two datasets is two people.  Which clip has which class in which
+protocol, and how many there must be, is said in `deft.clips.labels`.  Sources: MEGC 2019, CAS(ME)^3, DFME and CD6ME.
 """
 from __future__ import annotations
 
@@ -12,24 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-COARSE_CLASSES = ("negative", "positive", "surprise")  # MEGC 2019 numbers them 0, 1, 2
-DFME_CLASSES = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-
-# Fine label (lower case) -> composite class.  A label that is not listed is not part of the composite.
-COMPOSITE = {
-    "casme2": {"happiness": "positive", "surprise": "surprise", "disgust": "negative", "repression": "negative"},
-    "samm": {"happiness": "positive", "surprise": "surprise", "anger": "negative", "contempt": "negative",
-             "disgust": "negative", "fear": "negative", "sadness": "negative"},
-    "smic-hs": {"positive": "positive", "surprise": "surprise", "negative": "negative"},
-    "casme3": {"happy": "positive", "surprise": "surprise", "disgust": "negative", "fear": "negative",
-               "anger": "negative", "sad": "negative"},
-}
-# MEGC 2019 leaves these two clips of the CASME II 2014 sheet out: (subject, filename).
-COMPOSITE_WITHOUT = {"casme2": frozenset({("04", "EP12_01f"), ("05", "EP09_05f")})}
-# What a correct reading must count: dataset -> (subjects, negative, positive, surprise).
-COMPOSITE_COUNTS = {"casme2": (24, 88, 32, 25), "samm": (28, 92, 26, 15), "smic-hs": (16, 70, 51, 43)}
-
-
 @dataclass(frozen=True)
 class Split:
     """One train/test division; positions into the table of clips."""
@@ -37,29 +19,6 @@ class Split:
     name: str
     train: np.ndarray
     test: np.ndarray
-
-
-def composite_class(dataset: str, subject: str, filename: str, emotion: str) -> str | None:
-    """'negative', 'positive' or 'surprise' under the composite protocol, or None when the clip is no part of it."""
-    if dataset not in COMPOSITE:
-        raise ValueError(f"no composite map for dataset {dataset!r}; known: {', '.join(COMPOSITE)}")
-    if (str(subject).zfill(2), filename) in COMPOSITE_WITHOUT.get(dataset, ()):
-        return None
-    return COMPOSITE[dataset].get(str(emotion).strip().lower())
-
-
-def composite_report(table: pd.DataFrame) -> pd.DataFrame:
-    """Counts found against the counts MEGC 2019 publishes; columns dataset, part, found, expected, agrees.
-
-    table: one row per clip, columns dataset, subject, coarse (None outside the composite).
-    """
-    inside, rows = table[table["coarse"].notna()], []
-    for dataset, expected in COMPOSITE_COUNTS.items():
-        part = inside[inside["dataset"] == dataset]
-        found = (part["subject"].nunique(), *(int((part["coarse"] == c).sum()) for c in COARSE_CLASSES))
-        rows += [{"dataset": dataset, "part": name, "found": f, "expected": e, "agrees": f == e}
-                 for name, f, e in zip(("subjects", *COARSE_CLASSES), found, expected)]
-    return pd.DataFrame(rows)
 
 
 def loso(table: pd.DataFrame) -> Iterator[Split]:

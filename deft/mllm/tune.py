@@ -57,12 +57,12 @@ class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
     rehearse: share of examples about clips that never existed (below)."""
 
-    epochs: int = 8
+    epochs: int = 10
     batch: int = 32
     lr: float = 1e-3
     swap: float = 0.75
     drop: float = 0.1
-    rehearse: float = 0.3
+    rehearse: float = 0.45
     rank: int = 16
     seed: int = 7
 

@@ -313,8 +313,8 @@ def posterior(probability, annotated, rate=RATE, reliability=RELIABILITY):
 
     probability (..., 17, 2): calibrated, flow alone, for clips in which a share `rate` (scalar or (17,)) of sides moves. annotated: bool of
     the same shape; False means that a coder looked and did not write it. reliability: see RELIABILITY, in (0, 1).
-    A faint movement that a coder saw is confirmed at a probability that would not convince alone; an annotation cannot
-    outvote a face that clearly stands still; and a unit nobody wrote down needs more flow than one half.
+    A faint movement that a coder saw becomes likely at a probability that would not convince alone, and a unit that nobody
+    wrote down needs more flow than one half.
     """
     p = np.asarray(probability, np.float64)
     annotated = np.asarray(annotated, bool)
@@ -359,22 +359,33 @@ def unit_rows(courses, noise, unit, side):
     return tuple(region_row(courses, noise, region) for (region, *_), _ in expected)
 
 
+def held(probability, annotated, rate=RATE):
+    """Is the unit held to have moved? Shapes as in `posterior` -> bool (..., 17, 2).
+
+    Two conditions: flow and coder together make it more likely than not, and the flow speaks for it (probability above the base
+    rate). The second keeps "confirmed" a statement about pixels: without it half of all wrong annotations of a face that
+    stands still would pass on the coder's word alone (measured by `deft.evaluation.distractors`; with it one in eight).
+    """
+    speaks = np.asarray(probability, np.float64) >= np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
+    return speaks & (posterior(probability, annotated, rate) >= 0.5)
+
+
 def verdicts(annotated, probability, courses=None, noise=None, *, rate=RATE, against=-2.5):
     """Annotation against measurement, unit by unit and side by side.
 
     annotated: a cell such as "4+L12", or {unit: "L" | "R" | "B"}. probability: (17, 2) calibrated, at base rate `rate` (scalar or (17,)).
     courses (T-1, 36, 5) and noise of the clip: for the justifying rows, and to tell "unsupported" from "contradicted" (the main
-    region's motion along the expected direction lies below `against` standard deviations). A unit is held to have moved
-    from a `posterior` of one half, written or not; being written changes the posterior, not the rule.
+    region's motion along the expected direction lies below `against` standard deviations). Whether a unit is taken to have
+    moved, written or not, is for `held` to say.
     """
     sides = unit_sides(annotated) if isinstance(annotated, str) else dict(annotated)
     probability = np.asarray(probability, np.float64)
     written = np.array([[sides.get(unit, "") in ("B", side) for side in SIDES] for unit in UNITS])
-    belief = posterior(probability, written, rate)
+    belief, moved = posterior(probability, written, rate), held(probability, written, rate)
     found = []
-    for row, column in np.argwhere(written | (belief >= 0.5)):
+    for row, column in np.argwhere(written | moved):
         unit, side = UNITS[row], SIDES[column]
-        name = "unannotated" if not written[row, column] else "confirmed" if belief[row, column] >= 0.5 else "unsupported"
+        name = "unannotated" if not written[row, column] else "confirmed" if moved[row, column] else "unsupported"
         rows = unit_rows(courses, noise, unit, side) if courses is not None else ()
         if name == "unsupported" and courses is not None and opposition(courses, noise, unit, side) <= against:
             name = "contradicted"

@@ -1,7 +1,7 @@
 """Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
 
-A unit is written down when a coder saw it *and* the pixels bear it out: coder and flow are two witnesses, and together they must
-make it more likely than not (`deft.motion.evidence.posterior`). A motion is written down when the flow alone shows it
+A unit is written down when a coder saw it *and* the pixels bear it out: the flow speaks for it, and together with the coder's
+word makes it more likely than not (`deft.motion.evidence.held`). A motion is written down when the flow alone shows it
 (spatially above the noise floor; temporally at the apex and still at the hold). The same code with one or both constraints switched
 off makes the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
 """
@@ -54,13 +54,16 @@ class Measured:
     def evidence(self) -> Evidence:
         return Evidence(self.peaks.mean(0), self.noise, self.probability, courses=self.courses)
 
-    def believed(self, annotated: np.ndarray) -> np.ndarray:
-        """(17, 2) probability that a unit moved, from flow and annotation together. annotated: (17, 2) bool."""
-        return evidence.posterior(self.probability, annotated, self.rate)
+    def confirmed(self, annotated: np.ndarray) -> np.ndarray:
+        """(17, 2) bool: units that were annotated and are held to have moved. annotated: (17, 2) bool."""
+        return annotated & evidence.held(self.probability, annotated, self.rate)
 
     def dual_evidence(self, annotated: np.ndarray) -> Evidence:
-        """Evidence of both witnesses, what a record under "both" rests on: units by `believed`. `evidence` is the flow's word alone."""
-        return replace(self.evidence, probability=self.believed(annotated))
+        """Evidence of both witnesses, what a record under "both" rests on: a unit passes one half where it is held to have moved.
+        `evidence` is the flow's word alone."""
+        belief = evidence.posterior(self.probability, annotated, self.rate)
+        held = evidence.held(self.probability, annotated, self.rate)
+        return replace(self.evidence, probability=np.where(held, belief, np.minimum(belief, 0.49)))
 
     def holds(self, fact: MotionFact) -> bool:
         """Temporal constraint: the motion is there at the apex and still there at the hold."""
@@ -98,8 +101,7 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
     elif constraint == "au":
         facts = facts_from_units(merge_sides(annotated), rng, emotion)
     else:
-        moved = clip.probability if constraint == "flow" else np.where(annotated, clip.believed(annotated), 0)
-        units = merge_sides(moved >= clip.evidence.unit_threshold)
+        units = merge_sides(clip.probability >= clip.evidence.unit_threshold if constraint == "flow" else clip.confirmed(annotated))
         motions = _motions(units, clip, dual=constraint == "both")
         facts = Facts(emotion, COARSE.get(emotion, ""), units, motions, times=timing.time_facts(clip.courses, clip.noise, motions))
     if constraint in ("none", "au"):  # without measurement, false is whatever was not said
@@ -233,13 +235,13 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
 
 
 # --- counts ------------------------------------------------------------------------------------------------------------
-def t1_counts(annotated: np.ndarray, probability: np.ndarray, truth: np.ndarray, threshold: float = 0.5, moved: float = 0.0) -> dict:
+def t1_counts(annotated: np.ndarray, seen: np.ndarray, truth: np.ndarray, moved: float = 0.0) -> dict:
     """How far annotation and motion agree, counted per clip, unit and side. All arrays (N, 17, 2).
 
-    annotated: bool. probability: that it moved, as measured. truth: true intensity (simulated clips only); `> moved` counts as moved.
+    annotated: bool. seen: bool, held to have moved by the measurement. truth: true intensity (simulated clips only); `> moved` counts as moved.
     -> counts, and rates as the reader sees them (`*_flow`) beside the truth (`*_truth`); a rate over nothing is None.
     """
-    written, seen, real = np.asarray(annotated, bool), np.asarray(probability) >= threshold, np.asarray(truth) > moved
+    written, seen, real = np.asarray(annotated, bool), np.asarray(seen, bool), np.asarray(truth) > moved
 
     def rate(top: np.ndarray, whole: np.ndarray) -> float | None:
         return float(top.sum() / whole.sum()) if whole.any() else None

@@ -1,0 +1,48 @@
+"""SMIC (Li et al. 2013, FG): three cameras, HS 164 clips of 16 subjects at 100 fps, VIS and NIR 71 at 25 fps.
+
+    SMIC-HS-E_annotation.xlsx, sheets HS and VIS (seen); SMIC-NIR-E_annotation.xlsx, sheet NIR (not seen)
+    HS/s20/s20_ne_01/image17581039.jpg, cropped HS/s1/micro/negative/s1_ne_01/reg_image000123.bmp
+
+A row holds up to three movements (OnsetF, Onset2F, Onset3F): each is a clip. There is no apex and no action unit: the apex is
+the middle of onset and offset, marked as estimated. Folders pad their numbers with zeros where the sheet does not.
+"""
+
+from collections.abc import Iterator
+
+from deft.clips.readers import layout
+from deft.clips.readers.layout import EMOTION, FILENAME, SUBJECT, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.sheets import Column, Table
+
+__all__ = ["HS", "VIS", "NIR", "entries", "open_tables"]
+
+INTERVALS = ("", "2", "3")
+
+
+def _layout(camera: str, rate: float, files: tuple[str, ...], named: str) -> Layout:
+    moments = (Column("onset", ("OnsetF",)), Column("offset", ("OffsetF",)), Column("onset2", ("Onset2F",), quiet=True), Column("offset2", ("Offset2F",), quiet=True),
+               Column("onset3", ("Onset3F",), quiet=True), Column("offset3", ("Offset3F",), quiet=True))
+    bounds = (Column("first", ("FirstF",), quiet=True), Column("last", ("LastF",), quiet=True))
+    return Layout(files=files, named=(named,), sheets=(camera.upper(),), only_named=True, columns=(SUBJECT, FILENAME, *moments, *bounds, EMOTION),
+                  rate=rate, subjects=Subjects("s", 2), key=("subject", "filename", "onset"), camera=camera, where=lambda entry: ((entry.filename,),))
+
+
+HS = _layout("hs", 100.0, ("smichs.*", "smic.*annotation.*"), "SMIC-HS-E_annotation.xlsx")
+VIS = _layout("vis", 25.0, ("smicvis.*", "smichs.*", "smic.*annotation.*"), "SMIC-HS-E_annotation.xlsx")
+NIR = _layout("nir", 25.0, ("smicnir.*", "smic.*annotation.*"), "SMIC-NIR-E_annotation.xlsx")
+
+
+def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    for row, subject in zip(table.rows, layout.subject_ids(table, form.subjects)):
+        first, last = row.whole("first"), row.whole("last")
+        for number in INTERVALS:
+            onset, offset = row.whole("onset" + number), row.whole("offset" + number)
+            if number and not onset and not offset:
+                continue  # empty, or 0 for "no further movement"
+            entry = Entry(row, subject, row.text("filename"), onset, None, offset, emotion=row.text("emotion"), rate=form.rate, has_apex=False,
+                          columns={"onset": "onset" + number, "offset": "offset" + number})
+            for name, moment, outside in (("onset", onset, None not in (onset, first) and onset < first), ("offset", offset, None not in (offset, last) and offset > last)):
+                if outside:
+                    entry.odd(name, f"{name} {moment} lies outside the recorded frames {first}..{last}; kept as written")
+            if number:
+                entry.marks.append(f"interval {number} of its row")
+            yield entry

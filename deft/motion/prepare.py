@@ -1,0 +1,132 @@
+"""From recorded clips to the arrays of stages 02 and 03, one clip at a time: what a licensed data set goes through.
+
+The simulator's sets are small and come in shards; a real one may hold 8,000 clips of 100 frames. Here a clip is decoded, its
+face found, aligned and measured, written to a file of its own, and forgotten: memory holds one clip per worker, a killed
+run goes on where it stopped, and a clip that fails is reported while the others are prepared. `gather` then writes the
+arrays under `faces/<set>` and `motion/<set>` clip by clip into memory-mapped files.
+
+Work is spread by joblib: threads by default (OpenCV and numpy release the lock), any other engine by the caller's
+`joblib.parallel_config("loky")` or `("dask")`; the bytes do not depend on it.
+"""
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import joblib
+import numpy as np
+import pandas as pd
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from deft import runtime
+from deft.clips.benchmark import key_frames
+from deft.clips.record import Clip
+from deft.faces import align, detect, landmarks
+from deft.motion import courses, flow
+
+FACES, MOTION = ("gray", "rgb", "landmarks", "matrix"), ("courses", "peak", "residual", "noise")
+ATTEMPTS = 3  # a worker may be killed (memory, a scheduler); its clips are tried again
+
+
+def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD,
+            jobs: int | None = None) -> pd.DataFrame:
+    """Prepare every clip into folder/<hash of its id>.npz; finished clips are kept. -> one row per clip: clip, file, error.
+
+    clips: records with onset, apex and offset as positions in `frames`; frames may be decoded at access (`deft.clips.read`).
+    cascade: landmark regressor (stage 02); without one, landmarks hang on face and eyes alone. error: "" or what is
+    wrong with this clip, in words (no face, two faces, a cut, unreadable frames, moments that do not rise).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = list(clips)
+    twice = pd.Series([clip.id for clip in asked]).loc[lambda ids: ids.duplicated()]
+    if len(twice):
+        raise ValueError(f"clip {twice.iloc[0]} occurs twice; every clip needs an id of its own")
+    errors = {}
+    for attempt in range(ATTEMPTS):
+        waiting = [clip for clip in asked if clip.id not in errors and not _target(folder, clip.id, method).exists()]
+        try:
+            with threadpool_limits(1):
+                done = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")(
+                    joblib.delayed(_one)(clip, _target(folder, clip.id, method), cascade, method) for clip in waiting)
+                for name, error in tqdm(done, total=len(waiting), desc="prepare", unit="clip", mininterval=2, disable=not waiting):
+                    if error:
+                        errors[name] = error
+            break
+        except TerminatedWorkerError as error:
+            if attempt == ATTEMPTS - 1:
+                raise RuntimeError(f"workers were killed {ATTEMPTS} times, most likely for memory; finished clips are kept: run again with fewer jobs") from error
+    return pd.DataFrame([{"clip": clip.id, "file": "" if clip.id in errors else _target(folder, clip.id, method).name, "error": errors.get(clip.id, "")}
+                         for clip in asked])
+
+
+def _target(folder: Path, clip: str, method: str) -> Path:
+    """A name that any file system takes, whatever the clip is called, and that changes with what is computed."""
+    return folder / (hashlib.sha256(f"{clip}/{method}/{_source()}".encode()).hexdigest()[:24] + ".npz")
+
+
+def _source() -> str:
+    return hashlib.sha256("".join(inspect.getsource(m) for m in (courses, flow, align)).encode()).hexdigest()
+
+
+def _one(clip: Clip, target: Path, cascade, method: str) -> tuple[str, str]:
+    """(id, error); the file appears whole or not at all."""
+    cv2.setNumThreads(1)
+    try:
+        arrays = describe(clip, cascade, method)
+    except ValueError as error:  # what is wrong with one clip; anything else is a mistake of ours and stops the run
+        return clip.id, str(error)
+    with runtime.atomic(target) as temporary, open(temporary, "wb") as file:
+        np.savez(file, clip=np.array(clip.id), **arrays)
+    return clip.id, ""
+
+
+def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, np.ndarray]:
+    """The arrays of stages 02 and 03 for one clip, at its nine key frames: see FACES and MOTION, without the clip axis."""
+    if clip.onset is None or clip.apex is None or clip.offset is None:
+        raise ValueError(f"{clip.id}: onset, apex and offset must be known (positions in its frames)")
+    frames = clip.frames  # decoded here, once
+    keys = key_frames(clip.onset, clip.apex, clip.offset)
+    if keys[-1] >= len(frames):
+        raise ValueError(f"{clip.id}: offset {clip.offset} is outside its {len(frames)} frames")
+    face = detect.find_in_clip(frames, clip.onset)
+    marks = landmarks.from_face(frames[clip.onset], face, cascade)
+    matrix = align.subject_similarity(marks)
+    rgb = align.apply(frames[list(keys)], matrix)
+    del frames
+    gray = np.stack([flow.gray(frame) for frame in rgb])
+    points = align.points(marks, matrix).astype(np.float32)
+    return {"gray": gray, "rgb": rgb[[0, 3, 4]], "landmarks": points, "matrix": np.asarray(matrix, np.float32),
+            **courses.describe(gray, points, method)}
+
+
+def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:
+    """Write the prepared clips of `table` (from `prepare`, those without error) as faces/<set>/*.npy and motion/<set>/*.npy.
+
+    -> ids in the order of the arrays. Raises ValueError when no clip was prepared, FileNotFoundError when a file is gone.
+    """
+    ready = table[table["error"] == ""]
+    if ready.empty:
+        raise ValueError("no clip could be prepared; the column `error` of the table says why")
+    with ExitStack() as files:
+        out = {}
+        for row, (name, file) in enumerate(zip(ready["clip"], ready["file"])):
+            if not (folder / file).exists():
+                raise FileNotFoundError(f"{folder / file} of clip {name} is gone; run `prepare` again")
+            with np.load(folder / file, allow_pickle=False) as arrays:
+                if str(arrays["clip"]) != name:
+                    raise ValueError(f"{folder / file} holds clip {arrays['clip']}, not {name}; remove it and run `prepare` again")
+                for key in (*FACES, *MOTION):
+                    if key not in out:
+                        path = files.enter_context(runtime.atomic((faces if key in FACES else motion) / f"{key}.npy"))
+                        out[key] = np.lib.format.open_memmap(path, mode="w+", dtype=arrays[key].dtype, shape=(len(ready), *arrays[key].shape))
+                    out[key][row] = arrays[key]
+        for array in out.values():
+            array.flush()
+    return list(ready["clip"])
