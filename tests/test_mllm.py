@@ -292,7 +292,7 @@ def test_predictions_have_the_promised_fields(work):
         assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed",
                 "text_class", "head_class"} <= set(row)
         assert row["prediction"] == max(row["scores"], key=row["scores"].get) and set(row["scores"]) == set(EMOTIONS)
-    held = score.predict_heldback("rgb-only", 0, range(3), work, limit=8)
+    held = score.predict_heldback("rgb-only", 0, range(3), work)
     assert len(held) == len(tune.read_bench(work, "heldback", "r", facts=False).index)
 
 
