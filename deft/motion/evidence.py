@@ -363,8 +363,8 @@ def held(probability, annotated, rate=RATE):
     """Is the unit held to have moved? Shapes as in `posterior` -> bool (..., 17, 2).
 
     Two conditions: flow and coder together make it more likely than not, and the flow speaks for it (probability above the base
-    rate). The second keeps "confirmed" a statement about pixels: without it half of all wrong annotations of a face that
-    stands still would pass on the coder's word alone (measured by `deft.evaluation.distractors`; with it one in eight).
+    rate). The second keeps "confirmed" a statement about pixels: without it nearly half of all wrong annotations of a face that
+    stands still would pass on the coder's word alone; with it one in twenty (measured by `deft.evaluation.distractors`).
     """
     speaks = np.asarray(probability, np.float64) >= np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
     return speaks & (posterior(probability, annotated, rate) >= 0.5)
