@@ -88,7 +88,7 @@ def main(arguments=None) -> int:
         if given.command == "data-check":
             from deft.clips.readers.check import check
 
-            return check(given.dataset, given.root or paths.data(given.dataset), given.strict, given.report)
+            return check(given.dataset, given.root, given.strict, given.report)
         from deft.analyse import analyse
 
         report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)

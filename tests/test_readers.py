@@ -634,6 +634,7 @@ def test_data_check_of_a_sheet_alone(tmp_path, capsys):
 def test_data_check_errors_have_a_remedy(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("DEFT_DATA", raising=False)
     assert command_line.main(["data-check", "casme2"]) == 2 and "DEFT_DATA is not set" in capsys.readouterr().err
+    assert command_line.main(["data-check", "casme3"]) == 2 and "no reader for 'casme3'" in capsys.readouterr().err  # the name comes first
     assert command_line.main(["data-check", "casmee", "--root", str(tmp_path)]) == 2 and "did you mean 'casme'" in capsys.readouterr().err
     monkeypatch.setenv("DEFT_DATA", str(tmp_path))
     assert paths.data("samm") == tmp_path / "samm"

@@ -32,11 +32,14 @@ def answer(profile, rgb, described, apex=3):
     rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; described: `motion.courses.describe` of its nine frames.
     Returns {"text", "scores" {emotion: share}, "units" (17, 2) mean of the experts' calibrated probabilities, "source"}.
     """
+    from transformers.utils import logging as hf_logging
+
     from deft.experts import data as pairs
     from deft.experts import pretrain
     from deft.experts.calibrate import Calibration
     from deft.mllm import score, tune
 
+    hf_logging.disable_progress_bar()  # one line of result, not a bar per file that is loaded
     work = paths.work(profile)
     tokenizer, model = score.load(tune.Job(SYSTEM, SEED, FOLD).folder(work))
     with tempfile.TemporaryDirectory() as scratch:

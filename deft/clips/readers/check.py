@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from deft import paths
 from deft.clips import labels
 from deft.clips.notation import ActionUnit
 from deft.clips.readers import READERS, RecordedClip, read, unknown
 from deft.clips.readers.library import Library
 
 
-def check(dataset: str, root: Path, strict: bool = False, report: Path | None = None) -> int:
-    """Print the check. Returns 1 with `strict` when there are oddities, else 0. Raises ReaderError."""
+def check(dataset: str, root: Path | None = None, strict: bool = False, report: Path | None = None) -> int:
+    """Print the check. root: by default `$DEFT_DATA/<dataset>`. Returns 1 with `strict` when there are oddities, else 0. Raises ReaderError."""
     if dataset not in READERS:
         raise unknown(dataset)
+    root = root or paths.data(dataset)
     sheet_only = Library(root).empty if root.exists() else True
     clips, oddities = read(dataset, root, frames=not sheet_only)
     counts = labels.check_counts(clips)
