@@ -1,11 +1,11 @@
 """Keeping factors apart, and measuring how far apart they are (claim C4, table T5).
 
-Training side: gradient reversal and a cross-covariance penalty. Measuring side: linear CKA, HSIC, linear probes of factors
+Training side: gradient reversal. Measuring side: linear CKA, HSIC, linear probes of factors
 on tokens with subject-disjoint splits.
 
 Sources: Ganin and Lempitsky (2015), domain-adversarial training (gradient reversal); Kornblith et al. (2019), similarity of
-representations revisited (linear CKA); Gretton et al. (2005), Hilbert-Schmidt norms (biased HSIC estimator);
-Cogswell et al. (2016), decorrelating representations (cross-covariance). The paper names the goal, not the tool.
+representations revisited (linear CKA); Gretton et al. (2005), Hilbert-Schmidt norms (biased HSIC estimator).
+The paper names the goal, not the tool.
 """
 
 from __future__ import annotations
@@ -42,17 +42,6 @@ class Adversary(nn.Module):
 
     def forward(self, tokens: Tensor, strength: float) -> Tensor:
         return self.read(reverse(tokens.flatten(1), strength))
-
-
-def cross_covariance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared cross-correlation of two batches of tokens (B, ...): 0 when no linear map of one says anything of the other.
-
-    Scaled by the standard deviations, so that it cannot be lowered by shrinking the tokens.
-    """
-    a, b = a.flatten(1), b.flatten(1)
-    a = (a - a.mean(0)) / (a.std(0) + 1e-4)
-    b = (b - b.mean(0)) / (b.std(0) + 1e-4)
-    return (a.T @ b / max(len(a) - 1, 1)).square().mean()
 
 
 # ---------------------------------------------------------------- measuring
