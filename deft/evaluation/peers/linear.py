@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from deft.clips.facs import EMOTIONS
 from deft.evaluation.metrics import recognition_scores
@@ -111,7 +112,8 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
         z = (x - mean) / scale
         best: Reader | None = None
         for strength, weight in grid:
-            model = LogisticRegression(C=strength, class_weight=weight, max_iter=300).fit(z[train], truth[train])
+            with threadpool_limits(1):  # a few hundred rows: threads of the matrix library spend their time waiting for each other (30 times slower)
+                model = LogisticRegression(C=strength, class_weight=weight, max_iter=300).fit(z[train], truth[train])
             coef, bias = _in_order(model, classes)
             reader = Reader(int(fold), classes, mean, scale, coef, bias,
                             {"C": strength, "class_weight": weight, "validation_uf1": -1.0})
