@@ -67,20 +67,6 @@ def test_vanishing_matches_scikit_learn_without_labels():
     assert found["uf1"] == pytest.approx(f1_score(truth, said, average="macro", zero_division=0))
 
 
-def test_unit_scores_count_only_units_that_occur():
-    truth, said = np.zeros((40, 3), bool), np.zeros((40, 3), bool)
-    truth[:20, 0], said[:10, 0], said[30:35, 0] = True, True, True  # TP 10, FP 5, FN 10
-    truth[:12, 1], said[:12, 1] = True, True
-    truth[:9, 2] = True  # nine times: too rare
-    found = metrics.unit_scores(truth, said, (1, 2, 4))
-    assert found["f1"] == {1: pytest.approx(20 / 35), 2: 1.0}
-    assert found["left_out"] == [4]
-    assert found["macro_f1"] == pytest.approx((20 / 35 + 1) / 2)
-    assert found["f1"][1] == pytest.approx(f1_score(truth[:, 0], said[:, 0]))
-    with pytest.raises(ValueError, match="no unit occurs 50 times"):
-        metrics.unit_scores(truth, said, (1, 2, 4), minimum=50)
-
-
 def _study(generator, subjects=40, clips=14, skill=0.7, spread=0.15):
     """Subjects whose skill varies; truth 'a' or 'b' in equal parts, so the population accuracy is `skill`."""
     rows = []

@@ -86,23 +86,6 @@ def unit_counts(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.stack([(truth & predicted).sum(0), (~truth & predicted).sum(0), (truth & ~predicted).sum(0)], axis=1)
 
 
-def unit_scores(truth: np.ndarray, predicted: np.ndarray, units: Sequence, minimum: int = 10) -> dict:
-    """Macro F1 over the units that truly occur at least `minimum` times (protocols.md).
-
-    -> {'macro_f1', 'f1': {unit: F1}, 'left_out': units too rare to score}.  The choice of units looks at truth only.
-    """
-    counts = unit_counts(truth, predicted)
-    if counts.shape[0] != len(list(units)):
-        raise ValueError(f"{counts.shape[0]} columns for {len(list(units))} units")
-    scored = counts[:, 0] + counts[:, 2] >= minimum
-    if not scored.any():
-        raise ValueError(f"no unit occurs {minimum} times; the most frequent one occurs "
-                         f"{int((counts[:, 0] + counts[:, 2]).max())} times")
-    f1 = f1_of_counts(counts)
-    return {"macro_f1": float(f1[scored].mean()), "f1": {u: float(f) for u, f, s in zip(units, f1, scored) if s},
-            "left_out": [u for u, s in zip(units, scored) if not s]}
-
-
 def f1_of_counts(counts: np.ndarray) -> np.ndarray:
     """(..., 3) TP, FP, FN -> (...) F1, 0 where nothing was counted."""
     counts = np.asarray(counts, np.float64)

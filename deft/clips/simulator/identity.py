@@ -6,7 +6,6 @@ Face units: the origin lies between the eyes, +x right and +y down in the image;
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -209,8 +208,3 @@ class Geometry:
         line = self.lip_line(inner)
         points += list(zip(inner, line - np.array([0, .002, .002, .002, 0]))) + list(zip(inner[3:0:-1], line[3:0:-1] + .002))
         return np.array(points, dtype=np.float64)
-
-
-def with_look(identity: Identity, **overrides) -> Identity:
-    """The same person in another look."""
-    return dataclasses.replace(identity, **overrides)
