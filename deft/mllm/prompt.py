@@ -113,12 +113,21 @@ def soft_words(words: torch.Tensor, probability: torch.Tensor, residue: float = 
     return p * unit + (1 - p) * (none + residue * unit) + side * sides          # (B, 17, H)
 
 
+def closed_up(example: dict) -> dict:
+    """An encoded example without its masked positions. Nothing attends to them and positions count attended tokens only, so the
+    model says the same; computing them cost an eighth of joint tuning."""
+    keep = [i for i, seen in enumerate(example["attention_mask"]) if seen]
+    return {**example, **{key: [example[key][i] for i in keep] for key in ("input_ids", "attention_mask", "labels")},
+            "prompt_length": sum(example["attention_mask"][:example["prompt_length"]])}
+
+
 def splice(embedded: torch.Tensor, input_ids: torch.Tensor, marker: int, values: torch.Tensor) -> torch.Tensor:
-    """Put `values` (B, K, H) where `input_ids` (B, L) equals `marker`; every row must hold K such slots, or none do."""
+    """Put `values` (B, K, H) where `input_ids` (B, L) equals `marker`; a row holds K such slots, or none."""
     here = input_ids == marker
-    if not here.any():
-        return embedded
     counts = here.sum(1)
-    if not bool((counts == values.shape[1]).all()):
+    held = counts > 0
+    if not held.any():
+        return embedded
+    if not bool((counts[held] == values.shape[1]).all()):
         raise ValueError(f"slots per row {counts.tolist()} for {values.shape[1]} vectors of marker {marker}")
-    return embedded.masked_scatter(here.unsqueeze(-1), values.to(embedded.dtype))
+    return embedded.masked_scatter(here.unsqueeze(-1), values[held].to(embedded.dtype))

@@ -160,7 +160,7 @@ def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[st
     if simulated:                                                           # nobody's tokens: only soft words remain
         slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
         example["attention_mask"] = [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])]
-    return {**example, "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,
+    return {**prompt.closed_up(example), "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,
             "present": [name not in dropped for name in streams]}
 
 
