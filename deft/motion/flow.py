@@ -1,7 +1,7 @@
 """Dense optical flow behind one function, and what is derived from it.
 
 The estimators of the field: Farneback (SCIA 2003), DIS (Kroeger et al., ECCV 2016) and TV-L1 (Zach et al., DAGM 2007; the
-usual choice for micro-expressions), all from OpenCV. Flow is always onset -> later frame, (H, W, 2) float32 in px,
+usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`; torch is loaded when it is asked for). Flow is always onset -> later frame, (H, W, 2) float32 in px,
 +x right, +y down: the pixel at (x, y) of the first frame is found at (x + u, y + v) in the second.
 """
 import threading
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 METHODS = ("dis", "dis-finest", "farneback", "tvl1")
+LEARNED = "meflow"  # needs trained weights
 _local = threading.local()  # OpenCV's flow objects keep buffers: one per thread
 
 
@@ -33,19 +34,29 @@ def _build(method):
     return dis
 
 
-def estimate(first, second, method="dis"):
+def estimate(first, second, method="dis", weights=None):
     """Flow from `first` to `second`.
 
-    first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS.
-    Returns (H, W, 2) float32 px, +x right, +y down. Raises ValueError for an unknown method or wrong arrays.
+    first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS, or "meflow".
+    weights: folder of a trained MEFlow (default: see `deft.motion.meflow.folder`). Returns (H, W, 2) float32 px, +x right, +y down.
+    Raises ValueError for an unknown method or wrong arrays, FileNotFoundError when MEFlow has not been trained.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join(METHODS)}")
+    if method not in (*METHODS, LEARNED):
+        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join((*METHODS, LEARNED))}")
+    if weights is not None and method != LEARNED:
+        raise ValueError(f"method {method!r} has no weights; only {LEARNED!r} takes them")
     a, b = gray(first, "first"), gray(second, "second")
     if a.shape != b.shape:
         raise ValueError(f"first is {a.shape} and second is {b.shape}: both frames must have the same size")
     if min(a.shape) < 16:
         raise ValueError(f"frames are {a.shape}; flow needs at least 16 px a side")
+    if method == LEARNED:
+        from deft.motion import meflow
+
+        place = meflow.folder(weights)
+        from deft.motion.meflow import model  # torch, loaded only once there is something to load
+
+        return model.look(model.load(place), a, b)["flow"]
     engines = _local.__dict__
     if method not in engines:
         cv2.setNumThreads(1)  # clips are spread over threads; OpenCV's own threads gain nothing at 128 px and fight with ours

@@ -1,0 +1,224 @@
+"""The network: warp, compare, correct; first at half size, then at full size, with one set of weights.
+
+What is borrowed, in our own words and code:
+- *Warp the second frame by what is known and estimate the rest*, coarse to fine: SpyNet (Ranjan and Black, CVPR 2017), PWC-Net
+  (Sun et al., CVPR 2018), LiteFlowNet (Hui et al., CVPR 2018). We warp the image, not its features: bicubic interpolation of
+  pixels is exact enough for a twentieth of a pixel.
+- *One update block for every iteration, convex upsampling* of its answer to full resolution: RAFT (Teed and Deng, ECCV 2020).
+- *What is compared*: a cost volume has one entry per whole pixel, and micro-motion lives between them. Lucas and Kanade (IJCAI 1981)
+  write the sub-pixel shift as a ratio of two averages, gradient times change over gradient times gradient. The block is given
+  such products, of learned filters of the mean and the difference of both frames instead of derivatives; the averaging over
+  space, and the division, are left to a small U-Net.
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+NEAR = 0.25  # px; confidence is the probability of an error below this
+GAIN = 3.0  # of the first filters: their products then have a spread near one
+LOCAL, QUIET = 20, 6.0  # px over which contrast is evened out; grey levels below which it counts as noise
+CHANGE = 2.0  # the difference of two frames is small beside their mean; both should weigh alike when training starts
+MULTIPLE = 32  # frames are padded to a multiple of this: two scales, cells of 4 px, two halvings in the U-Net
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """products: pairs of filters that are multiplied; filters: those handed on as they are; width: channels of the three U-Net
+    levels; cell: px of the frame per cell of the grid; scales: one iteration each, by how much the frames are made smaller."""
+
+    products: int = 64
+    filters: int = 32
+    width: tuple[int, int, int] = (64, 64, 80)
+    cell: int = 4
+    scales: tuple[int, ...] = (2, 1)
+
+
+class Mix(nn.Linear):
+    """The same matrix at every pixel, (B, C, H, W) -> (B, D, H, W); as a matrix product, for torch's 1 x 1 convolutions are slow on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _conv(inside, outside, stride=1):
+    return nn.Conv2d(inside, outside, 3, stride, 1)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """image (B, C, H, W) sampled at x + flow (B, 2, H, W) px, bicubic, edges repeated: the second frame carried back onto the first."""
+    height, width = image.shape[-2:]
+    y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, -1, 1)
+    x = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, -1)
+    grid = torch.stack([(x + flow[:, 0]) * (2 / (width - 1)) - 1, (y + flow[:, 1]) * (2 / (height - 1)) - 1], dim=-1)
+    return F.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=True)
+
+
+def convex(small: Tensor, mask: Tensor, cell: int) -> Tensor:
+    """small (B, C, h, w), mask (B, 9 cell^2, h, w) -> (B, C, cell h, cell w): each fine value is a mean of the 3 x 3 coarse ones
+    around it, its weights learned."""
+    n, c, h, w = small.shape
+    weight = mask.reshape(n, 9, cell * cell, h, w).softmax(dim=1)
+    around = F.pad(small, (1, 1, 1, 1), mode="replicate")
+    fine = sum(weight[:, None, 3 * i + j] * around[:, :, None, i:i + h, j:j + w] for i in range(3) for j in range(3))  # (B, C, cell^2, h, w)
+    return F.pixel_shuffle(fine.reshape(n, c * cell * cell, h, w), cell)
+
+
+class Update(nn.Module):
+    """Two frames, the second already warped -> what is still missing. Works on a grid of `cell` px."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        self.products, self.cell = sizes.products, sizes.cell
+        w0, w1, w2 = sizes.width
+        self.see = nn.Conv2d(2, 2 * sizes.products + sizes.filters, 2 * sizes.cell, sizes.cell, sizes.cell // 2)  # linear: filters, their partners, and some alone
+        self.enter = Mix(sizes.products + sizes.filters + 2 + w0, w0)
+        self.first = _conv(w0, w0)
+        self.down = nn.ModuleList([_conv(w0, w1, 2), _conv(w1, w2, 2)])
+        self.deep = nn.ModuleList([_conv(w1, w1), _conv(w2, w2)])
+        self.side = nn.ModuleList([Mix(w1, w0), Mix(w2, w1)])
+        self.up = nn.ModuleList([_conv(w0, w0), _conv(w1, w1)])
+        self.motion = Mix(w0, 4)  # dx, dy, log error, occlusion
+        self.mask = Mix(w0, 9 * sizes.cell**2)
+        nn.init.zeros_(self.motion.weight), nn.init.zeros_(self.motion.bias)  # an untrained network answers "no motion"
+        self.begin()
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Let the first products be those of Lucas and Kanade: derivative times change, and derivative times derivative, at two widths
+        and four places of a cell. From random filters the network needs minutes to find out that frames move at all."""
+        side = torch.arange(2 * self.cell, dtype=torch.float32) - self.cell + 0.5
+        row, quarter = 0, self.cell / 4
+        for spread in (0.8, 1.6):
+            for dy, dx in ((-quarter, -quarter), (-quarter, quarter), (quarter, -quarter), (quarter, quarter)):
+                blob = torch.exp(-((side - dy)[:, None] ** 2 + (side - dx)[None] ** 2) / (2 * spread**2))
+                blob /= blob.sum()
+                x, y = blob * (side - dx)[None] / spread**2, blob * (side - dy)[:, None] / spread**2
+                for one, other, channel in ((x, blob, 1), (y, blob, 1), (x, x, 0), (y, y, 0), (x, y, 0)):
+                    if row == self.products:
+                        return
+                    for place, kernel, seen in ((row, one, 0), (row + self.products, other, channel)):
+                        self.see.weight[place].zero_(), self.see.bias[place].zero_()
+                        self.see.weight[place, seen] = GAIN * kernel
+                    row += 1
+
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor, hidden: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
+        """first, second (B, 1, H, W), flow (B, 2, H, W) px so far, hidden (B, w0, h, w) -> ((B, 4, H, W) corrections, hidden).
+
+        last: spend the convex upsampling, which only the final answer is worth.
+        """
+        both = torch.cat([(first + second) / 2, CHANGE * (second - first)], dim=1)
+        x = self.see(both.contiguous(memory_format=torch.channels_last))  # (B, 2p + f, h, w)
+        one, other, alone = x.split([self.products, self.products, x.shape[1] - 2 * self.products], dim=1)
+        if hidden is None:
+            hidden = x.new_zeros(len(x), self.first.in_channels, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([one * other, alone, F.avg_pool2d(flow, self.cell), hidden], dim=1)
+        x = F.relu(self.enter(x))
+        x = F.relu(x + self.first(x))  # (B, w0, h, w)
+        levels = [x]
+        for down, deep in zip(self.down, self.deep):
+            x = F.relu(down(x))
+            x = F.relu(x + deep(x))
+            levels.append(x)
+        for level in (1, 0):
+            x = levels[level] + F.interpolate(self.side[level](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = F.relu(x + self.up[level](x))
+        small = self.motion(x)
+        if not last:
+            return self.coarse(small), x
+        return torch.cat([convex(small[:, :2], self.mask(x), self.cell), self.coarse(small[:, 2:])], dim=1), x
+
+    def coarse(self, small: Tensor) -> Tensor:
+        return F.interpolate(small, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
+
+
+class MEFlow(nn.Module):
+    """`forward(first, second)`: frames (B, 1, H, W) float, any scale -> one (B, 4, H, W) per iteration: u, v in px, log error in px, occlusion logit."""
+
+    def __init__(self, sizes: Sizes = Sizes()):
+        super().__init__()
+        self.sizes, self.update = sizes, Update(sizes)
+
+    def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        height, width = first.shape[-2:]
+        first, second = self.normalised(first, second)
+        answers, flow, hidden = [], None, None
+        for number, scale in enumerate(self.sizes.scales):
+            a, b = (x if scale == 1 else F.avg_pool2d(x, scale) for x in (first, second))
+            if flow is None:
+                flow = a.new_zeros(len(a), 2, *a.shape[-2:])
+                moved = b
+            else:
+                if flow.shape[-2:] != a.shape[-2:]:
+                    grow = a.shape[-1] / flow.shape[-1]
+                    flow = F.interpolate(flow, size=a.shape[-2:], mode="bilinear", align_corners=False) * grow
+                    hidden = F.interpolate(hidden, scale_factor=grow, mode="nearest")
+                flow = flow.detach()  # as in RAFT: each iteration is taught alone
+                moved = warp(b, flow)
+            more, hidden = self.update(a, moved, flow, hidden, last=number + 1 == len(self.sizes.scales))
+            flow = flow + more[:, :2]
+            answer = torch.cat([flow, more[:, 2:]], dim=1)
+            if scale != 1:
+                answer = F.interpolate(answer, size=first.shape[-2:], mode="bilinear", align_corners=False)
+                answer = torch.cat([answer[:, :2] * scale, answer[:, 2:]], dim=1)
+            answers.append(answer[..., :height, :width])
+        return answers
+
+    @staticmethod
+    def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the local mean, each frame its own (light comes and goes), and at even local contrast, the same for both frames.
+
+        Even contrast is half of Lucas and Kanade's division: strong edges and faint skin then speak equally loud. (B, 1, H, W) grey
+        levels -> the same, padded to a multiple of MULTIPLE.
+        """
+        height, width = first.shape[-2:]
+        both = F.pad(torch.cat([first, second], dim=1), (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+
+        def around(x):
+            small = F.avg_pool2d(F.avg_pool2d(x, 4), LOCAL // 4, 1, LOCAL // 8, count_include_pad=False)
+            return F.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+        both = both - around(both)
+        both = both * (around(both.square()).mean(1, keepdim=True) + QUIET**2).rsqrt()
+        return both[:, :1], both[:, 1:]
+
+
+# ---------------------------------------------------------------- use
+
+def load(folder) -> MEFlow:
+    """The finished network of a folder, ready to look; kept in memory until the file changes."""
+    path = Path(folder) / "model.safetensors"
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, _changed: int) -> MEFlow:
+    sizes = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["sizes"]
+    model = MEFlow(Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}))
+    model.load_state_dict(load_file(path))
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def as_saved(sizes: Sizes) -> dict:
+    return asdict(sizes)
+
+
+@torch.inference_mode()
+def look(model: MEFlow, first, second) -> dict:
+    """Everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
+
+    flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1, the
+    probability of an error below NEAR; occluded (H, W) in 0..1, the probability that the point is not seen in `second`.
+    """
+    frames = torch.from_numpy(first)[None, None].float(), torch.from_numpy(second)[None, None].float()
+    answer = model(*frames)[-1][0].permute(1, 2, 0).contiguous()
+    error = answer[..., 2].exp()
+    return {"flow": answer[..., :2].contiguous().numpy(), "error": error.numpy(), "confidence": (1 - torch.exp(-NEAR / error)).numpy(),
+            "occluded": answer[..., 3].sigmoid().numpy()}

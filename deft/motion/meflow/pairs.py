@@ -1,0 +1,69 @@
+"""What MEFlow learns from: the people and movements of the pretraining corpus, filmed by a clean camera, with the motion that is seen.
+
+The stored corpus holds the motion of the skin alone and frames with their noise baked in. The network needs the visible motion,
+head and eyes included, and fresh noise in every epoch; so the same plans are drawn again, without noise, flicker and JPEG
+(`augment` puts them back, differently each time). Drawing is cheap: about 30 ms a clip of three frames and 0.2 s a person.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+
+from deft import runtime
+from deft.clips import benchmark, simulator
+from deft.motion.flow import gray
+
+CLEAN = {"noise": 0.0, "flicker": 0.0, "jpeg": 0}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N clips. frames: (N, 3, 128, 128) uint8 onset, apex, hold. flow: (N, 2, 128, 128, 2) float16 px, onset -> apex and onset ->
+    hold, head included. valid: (N, 2, 128, 128) bool, the surface seen at onset is still seen, unmixed."""
+
+    frames: np.ndarray
+    flow: np.ndarray
+    valid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def take(plan: benchmark.ClipPlan, identity, camera: simulator.Camera | None = None, truth: str = "all"):
+    """One planned clip as a `Clip`; camera: by default that of the plan, made clean."""
+    camera = camera or simulator.Camera(**(dict(plan.camera) | CLEAN))
+    return simulator.render_clip(identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
+                                 camera=camera, seed=plan.seed, truth=truth, fps=plan.fps, distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())
+
+
+def person(plan: benchmark.ClipPlan):
+    """The face of a plan."""
+    return simulator.sample_identity(plan.identity, seed=plan.identity_seed, size=benchmark.SIZE, **benchmark.LOOKS[plan.look])
+
+
+def _subject(plans: list[benchmark.ClipPlan]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    identity, frames, flow, valid = person(plans[0]), [], [], []
+    for plan in plans:
+        clip = take(plan, identity)
+        frames.append(np.stack([gray(frame) for frame in clip.frames]))
+        flow.append(clip.truth.flow[1:].astype(np.float16))
+        valid.append(clip.truth.valid[1:])
+    return np.stack(frames), np.stack(flow), np.stack(valid)
+
+
+def draw(subjects: int, pairs: int, split: str, limit: int | None = None, each: int | None = None, jobs: int | None = None) -> Pairs:
+    """Pairs of the corpus of `subjects` people with `pairs` clips each (the parameters of 01_clips): those of one split.
+
+    limit: at most so many people; each: at most so many clips of a person. Subjects come in order, whatever `jobs` is.
+    """
+    people: dict[str, list] = {}
+    for plan in benchmark.plan_corpus(benchmark.BenchmarkSpec(), subjects, pairs):
+        if plan.split == split:
+            people.setdefault(plan.subject, []).append(plan)
+    if not people:
+        raise ValueError(f"a corpus of {subjects} subjects has none for split {split!r}: ask for more subjects")
+    chosen = [plans[:each] for plans in people.values()][:limit]
+    parts = joblib.Parallel(n_jobs=jobs or runtime.jobs())(joblib.delayed(_subject)(plans) for plans in chosen)
+    return Pairs(*(np.concatenate(arrays) for arrays in zip(*parts)))

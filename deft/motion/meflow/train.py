@@ -1,0 +1,192 @@
+"""Fitting MEFlow: truth from the simulator, both directions at once, small motions first.
+
+- *Symmetric.* Every pair is looked at from the onset and from the later frame. The truth of the way back needs no second drawing:
+  what left x by f(x) must come home by -f(x), so the backward answer is read at x + f(x) (the consistency that Meister et al.,
+  AAAI 2018, use between two estimates, here against the truth).
+- *Sub-pixel first.* An error of .1 px is nothing on a motion of 2 px and everything on one of .2, so errors are divided by the
+  true length + SOFT. A sequence of answers is weighted as in RAFT: the later, the more.
+- *Confidence* is the expected length of the error, fitted by the likelihood of an exponential law on errors that get no gradient
+  from it: admitting doubt must not become a way out of moving. *Occlusion* is a plain yes or no from the truth.
+
+The demo profile trains in one go within the run (`Recipe()`: about 4 minutes on 2 cores with the drawing). For weights to keep:
+`Recipe(people=2000, each=13, steps=60_000, batch=16)`, hours on a CPU; more people help more than more steps.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deft import runtime
+from deft.motion.meflow import augment, pairs
+from deft.motion.meflow.model import MEFlow, Sizes
+
+SOFT = 0.5  # px: well below this an error counts the same whatever the motion
+EARLIER = 0.6  # weight of an answer relative to the next one
+DOUBT, HIDDEN = 0.05, 0.02  # weights of the two side outputs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """people, each: corpus subjects of the training split and clips of each; steps x batch pairs are shown; rate: top learning rate."""
+
+    people: int = 180
+    each: int = 6
+    steps: int = 1800
+    batch: int = 4
+    rate: float = 1.5e-3
+    decay: float = 1e-4
+    seed: int = 7
+    keep_every: int = 300  # steps between checkpoints
+    threads: int = 0  # 0: as many as there are cores; part of the recipe because it changes the last digits
+
+
+def batch_of(data: pairs.Pairs, recipe: Recipe, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The pairs of one step, drawn from (seed, step) alone -> first, second (B, 1, H, W), flow (B, 2, H, W) px, valid (B, 1, H, W)."""
+    rng, parts = runtime.rng(recipe.seed, "meflow/batch", step), []
+    for row, later in zip(rng.integers(len(data), size=recipe.batch), rng.integers(2, size=recipe.batch)):
+        parts.append(augment.pair(data.frames[row, 0], data.frames[row, 1 + later], data.flow[row, later].astype(np.float32), data.valid[row, later], rng))
+    first, second, flow, valid = (np.stack(column) for column in zip(*parts))
+    return (torch.from_numpy(first)[:, None].float(), torch.from_numpy(second)[:, None].float(),
+            torch.from_numpy(flow).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(valid)[:, None].float())
+
+
+def at(field: Tensor, flow: Tensor) -> Tensor:
+    """field (B, C, H, W) read at x + flow (B, 2, H, W) px, bilinear."""
+    height, width = flow.shape[-2:]
+    y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
+    grid = torch.stack([(x + flow[:, 0]) * (2 / (width - 1)) - 1, (y + flow[:, 1]) * (2 / (height - 1)) - 1], dim=-1)
+    return F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def loss_of(answers: list[Tensor], flow: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """answers: per iteration (2B, 4, H, W), the first B looked from the onset, the others back. -> (loss, what it is made of)."""
+    count, total, seen = len(flow), 0.0, valid.sum() + 1.0
+    weight = valid / (flow.norm(dim=1, keepdim=True) + SOFT)
+    weight = weight / weight.mean()
+    for number, answer in enumerate(reversed(answers)):
+        there, back = answer[:count], at(answer[count:], flow)
+        truth = torch.cat([flow, -flow])
+        both = torch.cat([there, back])
+        error = (both[:, :2] - truth).square().sum(1, keepdim=True).add(1e-6).sqrt()  # (2B, 1, H, W) px
+        total = total + EARLIER**number * (torch.cat([weight, weight]) * error).mean()
+        if number == 0:
+            last = error.detach()
+            log_error = both[:, 2:3].clamp(-6, 4)
+            doubt = (torch.cat([valid, valid]) * (last * torch.exp(-log_error) + log_error)).sum() / (2 * seen)
+            hidden = F.binary_cross_entropy_with_logits(there[:, 3:], 1 - valid)
+    total = total + DOUBT * doubt + HIDDEN * hidden
+    epe = float((last[:count] * valid).sum() / seen)
+    return total, {"loss": float(total.detach()), "epe": epe, "doubt": float(doubt.detach()), "occlusion": float(hidden.detach())}
+
+
+def rate_at(step: int, recipe: Recipe) -> float:
+    """Linear warm-up over a twentieth of the run, then half a cosine down to 1 % of the top."""
+    warm = max(1, recipe.steps // 20)
+    if step < warm:
+        return recipe.rate * (step + 1) / warm
+    return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, recipe.steps - warm))))
+
+
+def source() -> str:
+    """Hash of the code that decides what the network becomes."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:16]
+
+
+def build(sizes: Sizes, seed: int) -> MEFlow:
+    """A fresh network; first weights from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.seed_of(seed, "weights/meflow"))
+        return MEFlow(sizes).to(memory_format=torch.channels_last)
+
+
+def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Sizes = Sizes(), data: pairs.Pairs | None = None, progress=None) -> list[dict]:
+    """Train on the corpus of `subjects` people with `clips` clips each (as in 01_clips) into `folder`; returns its history.
+
+    A finished folder of the same recipe, corpus and code is kept; a run that was killed goes on from its last checkpoint. data:
+    pairs already drawn (tests). progress: called with one dict per checkpoint. Writes model.safetensors, history.json, config.json.
+    """
+    folder = Path(folder)
+    key = {"recipe": asdict(recipe), "sizes": asdict(sizes), "corpus": [subjects, clips], "source": source(), "torch": torch.__version__}
+    key = json.loads(json.dumps(key))
+    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() and runtime.read_json(folder / "config.json").get("key") == key:
+        return runtime.read_json(folder / "history.json")
+    began = time.perf_counter()
+    if data is None:
+        data = pairs.draw(subjects, clips, "train", recipe.people, recipe.each)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads or runtime.jobs())
+    try:
+        model = build(sizes, recipe.seed)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
+        checkpoint = _Checkpoint(folder, key)
+        history = checkpoint.load(model, optimiser)
+        sums: dict[str, float] = {}
+        for step in range(history[-1]["step"] if history else 0, recipe.steps):
+            first, second, flow, valid = batch_of(data, recipe, step)
+            loss, parts = loss_of(model(torch.cat([first, second]), torch.cat([second, first])), flow, valid)
+            if not torch.isfinite(loss):
+                raise RuntimeError(f"MEFlow: the loss became {loss.item()} in step {step + 1}; lower `rate` ({recipe.rate})")
+            for group in optimiser.param_groups:
+                group["lr"] = rate_at(step, recipe)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            sums = {name: sums.get(name, 0.0) + value / recipe.keep_every for name, value in parts.items()}
+            if (step + 1) % recipe.keep_every == 0 or step + 1 == recipe.steps:
+                history.append({"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **sums})
+                sums = {}
+                checkpoint.save(model, optimiser, history)
+                if progress:
+                    progress(history[-1])
+    finally:
+        torch.set_num_threads(threads)
+    with runtime.atomic(folder / "model.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+    runtime.write_json(folder / "history.json", history)
+    runtime.write_json(folder / "config.json", {"sizes": asdict(sizes), "key": key})  # last: it says "finished"
+    checkpoint.path.unlink(missing_ok=True)
+    return history
+
+
+class _Checkpoint:
+    """Weights, optimiser, history and the key of the run in one safetensors file."""
+
+    def __init__(self, folder: Path, key: dict):
+        self.path, self.key = folder / "resume.safetensors", json.dumps(key, sort_keys=True)
+
+    def save(self, model: MEFlow, optimiser: torch.optim.Optimizer, history: list[dict]) -> None:
+        tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+        for number, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{number}/{name}": value for name, value in state.items()}
+        with runtime.atomic(self.path) as temporary:
+            save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, temporary,
+                      metadata={"key": self.key, "history": json.dumps(history)})
+
+    def load(self, model: MEFlow, optimiser: torch.optim.Optimizer) -> list[dict]:
+        """The history so far; empty when there is nothing that belongs to this run."""
+        if not self.path.is_file():
+            return []
+        with safe_open(self.path, "pt") as file:
+            if file.metadata().get("key") != self.key:
+                return []
+            history, tensors = json.loads(file.metadata()["history"]), {name: file.get_tensor(name) for name in file.keys()}
+        model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model/")})
+        whole = optimiser.state_dict()
+        for name, value in tensors.items():
+            if name.startswith("optimiser/"):
+                _, number, what = name.split("/")
+                whole["state"].setdefault(int(number), {})[what] = value
+        optimiser.load_state_dict(whole)
+        return history
