@@ -13,10 +13,11 @@ What is borrowed, in our own words and code:
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -65,9 +66,9 @@ def convex(small: Tensor, mask: Tensor, cell: int) -> Tensor:
     """small (B, C, h, w), mask (B, 9 cell^2, h, w) -> (B, C, cell h, cell w): each fine value is a mean of the 3 x 3 coarse ones
     around it, its weights learned."""
     n, c, h, w = small.shape
-    weight = mask.reshape(n, 9, cell * cell, h, w).softmax(dim=1)
+    weights = mask.reshape(n, 1, 9, cell * cell, h, w).softmax(dim=2).unbind(2)
     around = F.pad(small, (1, 1, 1, 1), mode="replicate")
-    fine = sum(weight[:, None, 3 * i + j] * around[:, :, None, i:i + h, j:j + w] for i in range(3) for j in range(3))  # (B, C, cell^2, h, w)
+    fine = sum(weights[3 * i + j] * around[:, :, None, i:i + h, j:j + w] for i in range(3) for j in range(3))  # (B, C, cell^2, h, w)
     return F.pixel_shuffle(fine.reshape(n, c * cell * cell, h, w), cell)
 
 
@@ -133,7 +134,8 @@ class Update(nn.Module):
         small = self.motion(x)
         if not last:
             return self.coarse(small), x
-        return torch.cat([convex(small[:, :2], self.mask(x), self.cell), self.coarse(small[:, 2:])], dim=1), x
+        motion, doubt = small.split(2, dim=1)
+        return torch.cat([convex(motion, self.mask(x), self.cell), self.coarse(doubt)], dim=1), x
 
     def coarse(self, small: Tensor) -> Tensor:
         return F.interpolate(small, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
@@ -163,12 +165,13 @@ class MEFlow(nn.Module):
                 flow = flow.detach()  # as in RAFT: each iteration is taught alone
                 moved = warp(b, flow)
             more, hidden = self.update(a, moved, flow, hidden, last=number + 1 == len(self.sizes.scales))
-            flow = flow + more[:, :2]
-            answer = torch.cat([flow, more[:, 2:]], dim=1)
+            more, doubt = more.split(2, dim=1)
+            flow = flow + more
+            answer = torch.cat([flow, doubt], dim=1)
             if scale != 1:
                 answer = F.interpolate(answer, size=first.shape[-2:], mode="bilinear", align_corners=False)
-                answer = torch.cat([answer[:, :2] * scale, answer[:, 2:]], dim=1)
-            answers.append(answer[..., :height, :width])
+                answer = answer * answer.new_tensor([scale, scale, 1.0, 1.0]).view(1, 4, 1, 1)
+            answers.append(answer if answer.shape[-2:] == (height, width) else answer[..., :height, :width])
         return answers
 
     @staticmethod
@@ -206,10 +209,6 @@ def _loaded(path: Path, _changed: int) -> MEFlow:
     return model.eval().to(memory_format=torch.channels_last)
 
 
-def as_saved(sizes: Sizes) -> dict:
-    return asdict(sizes)
-
-
 @torch.inference_mode()
 def look(model: MEFlow, first, second) -> dict:
     """Everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
@@ -217,8 +216,13 @@ def look(model: MEFlow, first, second) -> dict:
     flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1, the
     probability of an error below NEAR; occluded (H, W) in 0..1, the probability that the point is not seen in `second`.
     """
-    frames = torch.from_numpy(first)[None, None].float(), torch.from_numpy(second)[None, None].float()
-    answer = model(*frames)[-1][0].permute(1, 2, 0).contiguous()
+    frames = (torch.from_numpy(np.array(image, np.float32))[None, None] for image in (first, second))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # clips are spread over threads; a pair is too small to be split among several
+    try:
+        answer = model(*frames)[-1][0].permute(1, 2, 0).contiguous()
+    finally:
+        torch.set_num_threads(threads)
     error = answer[..., 2].exp()
     return {"flow": answer[..., :2].contiguous().numpy(), "error": error.numpy(), "confidence": (1 - torch.exp(-NEAR / error)).numpy(),
             "occluded": answer[..., 3].sigmoid().numpy()}

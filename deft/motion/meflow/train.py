@@ -75,16 +75,18 @@ def loss_of(answers: list[Tensor], flow: Tensor, valid: Tensor) -> tuple[Tensor,
     weight = valid / (flow.norm(dim=1, keepdim=True) + SOFT)
     weight = weight / weight.mean()
     for number, answer in enumerate(reversed(answers)):
-        there, back = answer[:count], at(answer[count:], flow)
+        there, back = answer.split(count)
+        back = at(back, flow)
         truth = torch.cat([flow, -flow])
         both = torch.cat([there, back])
-        error = (both[:, :2] - truth).square().sum(1, keepdim=True).add(1e-6).sqrt()  # (2B, 1, H, W) px
+        motion, log_error, hidden_at = both.split((2, 1, 1), dim=1)
+        error = (motion - truth).square().sum(1, keepdim=True).add(1e-6).sqrt()  # (2B, 1, H, W) px
         total = total + EARLIER**number * (torch.cat([weight, weight]) * error).mean()
         if number == 0:
             last = error.detach()
-            log_error = both[:, 2:3].clamp(-6, 4)
+            log_error = log_error.clamp(-6, 4)
             doubt = (torch.cat([valid, valid]) * (last * torch.exp(-log_error) + log_error)).sum() / (2 * seen)
-            hidden = F.binary_cross_entropy_with_logits(there[:, 3:], 1 - valid)
+            hidden = F.binary_cross_entropy_with_logits(hidden_at[:count], 1 - valid)
     total = total + DOUBT * doubt + HIDDEN * hidden
     epe = float((last[:count] * valid).sum() / seen)
     return total, {"loss": float(total.detach()), "epe": epe, "doubt": float(doubt.detach()), "occlusion": float(hidden.detach())}
