@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 NEAR = 0.25  # px; confidence is the probability of an error below this
 GAIN = 3.0  # of the first filters: their products then have a spread near one
+RIDGE, FAR = 0.001, 3.0  # of the least squares, squared grey levels at even contrast; px beyond which a first guess is not believed
 LOCAL, QUIET = 20, 6.0  # px over which contrast is evened out; grey levels below which it counts as noise
 CHANGE = 2.0  # the difference of two frames is small beside their mean; both should weigh alike when training starts
 MULTIPLE = 32  # frames are padded to a multiple of this: two scales, cells of 4 px, two halvings in the U-Net
@@ -35,8 +36,8 @@ class Sizes:
     """products: pairs of filters that are multiplied; filters: those handed on as they are; width: channels of the three U-Net
     levels; cell: px of the frame per cell of the grid; scales: one iteration each, by how much the frames are made smaller."""
 
-    products: int = 64
-    filters: int = 32
+    products: int = 32
+    filters: int = 16
     width: tuple[int, int, int] = (64, 64, 80)
     cell: int = 4
     scales: tuple[int, ...] = (2, 1)
@@ -72,15 +73,43 @@ def convex(small: Tensor, mask: Tensor, cell: int) -> Tensor:
     return F.pixel_shuffle(fine.reshape(n, c * cell * cell, h, w), cell)
 
 
+def derivatives() -> Tensor:
+    """(3, 2, 5, 5) filters on (mean, change): derivative of the mean along x and along y, and the change, all equally smoothed."""
+    side = torch.arange(5, dtype=torch.float32) - 2
+    blob = torch.exp(-(side[:, None] ** 2 + side[None] ** 2) / 2)
+    blob /= blob.sum()
+    bank = torch.zeros(3, 2, 5, 5)
+    bank[0, 0], bank[1, 0], bank[2, 1] = blob * side[None], blob * side[:, None], blob
+    return bank
+
+
+@torch.no_grad()
+def lucas_kanade(both: Tensor, bank: Tensor, cell: int) -> Tensor:
+    """Frames as (mean, CHANGE x difference) (B, 2, H, W) -> (B, 9, H / cell, W / cell): u, v in px and the log of the texture, from
+    windows of 1, 3 and 7 cells. Least squares of gradient . flow = -change, a little ridge where there is no texture."""
+    gx, gy, change = F.conv2d(both, bank, padding=2).split(1, dim=1)
+    change = change / CHANGE
+    products = F.avg_pool2d(torch.cat([gx * gx, gx * gy, gy * gy, gx * change, gy * change], dim=1), cell)
+    found = []
+    for reach in (0, 1, 3):
+        window = F.avg_pool2d(products, 2 * reach + 1, 1, reach, count_include_pad=False) if reach else products
+        xx, xy, yy, xc, yc = window.split(1, dim=1)
+        xx, yy = xx + RIDGE, yy + RIDGE
+        area = xx * yy - xy * xy
+        found += [((xy * yc - yy * xc) / area).clamp(-FAR, FAR), ((xy * xc - xx * yc) / area).clamp(-FAR, FAR), area.log() / 4 + 1]
+    return torch.cat(found, dim=1)
+
+
 class Update(nn.Module):
     """Two frames, the second already warped -> what is still missing. Works on a grid of `cell` px."""
 
     def __init__(self, sizes: Sizes):
         super().__init__()
         self.products, self.cell = sizes.products, sizes.cell
+        self.register_buffer("bank", derivatives(), persistent=False)
         w0, w1, w2 = sizes.width
         self.see = nn.Conv2d(2, 2 * sizes.products + sizes.filters, 2 * sizes.cell, sizes.cell, sizes.cell // 2)  # linear: filters, their partners, and some alone
-        self.enter = Mix(sizes.products + sizes.filters + 2 + w0, w0)
+        self.enter = Mix(sizes.products + sizes.filters + 9 + 2 + w0, w0)
         self.first = _conv(w0, w0)
         self.down = nn.ModuleList([_conv(w0, w1, 2), _conv(w1, w2, 2)])
         self.deep = nn.ModuleList([_conv(w1, w1), _conv(w2, w2)])
@@ -120,7 +149,7 @@ class Update(nn.Module):
         one, other, alone = x.split([self.products, self.products, x.shape[1] - 2 * self.products], dim=1)
         if hidden is None:
             hidden = x.new_zeros(len(x), self.first.in_channels, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
-        x = torch.cat([one * other, alone, F.avg_pool2d(flow, self.cell), hidden], dim=1)
+        x = torch.cat([one * other, alone, lucas_kanade(both, self.bank, self.cell), F.avg_pool2d(flow, self.cell), hidden], dim=1)
         x = F.relu(self.enter(x))
         x = F.relu(x + self.first(x))  # (B, w0, h, w)
         levels = [x]
