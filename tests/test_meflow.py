@@ -44,11 +44,12 @@ def shifted(texture, u, v):
 
 # ---------------------------------------------------------------- the network
 
-def test_it_is_small_and_an_untrained_one_sees_no_motion():
+def test_it_is_small_and_an_untrained_one_believes_least_squares():
     fresh = train.build(model.Sizes(), 7)
     assert sum(p.numel() for p in fresh.parameters()) <= 1_000_000
     seen = model.look(fresh.eval(), *shifted(flow_study.texture(np.random.default_rng(1)), 1.0, 0.0))
-    assert seen["flow"].shape == (128, 128, 2) and seen["flow"].dtype == np.float32 and not seen["flow"].any()
+    assert seen["flow"].shape == (128, 128, 2) and seen["flow"].dtype == np.float32
+    assert np.allclose(np.median(seen["flow"], (0, 1)), (1, 0), atol=0.25)
     assert all(seen[name].shape == (128, 128) and np.isfinite(seen[name]).all() for name in ("error", "confidence", "occluded"))
     assert (0 <= seen["confidence"]).all() and (seen["confidence"] <= 1).all()
 
@@ -71,6 +72,12 @@ def test_convex_upsampling_stays_between_its_neighbours_and_keeps_a_constant():
     fine = model.convex(small, mask, 4)
     assert fine.shape == (1, 2, 32, 32) and small.min() <= fine.min() and fine.max() <= small.max()
     assert torch.allclose(model.convex(torch.full_like(small, 0.3), mask, 4), torch.tensor(0.3))
+
+
+def test_the_first_guess_is_a_known_shift_with_its_sign(texture):
+    first, second = model.MEFlow.normalised(*(torch.from_numpy(frame.astype(np.float32))[None, None] for frame in shifted(texture, 0.5, -0.3)))
+    guess = model.lucas_kanade(torch.cat([(first + second) / 2, model.CHANGE * (second - first)], 1), model.derivatives(), 4)
+    assert guess.shape == (1, 9, 32, 32) and np.allclose(guess[0, 6:8, 8:-8, 8:-8].median(2)[0].median(1)[0], (0.5, -0.3), atol=0.06)
 
 
 def test_light_does_not_matter():
