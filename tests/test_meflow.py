@@ -21,7 +21,7 @@ def data():
     """Three pairs of the noise texture and their truth, as if they were clips: cheap, and fast to learn from."""
     made = [flow_study.foreign(flow_study.TEXTURE, number) for number in range(3)]
     frames = np.stack([[p.first, p.second, p.second] for p in made]).round().clip(0, 255).astype(np.uint8)
-    return pairs.Pairs(frames, np.stack([[p.flow] * 2 for p in made]).astype(np.float16), np.ones((3, 2, 128, 128), bool))
+    return pairs.Pairs(frames, np.stack([[p.flow] * 2 for p in made]).astype(np.float16), np.ones((3, 2, 128, 128), bool), np.ones((3, 2, 128, 128), np.float16))
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_corpus_pairs_carry_the_visible_truth():
 def test_augmentation_keeps_the_truth_true(seed):
     """Turned and mirrored: where the flow points, the second frame shows what the first did."""
     pair = flow_study.foreign(flow_study.TEXTURE, 1)
-    whole = np.ones((128, 128), bool)
+    whole = np.ones((128, 128), np.float32)
     bare = augment.Nuisance(noise=0.5, flicker=0, ramp=0, blur=0, jpeg=95)
     a, b, true, _ = augment.pair(pair.first.round().clip(0, 255).astype(np.uint8), pair.second.round().clip(0, 255).astype(np.uint8), pair.flow, whole,
                                  np.random.default_rng(seed), bare)

@@ -53,15 +53,16 @@ def photograph(frame, rng: np.random.Generator, *, noise=0.0, blur=0.0, jpeg=0, 
     return image
 
 
-def pair(first, second, flow, valid, rng: np.random.Generator, nuisance: Nuisance = Nuisance()):
+def pair(first, second, flow, weight, rng: np.random.Generator, nuisance: Nuisance = Nuisance()):
     """A training pair: turned or mirrored, its tones changed, then photographed twice.
 
-    first, second: (H, W) uint8 clean and square; flow (H, W, 2) px; valid (H, W) bool -> the same four, flow as float32.
+    first, second: (H, W) uint8 clean and square; flow (H, W, 2) px; weight (H, W) float32, 0 where the truth does not count
+    -> the same four, flow as float32.
     """
     if rng.random() < 0.5:
-        first, second, flow, valid = first[:, ::-1], second[:, ::-1], flow[:, ::-1] * (-1, 1), valid[:, ::-1]
+        first, second, flow, weight = first[:, ::-1], second[:, ::-1], flow[:, ::-1] * (-1, 1), weight[:, ::-1]
     for _ in range(int(rng.integers(4)) if rng.random() < TURNED else 0):  # quarter turns, so that up is not known to be up
-        first, second, valid = np.rot90(first), np.rot90(second), np.rot90(valid)
+        first, second, weight = np.rot90(first), np.rot90(second), np.rot90(weight)
         flow = np.rot90(flow)[..., ::-1] * (1, -1)  # np.rot90 turns counter-clockwise: what went right now goes up
     draw = nuisance.draw(rng)
     gamma, contrast = draw.pop("gamma"), draw.pop("contrast")
@@ -71,13 +72,13 @@ def pair(first, second, flow, valid, rng: np.random.Generator, nuisance: Nuisanc
         table = table[::-1]
     flicker, ramp = draw.pop("flicker"), draw.pop("ramp")
     frames = [photograph(np.take(table, image), rng, flicker=flicker[i], ramp=ramp[i], **draw) for i, image in enumerate((first, second))]
-    flow, valid = np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(valid)
+    flow, weight = np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(weight, np.float32)
     if rng.random() < ALIGNED:
-        return aligned(*frames, flow, valid, rng)
-    return frames[0], frames[1], flow, valid
+        return aligned(*frames, flow, weight, rng)
+    return frames[0], frames[1], flow, weight
 
 
-def aligned(first, second, flow, valid, rng: np.random.Generator):
+def aligned(first, second, flow, weight, rng: np.random.Generator):
     """The pair after a small random similarity, as `deft.faces.align` would resample it: both frames by the same bilinear matrix, which
     softens the noise in a pattern that does not move with the face, and which the estimator will meet in every aligned clip."""
     height, width = first.shape
@@ -90,7 +91,7 @@ def aligned(first, second, flow, valid, rng: np.random.Generator):
         return cv2.warpAffine(image, matrix, (width, height), flags=how, borderMode=border)
 
     return (moved(first), moved(second), moved(flow) @ linear.T.astype(np.float32),
-            moved(valid.astype(np.uint8), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) > 0)
+            moved(weight, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT))
 
 
 TURNED, NEGATIVE = 0.3, 0.1  # shares of pairs: a face that hangs sideways or in negative teaches texture rather than anatomy

@@ -21,11 +21,13 @@ CLEAN = {"noise": 0.0, "flicker": 0.0, "jpeg": 0}
 @dataclass(frozen=True)
 class Pairs:
     """N clips. frames: (N, 3, 128, 128) uint8 onset, apex, hold. flow: (N, 2, 128, 128, 2) float16 px, onset -> apex and onset ->
-    hold, head included. valid: (N, 2, 128, 128) bool, the surface seen at onset is still seen, unmixed."""
+    hold, head included. valid: (N, 2, 128, 128) bool, the surface seen at onset is still seen, unmixed. muscle: (N, 2, 128, 128) float16
+    px, how far the point moved on the face, the head's own motion taken out; 0 on the background."""
 
     frames: np.ndarray
     flow: np.ndarray
     valid: np.ndarray
+    muscle: np.ndarray
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -43,14 +45,15 @@ def person(plan: benchmark.ClipPlan):
     return simulator.sample_identity(plan.identity, seed=plan.identity_seed, size=benchmark.SIZE, **benchmark.LOOKS[plan.look])
 
 
-def _subject(plans: list[benchmark.ClipPlan]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    identity, frames, flow, valid = person(plans[0]), [], [], []
+def _subject(plans: list[benchmark.ClipPlan]) -> tuple[np.ndarray, ...]:
+    identity, frames, flow, valid, muscle = person(plans[0]), [], [], [], []
     for plan in plans:
         clip = take(plan, identity)
         frames.append(np.stack([gray(frame) for frame in clip.frames]))
         flow.append(clip.truth.flow[1:].astype(np.float16))
         valid.append(clip.truth.valid[1:])
-    return np.stack(frames), np.stack(flow), np.stack(valid)
+        muscle.append((np.linalg.norm(clip.truth.flow - clip.truth.rigid, axis=-1)[1:] * ~clip.truth.masks["background"]).astype(np.float16))
+    return np.stack(frames), np.stack(flow), np.stack(valid), np.stack(muscle)
 
 
 def draw(subjects: int, pairs: int, split: str, limit: int | None = None, each: int | None = None, jobs: int | None = None) -> Pairs:

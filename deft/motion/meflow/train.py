@@ -5,6 +5,9 @@
   AAAI 2018, use between two estimates, here against the truth).
 - *Sub-pixel first.* An error of .1 px is nothing on a motion of 2 px and everything on one of .2, so errors are divided by the
   true length + SOFT. A sequence of answers is weighted as in RAFT: the later, the more.
+- *Muscles before the head.* Most moving pixels of a pair move with the head, and a network that is paid by the pixel learns the
+  head: region motion then agreed with the truth at .67 where DIS reaches .86, although its end-point errors were smaller. Points
+  that move on the face therefore count up to 1 + MUSCLE times.
 - *Confidence* is the expected length of the error, fitted by the likelihood of an exponential law on errors that get no gradient
   from it: admitting doubt must not become a way out of moving. *Occlusion* is a plain yes or no from the truth.
 
@@ -32,6 +35,7 @@ from deft.motion.meflow import augment, pairs
 from deft.motion.meflow.model import MEFlow, Sizes
 
 SOFT = 1.0  # px: well below this an error counts the same whatever the motion
+MUSCLE, FULL = 6.0, 0.3  # extra weight of a point that muscles move by FULL px or more
 EARLIER = 0.6  # weight of an answer relative to the next one
 DOUBT, HIDDEN = 0.05, 0.02  # weights of the two side outputs
 
@@ -52,13 +56,14 @@ class Recipe:
 
 
 def batch_of(data: pairs.Pairs, recipe: Recipe, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The pairs of one step, drawn from (seed, step) alone -> first, second (B, 1, H, W), flow (B, 2, H, W) px, valid (B, 1, H, W)."""
+    """The pairs of one step, drawn from (seed, step) alone -> first, second (B, 1, H, W), flow (B, 2, H, W) px, weight (B, 1, H, W), 0 where nothing is known."""
     rng, parts = runtime.rng(recipe.seed, "meflow/batch", step), []
     for row, later in zip(rng.integers(len(data), size=recipe.batch), rng.integers(2, size=recipe.batch)):
-        parts.append(augment.pair(data.frames[row, 0], data.frames[row, 1 + later], data.flow[row, later].astype(np.float32), data.valid[row, later], rng))
-    first, second, flow, valid = (np.stack(column) for column in zip(*parts))
+        weight = data.valid[row, later] * (1 + MUSCLE * np.clip(data.muscle[row, later].astype(np.float32) / FULL, 0, 1))
+        parts.append(augment.pair(data.frames[row, 0], data.frames[row, 1 + later], data.flow[row, later].astype(np.float32), weight, rng))
+    first, second, flow, weight = (np.stack(column) for column in zip(*parts))
     return (torch.from_numpy(first)[:, None].float(), torch.from_numpy(second)[:, None].float(),
-            torch.from_numpy(flow).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(valid)[:, None].float())
+            torch.from_numpy(flow).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(weight)[:, None])
 
 
 def at(field: Tensor, flow: Tensor) -> Tensor:
@@ -69,10 +74,11 @@ def at(field: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def loss_of(answers: list[Tensor], flow: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, float]]:
+def loss_of(answers: list[Tensor], flow: Tensor, known: Tensor) -> tuple[Tensor, dict[str, float]]:
     """answers: per iteration (2B, 4, H, W), the first B looked from the onset, the others back. -> (loss, what it is made of)."""
+    valid = (known > 0).float()
     count, total, seen = len(flow), 0.0, valid.sum() + 1.0
-    weight = valid / (flow.norm(dim=1, keepdim=True) + SOFT)
+    weight = known / (flow.norm(dim=1, keepdim=True) + SOFT)
     weight = weight / weight.mean()
     for number, answer in enumerate(reversed(answers)):
         there, back = answer.split(count)
@@ -135,8 +141,8 @@ def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Siz
         history = checkpoint.load(model, optimiser)
         sums: dict[str, float] = {}
         for step in range(history[-1]["step"] if history else 0, recipe.steps):
-            first, second, flow, valid = batch_of(data, recipe, step)
-            loss, parts = loss_of(model(torch.cat([first, second]), torch.cat([second, first])), flow, valid)
+            first, second, flow, known = batch_of(data, recipe, step)
+            loss, parts = loss_of(model(torch.cat([first, second]), torch.cat([second, first])), flow, known)
             if not torch.isfinite(loss):
                 raise RuntimeError(f"MEFlow: the loss became {loss.item()} in step {step + 1}; lower `rate` ({recipe.rate})")
             for group in optimiser.param_groups:
