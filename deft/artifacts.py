@@ -57,7 +57,7 @@ REGISTRY: tuple[Artifact, ...] = (
            ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"), "constructions"),
     _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench")),
     Artifact("T8", "Flow estimators: error by size of the motion, clean and through a camera, on faces and on pictures no simulator made", ("C2", "C3"),
-             "09_tables", "deft.evaluation.flow_study.t8", ("meflow",)),
+             "13_meflow", "deft.evaluation.flow_study.t8", ("meflow",)),
     _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm")),
     _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
     _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),

@@ -9,7 +9,7 @@ import torch
 
 from deft import paths, runtime
 from deft.evaluation import flow_study
-from deft.motion import flow, meflow
+from deft.motion import courses, flow, meflow
 from deft.motion.meflow import augment, model, pairs, train
 
 TINY = model.Sizes(products=20, filters=4, width=(16, 16, 16))
@@ -163,6 +163,27 @@ def test_missing_weights_say_what_to_do(tmp_path, monkeypatch):
         flow.estimate(image, image, "meflow")
     with pytest.raises(ValueError, match="has no weights"):
         flow.estimate(image, image, "dis", weights=tmp_path)
+
+
+def test_nothing_trained_means_least_squares_and_a_warning(tmp_path, monkeypatch, texture):
+    monkeypatch.delenv(meflow.VARIABLE, raising=False)
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    model.untrained.cache_clear()
+    with pytest.warns(RuntimeWarning, match="has not been trained"):
+        found = flow.estimate(*shifted(texture, 0.6, -0.4), "meflow")
+    assert np.allclose(np.median(found, (0, 1)), (0.6, -0.4), atol=0.2)
+    with pytest.raises(FileNotFoundError, match="13_meflow"):
+        courses.describe_set(tmp_path, tmp_path, tmp_path, "meflow")
+
+
+def test_weights_of_any_profile_are_found_the_demo_first(tmp_path, monkeypatch, trained):
+    monkeypatch.delenv(meflow.VARIABLE, raising=False)
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    assert meflow.folder() is None
+    for profile in ("a-profile", "demo"):
+        (tmp_path / profile).mkdir()
+        (tmp_path / profile / "meflow").symlink_to(trained)
+        assert meflow.folder() == tmp_path / profile / "meflow"
 
 
 def test_the_environment_names_the_weights(trained, monkeypatch):

@@ -19,7 +19,7 @@ from deft.clips.facs import REGIONS
 from deft.clips.store import ClipStore
 from deft.faces import align, regions
 from deft.motion import flow as optical
-from deft.motion import rigid
+from deft.motion import meflow, rigid
 
 METHOD = "dis-finest"  # flow of the pipeline: twice the signal of the medium preset at the same noise, see `flow._build`
 COURSE = ("u", "v", "magnitude", "coherence", "strain")  # last axis of `courses`
@@ -136,6 +136,8 @@ def describe_set(clips, faces, out, method=METHOD, jobs=None):
     clips: folder of the store (for the true flow). faces: folder of stage 02 (gray, landmarks, matrix). out: folder to write.
     Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes do not depend on `jobs`.
     """
+    if method == optical.LEARNED and meflow.folder() is None:
+        raise FileNotFoundError(f"method {method!r} needs trained weights, and no profile has any: run 13_meflow first, or name a folder by ${meflow.VARIABLE}")
     gray, landmarks, matrix = (runtime.load_array(faces, name) for name in ("gray", "landmarks", "matrix"))
     count, frames, side = gray.shape[:3]
     store = ClipStore(clips)

@@ -1,8 +1,8 @@
 """Dense optical flow behind one function, and what is derived from it.
 
 The estimators of the field: Farneback (SCIA 2003), DIS (Kroeger et al., ECCV 2016) and TV-L1 (Zach et al., DAGM 2007; the
-usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`; torch is loaded when it is asked for). Flow is always onset -> later frame, (H, W, 2) float32 in px,
-+x right, +y down: the pixel at (x, y) of the first frame is found at (x + u, y + v) in the second.
+usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`). Flow is always onset -> later
+frame, (H, W, 2) float32 in px, +x right, +y down: the pixel at (x, y) of the first frame is found at (x + u, y + v) in the second.
 """
 import threading
 
@@ -38,8 +38,9 @@ def estimate(first, second, method="dis", weights=None):
     """Flow from `first` to `second`.
 
     first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS, or "meflow".
-    weights: folder of a trained MEFlow (default: see `deft.motion.meflow.folder`). Returns (H, W, 2) float32 px, +x right, +y down.
-    Raises ValueError for an unknown method or wrong arrays, FileNotFoundError when MEFlow has not been trained.
+    weights: folder of a trained MEFlow (default: see `deft.motion.meflow.folder`; where no profile has trained one, the network's
+    starting point, iterated least squares, answers with a warning). Returns (H, W, 2) float32 px, +x right, +y down.
+    Raises ValueError for an unknown method or wrong arrays, FileNotFoundError when `weights` holds none.
     """
     if method not in (*METHODS, LEARNED):
         raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join((*METHODS, LEARNED))}")
@@ -51,12 +52,10 @@ def estimate(first, second, method="dis", weights=None):
     if min(a.shape) < 16:
         raise ValueError(f"frames are {a.shape}; flow needs at least 16 px a side")
     if method == LEARNED:
-        from deft.motion import meflow
+        from deft.motion.meflow import folder, model  # torch, loaded only when it is asked for
 
-        place = meflow.folder(weights)
-        from deft.motion.meflow import model  # torch, loaded only once there is something to load
-
-        return model.look(model.load(place), a, b)["flow"]
+        place = folder(weights)
+        return model.look(model.load(place) if place else model.untrained(), a, b)["flow"]
     engines = _local.__dict__
     if method not in engines:
         cv2.setNumThreads(1)  # clips are spread over threads; OpenCV's own threads gain nothing at 128 px and fight with ours

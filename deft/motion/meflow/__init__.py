@@ -15,12 +15,19 @@ VARIABLE = "DEFT_MEFLOW"
 
 
 def folder(weights=None):
-    """Where trained weights lie: `weights` if given, else `$DEFT_MEFLOW`, else `meflow` under the work folder of the default profile.
+    """Where trained weights lie: `weights` if given, else `$DEFT_MEFLOW`, else `meflow` under the work folder of a profile, `demo` first.
 
-    Raises FileNotFoundError when nothing finished lies there.
+    Returns None when nobody named a place and no profile has trained any. Raises FileNotFoundError for a named place without them.
     """
-    place = Path(weights or os.environ.get(VARIABLE) or paths.work("demo") / NAME)
-    if not (place / "config.json").is_file() or not (place / "model.safetensors").is_file():
-        raise FileNotFoundError(f"{place} holds no trained MEFlow (config.json and model.safetensors): train it with deft.motion.meflow.train.fit, "
+    named = weights or os.environ.get(VARIABLE)
+    if named is None:
+        demo = paths.work("demo") / NAME
+        return next((place for place in (demo, *sorted(demo.parent.parent.glob(f"*/{NAME}"))) if _finished(place)), None)
+    if not _finished(Path(named)):
+        raise FileNotFoundError(f"{named} holds no trained MEFlow (config.json and model.safetensors): train it with deft.motion.meflow.train.fit, "
                                 f"or name another folder by weights= or ${VARIABLE}")
-    return place
+    return Path(named)
+
+
+def _finished(place: Path) -> bool:
+    return (place / "config.json").is_file() and (place / "model.safetensors").is_file()

@@ -14,6 +14,7 @@ What is borrowed, in our own words and code:
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -242,6 +243,15 @@ def _loaded(path: Path, _changed: int) -> MEFlow:
     model = MEFlow(Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}))
     model.load_state_dict(load_file(path))
     return model.eval().to(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=1)
+def untrained() -> MEFlow:
+    """The network before any training: it believes the widest window, so it is iterated Lucas and Kanade. Says so, once."""
+    warnings.warn("MEFlow has not been trained here, least squares answer in its place; run `make reproduce`, or name weights by $DEFT_MEFLOW", RuntimeWarning, stacklevel=3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MEFlow().eval().to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
