@@ -58,6 +58,7 @@ REGISTRY: tuple[Artifact, ...] = (
     _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench")),
     Artifact("T8", "Flow estimators: error by size of the motion, clean and through a camera, on faces and on pictures no simulator made", ("C2", "C3"),
              "13_meflow", "deft.evaluation.flow_study.t8", ("meflow",)),
+    Artifact("T8b", "What the estimator does to evidence and recognition", ("C2", "C3"), "13_meflow", "deft.evaluation.flow_effect.t8b", ("clips/corpus", "faces/corpus", "meflow")),
     _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm")),
     _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
     _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),

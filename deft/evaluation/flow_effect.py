@@ -15,6 +15,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from deft import paths, runtime
 from deft.clips import benchmark
@@ -22,7 +23,7 @@ from deft.clips.store import ClipStore
 from deft.evaluation.peers import linear
 from deft.faces import regions
 from deft.faces.stage import align_set
-from deft.motion import courses, evidence
+from deft.motion import courses, evidence, meflow
 
 METHODS = ("dis", "dis-finest", "farneback", "meflow")
 SEED = 20281114  # of the benchmark that only this study reads
@@ -30,16 +31,17 @@ SEED = 20281114  # of the benchmark that only this study reads
 
 def described(gray, landmarks, rows, method, jobs=None) -> tuple[np.ndarray, np.ndarray]:
     """Courses (N, T-1, 36, 5) and noise floors (N,) of the clips `rows`."""
-    found = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
-        joblib.delayed(courses.describe)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
+    with threadpool_limits(1):
+        found = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
+            joblib.delayed(courses.describe)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
     return np.stack([one["courses"] for one in found]), np.array([one["noise"] for one in found])
 
 
-def on_evidence(profile: str, methods=METHODS, clips: int | None = None) -> pd.DataFrame:
+def on_evidence(profile: str, methods=METHODS, clips: int | None = None, weights=None) -> pd.DataFrame:
     """AUROC of the evidence by intensity, and how region vectors compare with the truth, on corpus validation subjects.
 
     slope, correlation: measured on true region motion; floor: RMS px per axis of regions that lie still; gain: slope / floor, which is what evidence
-    feeds on. clips: at most so many.
+    feeds on. clips: at most so many. weights: folder of a trained MEFlow.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "corpus")
@@ -49,7 +51,8 @@ def on_evidence(profile: str, methods=METHODS, clips: int | None = None) -> pd.D
     truth = np.stack([courses.region_truth(true[row].astype(np.float32), matrix[row], regions.masks(landmarks[row], gray.shape[2])) for row in rows])
     still, table = np.hypot(*np.moveaxis(truth, -1, 0)) < 0.03, []
     for method in methods:
-        measured, noise = described(gray, landmarks, rows, method)
+        with meflow.using(weights):
+            measured, noise = described(gray, landmarks, rows, method)
         apex = measured[:, 0, :, :2]  # the truth is that of the apex
         slope, floor = float((apex * truth).sum() / (truth**2).sum()), float(np.sqrt((apex[still] ** 2).mean()))
         row = {"method": method, "slope": slope, "correlation": float(np.corrcoef(apex.ravel(), truth.ravel())[0, 1]), "floor": floor, "gain": slope / floor}
@@ -60,7 +63,7 @@ def on_evidence(profile: str, methods=METHODS, clips: int | None = None) -> pd.D
     return pd.DataFrame(table).round(3)
 
 
-def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int = 14, folds: int = 3) -> pd.DataFrame:
+def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int = 14, folds: int = 3, weights=None) -> pd.DataFrame:
     """UF1 of the linear reader of apex and hold, tie kept and broken, on a benchmark of the frozen rules but of another seed, rendered into `folder`."""
     spec = dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED)
     whole = benchmark.plan_bench(spec, subjects_per_dataset=subjects, clips_per_subject=clips)
@@ -71,10 +74,18 @@ def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int
     gray, landmarks = (runtime.load_array(folder / "faces", name) for name in ("gray", "landmarks"))
     table = []
     for method in methods:
-        measured, _ = described(gray, landmarks, range(len(store)), method)
+        with meflow.using(weights):
+            measured, _ = described(gray, landmarks, range(len(store)), method)
         found = linear.scores(linear.fit_predict(linear.features("peak", {"courses": measured}), store.index, split))
         table.append({"method": method, **{f"uf1 {condition}": found[condition]["uf1"] for condition in ("broken", "kept")}})
     return pd.DataFrame(table).round(3)
+
+
+def t8b(profile: str, clips: int | None = None, subjects: int = 12, clips_per_subject: int = 14, methods=METHODS) -> pd.DataFrame:
+    """Both halves in one table, one row per estimator, with the MEFlow that this profile trained; clips of the benchmark stay in work/<profile>/meflow_effect."""
+    weights = paths.work(profile) / meflow.NAME
+    evidence_of = on_evidence(profile, methods, clips, weights)
+    return evidence_of.merge(on_recognition(paths.work(profile) / "meflow_effect", methods, subjects, clips_per_subject, weights=weights), on="method")
 
 
 def main() -> None:

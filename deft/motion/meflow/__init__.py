@@ -6,6 +6,7 @@ warping-based", and the sources of each part are named where it stands. This fil
 where the weights lie before anything heavy is loaded.
 """
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from deft import paths
@@ -27,6 +28,20 @@ def folder(weights=None):
         raise FileNotFoundError(f"{named} holds no trained MEFlow (config.json and model.safetensors): train it with deft.motion.meflow.train.fit, "
                                 f"or name another folder by weights= or ${VARIABLE}")
     return Path(named)
+
+
+@contextmanager
+def using(weights):
+    """Inside, "meflow" means the network in the folder `weights`, whatever was trained elsewhere; None changes nothing."""
+    before = os.environ.get(VARIABLE)
+    if weights is not None:
+        os.environ[VARIABLE] = str(weights)
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def _finished(place: Path) -> bool:
