@@ -77,7 +77,7 @@ def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> pd.DataFr
     files = prepare.targets(filmed, cascade)
     failed = runtime.read_json(sheet) if sheet.exists() else {}  # what failed fails again until its frames or this code change
     if any(file not in failed and not (recipe.prepared / file).exists() for file in files.values()):
-        found = prepare.prepare(filmed, recipe.prepared, cascade, jobs=recipe.workers)
+        found = prepare.prepare(filmed, recipe.prepared, cascade)
         failed |= {files[row.clip]: row.error for row in found.itertuples() if row.error}
         runtime.write_json(sheet, failed)
     errors = {clip.id: failed.get(files[clip.id], "") if clip.id in files else NO_FRAMES for clip in clips}

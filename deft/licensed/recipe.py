@@ -29,7 +29,7 @@ class LicensedError(ValueError):
 @dataclass(frozen=True)
 class Recipe:
     """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds, epochs,
-    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>."""
+    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune side by side (None: one a core)."""
 
     dataset: str
     root: Path
