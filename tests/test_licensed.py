@@ -168,7 +168,8 @@ def test_made_up_data_are_stamped(world):
     page = (paths.figures(recipe.set) / "tables" / "T2.md").read_text()
     assert recipe.simulated and "SIMULATED" in page and "reproduced" not in page and set(table["kind"]) == {"simulated"}
     assert "tiny's simulator" in page and not any(name in page for name in ("EP9", "sub6"))  # no clip is named in a product
-    assert "reproduced on casme2" in replace(recipe, root=recipe.root / "Cropped").words  # the mark decides, nothing else
+    assert replace(recipe, root=recipe.root / "Cropped").simulated and runtime.read_json(recipe.work / "set.json")["simulated"]
+    assert "reproduced on casme2, experts" in replace(recipe, root=recipe.root.parent).words  # the mark decides, nothing else
 
 
 def test_a_second_call_does_nothing(world, monkeypatch):
@@ -243,6 +244,8 @@ def test_what_is_missing_is_said_with_its_remedy(world, tmp_path, capsys):
         licensed.run(replace(recipe, root=fixtures.write("casme2", tmp_path / "sheet", frames=False)))
     with pytest.raises(licensed.LicensedError, match="nothing is left to tell apart"):
         licensed.run(replace(recipe, dataset="samm-lv", root=fixtures.write("samm-lv", tmp_path / "lv")))
+    with pytest.raises(ValueError, match="takes no further people"):
+        fixtures.write("mmew", tmp_path / "mmew", people=1)
     assert command_line.main(["licensed", "casme3", "--root", str(tmp_path)]) == 2
     assert "no reader for 'casme3'" in capsys.readouterr().err
 

@@ -29,7 +29,8 @@ class LicensedError(ValueError):
 @dataclass(frozen=True)
 class Recipe:
     """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds, epochs,
-    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune side by side (None: one a core)."""
+    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that
+    tune side by side (None: one a core)."""
 
     dataset: str
     root: Path
@@ -63,9 +64,9 @@ class Recipe:
 
     @property
     def simulated(self) -> bool:
-        """Whether the data were made up by `deft.clips.readers.fixtures`."""
-        root = Path(self.root)
-        return ((root if root.is_dir() else root.parent) / MARK).exists()
+        """Whether the data were made up by `deft.clips.readers.fixtures`: its mark lies in this folder or in one above it."""
+        root = Path(self.root).absolute()
+        return any((folder / MARK).exists() for folder in (root, *root.parents))
 
     @property
     def words(self) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,8 @@ def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame,
     key = key_of(rows, list(ready["file"][good]), folds.to_dict("records"), constraint, borrowed, recipe.seed, code())
 
     def make() -> None:
+        runtime.write_json(work / "set.json", {"dataset": recipe.dataset, "root": str(recipe.root), "profile": recipe.profile, "folds": recipe.folds,
+                                               "simulated": recipe.simulated, "words": recipe.words, **runtime.provenance()})
         prepare.gather(ready, recipe.prepared, work / "faces" / "bench", work / "motion" / "bench")
         store.write_shard(work / "clips" / "bench" / "clips.npz", rows, key)
         with runtime.atomic(work / "clips" / "folds.csv") as fresh:
@@ -84,7 +87,7 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
-        rows += _elsewhere(recipe, [path.parent for path in others])
+        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
         rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED)
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
@@ -93,15 +96,15 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     return runtime.read_jsonl(work / "predictions.jsonl")
 
 
-def _elsewhere(recipe: Recipe, folders: Sequence) -> list[dict]:
+def _elsewhere(system: str, work: Path, folders: Sequence[Path]) -> list[dict]:
     """Answers of the models in `folders` together: the mean of their label likelihoods (`fold` is -1). Without any, no answers."""
     found, bench = [], None
     for folder in folders:
         tokenizer, model = score.load(folder)
-        bench = bench or tune.read_bench(recipe.work, "bench", model.config.streams, facts=False)
+        bench = bench or tune.read_bench(work, "bench", model.config.streams, facts=False)
         found.append(score.emotion_scores(model, tokenizer, bench, np.arange(len(bench.index)), head=True))
     if not found:
         return []
     likelihood, head = (np.mean(part, axis=0) for part in zip(*found))
     rows = np.arange(len(bench.index))
-    return score.lines(bench, rows, likelihood, head, [""] * len(rows), system=ELSEWHERE, seed=0, fold=-1, set="bench")
+    return score.lines(bench, rows, likelihood, head, [""] * len(rows), system=system, seed=0, fold=-1, set="bench")
