@@ -1,4 +1,4 @@
-"""`python -m deft run|status|verify|analyse|data-check`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|verify|analyse|data-check|licensed`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
 import errno
@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
-COMMANDS = ("run", "status", "verify", "analyse", "data-check")
+COMMANDS = ("run", "status", "verify", "analyse", "data-check", "licensed")
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,8 +51,12 @@ def parser() -> argparse.ArgumentParser:
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
     check = commands.add_parser("data-check", help="what your copy of a licensed data set holds, and what is odd about it")
-    check.add_argument("dataset", help="casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme dfme csv")
-    check.add_argument("--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)")
+    licensed = commands.add_parser("licensed", help="the chain on a licensed data set: tuned and tested under subject-disjoint folds")
+    for command in (check, licensed):
+        command.add_argument("dataset", help="casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme dfme csv")
+        command.add_argument("--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)")
+    licensed.add_argument("--folds", default="3", help="how many, or loso: one per subject (default: 3)")
+    licensed.add_argument("--profile", default="demo", help="whose experts and language model are used (default: demo)")
     check.add_argument("--strict", action="store_true", help="exit with 1 when anything is odd")
     check.add_argument("--report", type=Path, metavar="FILE", help="also write the data report as CSV")
     return main
@@ -89,6 +93,11 @@ def main(arguments=None) -> int:
             from deft.clips.readers.check import check
 
             return check(given.dataset, given.root, given.strict, given.report)
+        if given.command == "licensed":
+            from deft import licensed
+
+            licensed.run(licensed.recipe_of(given.dataset, given.root, given.profile, given.folds))
+            return 0
         from deft.analyse import analyse
 
         report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
@@ -98,7 +107,7 @@ def main(arguments=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command not in ("analyse", "data-check"):
+        if given.command not in ("analyse", "data-check", "licensed"):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

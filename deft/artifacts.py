@@ -135,7 +135,7 @@ def write_manifest(profile: str, seed: int = 7) -> dict:
     folder = paths.figures(profile)
     files = {str(p.relative_to(folder)): {"sha256": sha256(p), "bytes": p.stat().st_size}
              for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
-             and p.relative_to(folder).parts[0] != "reference"}
+             and p.relative_to(folder).parts[0] not in ("reference", "licensed")}  # licensed: notebook 12's, stamped on its own
     missing = [f for a in REGISTRY for f in a.files if f not in files]
     manifest = {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
     runtime.write_json(folder / "manifest.json", manifest)

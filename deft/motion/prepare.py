@@ -36,7 +36,7 @@ ATTEMPTS = 3  # a worker may be killed (memory, a scheduler); its clips are trie
 
 def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD,
             jobs: int | None = None) -> pd.DataFrame:
-    """Prepare every clip into folder/<hash of its id>.npz; finished clips are kept. -> one row per clip: clip, file, error.
+    """Prepare every clip into folder/<hash of what it is made from>.npz; finished clips are kept. -> one row per clip: clip, file, error.
 
     clips: records with onset, apex and offset as positions in `frames`; frames may be decoded at access (`deft.clips.read`).
     cascade: landmark regressor (stage 02); without one, landmarks hang on face and eyes alone. error: "" or what is
@@ -48,13 +48,13 @@ def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | No
     twice = pd.Series([clip.id for clip in asked]).loc[lambda ids: ids.duplicated()]
     if len(twice):
         raise ValueError(f"clip {twice.iloc[0]} occurs twice; every clip needs an id of its own")
-    errors = {}
+    errors, files = {}, targets(asked, cascade, method)
     for attempt in range(ATTEMPTS):
-        waiting = [clip for clip in asked if clip.id not in errors and not _target(folder, clip.id, method).exists()]
+        waiting = [clip for clip in asked if clip.id not in errors and not (folder / files[clip.id]).exists()]
         try:
             with threadpool_limits(1):
                 done = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")(
-                    joblib.delayed(_one)(clip, _target(folder, clip.id, method), cascade, method) for clip in waiting)
+                    joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method) for clip in waiting)
                 for name, error in tqdm(done, total=len(waiting), desc="prepare", unit="clip", mininterval=2, disable=not waiting):
                     if error:
                         errors[name] = error
@@ -62,13 +62,26 @@ def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | No
         except TerminatedWorkerError as error:
             if attempt == ATTEMPTS - 1:
                 raise RuntimeError(f"workers were killed {ATTEMPTS} times, most likely for memory; finished clips are kept: run again with fewer jobs") from error
-    return pd.DataFrame([{"clip": clip.id, "file": "" if clip.id in errors else _target(folder, clip.id, method).name, "error": errors.get(clip.id, "")}
+    return pd.DataFrame([{"clip": clip.id, "file": "" if clip.id in errors else files[clip.id], "error": errors.get(clip.id, "")}
                          for clip in asked])
 
 
-def _target(folder: Path, clip: str, method: str) -> Path:
-    """A name that any file system takes, whatever the clip is called, and that changes with what is computed."""
-    return folder / (hashlib.sha256(f"{clip}/{method}/{_source()}".encode()).hexdigest()[:24] + ".npz")
+def targets(clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, str]:
+    """{clip id: name of its file}: a name that any file system takes, and that changes with whatever the arrays are computed from.
+
+    Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in the place of
+    others are prepared anew; of an array of frames it is the clip's id.
+    """
+    common = hashlib.sha256(f"{method}/{_source()}".encode())
+    for array in () if cascade is None else (cascade.mean, cascade.weight, cascade.bias):
+        common.update(np.ascontiguousarray(array))
+    names = {}
+    for clip in clips:
+        reel = clip.__dict__.get("_source")  # a RecordedClip's; reading `clip.frames` would decode it
+        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*getattr(reel, "files", ()), getattr(reel, "video", None)) if path is not None]
+        own = (clip.id, clip.onset, clip.apex, clip.offset, stats, getattr(reel, "positions", ()), common.hexdigest())
+        names[clip.id] = hashlib.sha256(repr(own).encode()).hexdigest()[:24] + ".npz"
+    return names
 
 
 def _source() -> str:

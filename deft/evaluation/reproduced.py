@@ -1,0 +1,72 @@
+"""T2 of a licensed data set: recognition by emotion and by coarse class, pooled over folds, with intervals over subjects.
+
+It has a place of its own, figures/<set>/tables: reproduced and simulated numbers never share a table.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import runtime
+from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS
+from deft.evaluation import metrics, tables
+
+NOTES = {**tables.SYSTEMS, "deft-sim": "deft as tuned on the profile's simulated clips, never on these"}
+
+
+def coarse_of(scores: dict[str, float]) -> str:
+    """The coarse class with the largest *sum* of the likelihoods of its emotions.
+
+    Emotions exclude each other, so the probability of "disgust, sadness or anger" is their sum; the maximum would let one of three
+    negative emotions compete alone with all of positive, and doubt among the three would count against each of them.
+    """
+    total = {name: sum(p for emotion, p in scores.items() if COARSE[emotion] == name) for name in COARSE_CLASSES}
+    return max(total, key=total.get)
+
+
+def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> pd.DataFrame:
+    """One row per system and view. rows: of predictions.jsonl, with `coarse`; those of condition "kept" are scored.
+
+    View "emotions" where clips have one, "coarse" always. The class list is what occurs among the scored clips: a class that a data
+    set does not have would count as 0 for everybody. `minus`: UF1 of the first system less that of the row's, paired over subjects.
+    """
+    frame = pd.DataFrame([row for row in rows if row["condition"] == "kept"])
+    views = {"coarse": (frame.assign(truth=frame["coarse"], prediction=frame["scores"].map(coarse_of)), COARSE_CLASSES)}
+    if (frame["truth"] != "").all():
+        views = {"emotions": (frame, EMOTIONS)} | views
+    out = []
+    for view, (answers, names) in views.items():
+        classes = [name for name in names if name in set(answers["truth"])]
+        systems = list(dict.fromkeys(answers["system"]))
+        found = {system: _counts(answers[answers["system"] == system], classes) for system in systems}
+        for system, (people, count) in found.items():
+            row = {"kind": "simulated" if simulated else "reproduced", "protocol": protocol, "scored by": view, "classes": ", ".join(classes),
+                   "system": system, "clips": int(count.sum() / count.shape[1]), "subjects": len(people), "seeds": count.shape[1]}
+            for name in metrics.SCORES:
+                row |= metrics.subject_bootstrap(count, tables.over_seeds(getattr(metrics, name)), seed=seed).columns(name)
+            if system != systems[0] and len(people) > 1:
+                pair = metrics.aligned(found[systems[0]], (people, count))
+                row |= metrics.paired_bootstrap(*pair, tables.over_seeds(metrics.uf1), seed=seed).columns(f"{systems[0]}_minus")
+            out.append({**row, "note": NOTES.get(system, "")})
+    return tables.Table(out).round(4)
+
+
+def _counts(part: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """-> (S subjects, (S, K seeds, C, C + 1) confusion counts)."""
+    each = [metrics.confusion_per_subject(p["truth"], p["prediction"], metrics.subject_of(p), classes) for _, p in part.groupby("seed", sort=True)]
+    return each[0][0], np.stack([count for _, count in each], axis=1)
+
+
+def save(folder: Path, dataset: str, words: str, table: pd.DataFrame, uses: pd.DataFrame) -> None:
+    """Write T2.csv, T2.md and labels.csv to `folder`, each with its provenance (`words`). No clip and no subject is named in them."""
+    page = (f"**T2. Recognition on {dataset}**\n\n{table.to_markdown(index=False)}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
+            f"Intervals: 95 % over subjects. Coarse: by the sum of the likelihoods of a class' emotions. {words}.\n")
+    texts = {"T2.csv": table.assign(provenance=words).to_csv(index=False, lineterminator="\n"), "T2.md": page,
+             "labels.csv": uses.assign(provenance=words).to_csv(index=False, lineterminator="\n")}
+    for name, text in texts.items():
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
+            with runtime.atomic(folder / name) as fresh:
+                fresh.write_text(text, encoding="utf-8")

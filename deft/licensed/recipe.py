@@ -1,0 +1,128 @@
+"""What is run on a licensed data set, what it takes over from a simulated profile, and what of it is done already."""
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from deft import paths, runtime
+from deft.clips import store
+from deft.clips.readers.fixtures import MARK
+from deft.experts.data import NAMES as EXPERTS
+from deft.mllm import tune
+from deft.run import book
+from deft.run.chain import Chain
+from deft.run.closure import Closure
+
+BORROWED = (*(f"experts/{name}" for name in EXPERTS), "mllm/base", "evidence/calibration.json", "faces/landmarks")
+LOSO = "loso"
+
+
+class LicensedError(ValueError):
+    """The chain cannot run on this data set, or not yet; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds, epochs,
+    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that
+    tune side by side (None: one a core)."""
+
+    dataset: str
+    root: Path
+    profile: str = "demo"
+    folds: str = "3"
+    systems: tuple[str, ...] = ("deft", "rgb-only")
+    seeds: int = 1
+    epochs: int = 10
+    batch: int = 32
+    seed: int = 7
+    subjects: int = 0
+    clips_each: int = 0
+    name: str = ""
+    workers: int | None = None
+
+    @property
+    def set(self) -> str:
+        return self.name or f"{self.dataset}-{self.profile}" + (f"-{LOSO}" if self.folds == LOSO else "")
+
+    @property
+    def work(self) -> Path:
+        return paths.work(self.set)
+
+    @property
+    def prepared(self) -> Path:
+        return paths.work(self.set.removesuffix(f"-{LOSO}")) / "prepared"  # clip by clip, the same under any folds
+
+    @property
+    def protocol(self) -> str:
+        return "leave one subject out" if self.folds == LOSO else f"{self.folds} subject-disjoint folds"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data were made up by `deft.clips.readers.fixtures`: its mark lies in this folder or in one above it."""
+        root = Path(self.root).absolute()
+        return any((folder / MARK).exists() for folder in (root, *root.parents))
+
+    @property
+    def words(self) -> str:
+        """Where the numbers come from: the stamp of every product."""
+        part = ", a selection of its clips" if self.subjects or self.clips_each else ""
+        kind = f"SIMULATED · made-up faces in the layout of {self.dataset}" if self.simulated else f"reproduced on {self.dataset}"
+        return f"{kind}{part}, experts and language model from {self.profile}'s simulator · seed {self.seed} · {runtime.commit()}"
+
+
+def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -> Recipe:
+    """The full recipe: all clips; seeds, epochs and batch of `profile`'s joint tuning. root: by default `$DEFT_DATA/<dataset>`."""
+    chain = Chain(profile)
+    given = chain.parameters(book.find(chain.stages, "07"))
+    return Recipe(dataset, root or paths.data(dataset), profile, folds.lower(), **{name: given[name] for name in ("seeds", "epochs", "batch", "seed")})
+
+
+# ---------------------------------------------------------------- what is done already
+def key_of(*parts: object) -> str:
+    """Hash over anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code() -> str:
+    """Hash over the modules that the chain on licensed data reaches."""
+    return key_of(Closure(paths.ROOT).files([], ["deft.licensed"]))
+
+
+def once(work: Path, stage: str, key: str, outputs: Iterable[str], make: Callable[[], object]) -> None:
+    """Run `make`, unless `outputs` (below `work`) are there and were made from the same inputs (`key`). Recorded last."""
+    record = work / "stages.json"
+    done = runtime.read_json(record) if record.exists() else {}
+    if done.get(stage) != key or not all((work / name).exists() for name in outputs):
+        make()
+        runtime.write_json(record, {**done, stage: key})
+
+
+# ---------------------------------------------------------------- the profile's part
+def borrow(recipe: Recipe) -> str:
+    """Copy what `profile` learned on simulated people to work/<set>; -> its hash. LicensedError when the profile was not run.
+
+    Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out.
+    """
+    source = paths.work(recipe.profile)
+    if absent := next((part for part in (*BORROWED, "clips/corpus") if not (source / part).exists()), None):
+        raise LicensedError(f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and language "
+                            "model; then run this again (notebooks 01 to 07 are enough)")
+    files = [path for part in BORROWED for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part]) if path.is_file()]
+    key = key_of([(path.relative_to(source).as_posix(), tune.digest(path)) for path in files])
+
+    def copy() -> None:
+        for part in BORROWED:
+            with runtime.atomic(recipe.work / part) as fresh:
+                (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, fresh)
+        corpus = store.ClipStore(source / "clips" / "corpus")
+        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), key, units_true=corpus.array("units_true"))
+
+    once(recipe.work, "borrowed", key, (*BORROWED, "clips/corpus/units.npz"), copy)
+    return key

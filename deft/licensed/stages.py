@@ -1,0 +1,110 @@
+"""The stages after preparation, on work/<set>: describe (evidence, Uni-MER, features), answer (joint tuning, answers, peers)."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import paths, runtime
+from deft.clips import store
+from deft.clips.facs import unit_sides
+from deft.clips.readers import RecordedClip
+from deft.evaluation import peers
+from deft.experts import pretrain
+from deft.experts.data import NAMES as EXPERTS
+from deft.licensed.material import folds_of, index_of
+from deft.licensed.recipe import LicensedError, Recipe, code, key_of, once
+from deft.mllm import score, tune
+from deft.motion import evidence, prepare
+from deft.unimer import build, schema
+
+PEERS, UNTRAINED = ("majority", "lr-flow", "lr-experts", "bayes-experts"), ("bayes-experts",)
+ELSEWHERE = "deft-sim"  # DEFT as tuned on the profile's simulated clips, never on these
+
+
+def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> str:
+    """Write clips/bench, folds.csv, faces/, motion/, evidence/, unimer/ and features/ of the prepared clips; -> their key.
+
+    Annotated units enter as the reader parsed them, and the evidence posterior weighs them against the flow as in notebooks 04 and
+    05. Where a data set annotates no unit at all (SMIC) its silence says nothing, and the flow speaks alone.
+    """
+    work, good = recipe.work, (ready["error"] == "").to_numpy()
+    if not good.any():
+        raise LicensedError(f"no clip of {recipe.dataset} could be prepared; of the first, {ready['clip'][0]}: {ready['error'][0]}")
+    mine = table[good].reset_index(drop=True)
+    folds = folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
+    rows = index_of(mine, recipe.dataset, [clip.fps for clip, usable in zip(clips, good) if usable])
+    constraint = "both" if (mine["units"] != "").any() else "flow"
+    key = key_of(rows, list(ready["file"][good]), folds.to_dict("records"), constraint, borrowed, recipe.seed, code())
+
+    def make() -> None:
+        runtime.write_json(work / "set.json", {"dataset": recipe.dataset, "root": str(recipe.root), "profile": recipe.profile, "folds": recipe.folds,
+                                               "simulated": recipe.simulated, "words": recipe.words, **runtime.provenance()})
+        prepare.gather(ready, recipe.prepared, work / "faces" / "bench", work / "motion" / "bench")
+        store.write_shard(work / "clips" / "bench" / "clips.npz", rows, key)
+        with runtime.atomic(work / "clips" / "folds.csv") as fresh:
+            folds.to_csv(fresh, index=False)
+        courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
+        calibration, raw = evidence.Calibration.load(work / "evidence" / "calibration.json"), evidence.score(courses, noise)
+        probability = calibration.apply(raw)
+        runtime.save_array(work / "evidence" / "bench", "probability", probability)
+        runtime.save_array(work / "evidence" / "bench", "score", raw.astype(np.float32))
+        records = build.build_records(pd.DataFrame(rows), probability, courses, noise, constraint, recipe.seed, rate=calibration.rate)
+        schema.write_records(work / "unimer" / "bench.jsonl", records)
+        for name in EXPERTS:
+            pretrain.extract(name, "bench", work)
+
+    once(work, "described", key, ("clips/bench/clips.npz", "clips/folds.csv", "unimer/bench.jsonl", "evidence/bench/probability.npy",
+                                  *(f"features/bench/{name}.npy" for name in EXPERTS)), make)
+    return key
+
+
+def verdicts(recipe: Recipe) -> pd.Series:
+    """How many units, side by side, got which verdict over all prepared clips; and how many clips have no certain unit written down."""
+    records = {record["clip"]: record["verdicts"] for record in schema.read_records(recipe.work / "unimer" / "bench.jsonl")}
+    counts = pd.Series([row["verdict"] for rows in records.values() for row in rows], dtype=object).value_counts()
+    silent = sum(not unit_sides(cell) for cell in store.ClipStore(recipe.work / "clips" / "bench").index["units"])
+    return pd.concat([counts, pd.Series({"clips without a certain unit": silent})])
+
+
+def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> list[dict]:
+    """Tune every system, seed and fold that is not finished; ask every test clip, the peers and `ELSEWHERE`; -> rows of predictions.jsonl.
+
+    A set without emotions trains nothing: `ELSEWHERE` and the textbook answer alone.
+    """
+    work, settings = recipe.work, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
+    index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv")["fold"]
+    trained = bool((index["emotion"] != "").any())
+    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique()), recipe.systems) if trained else []
+    for remembered in (tune._inputs, tune.cached_bench):  # of this process; the set may have been described anew since
+        remembered.cache_clear()
+    keys = [tune.run_key(job, work, settings) for job in jobs]
+    if not all(tune.finished(job.folder(work), key) for job, key in zip(jobs, keys)):
+        tune.tune_all(jobs, work, settings, recipe.workers, log)
+    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*/manifest.json"))
+
+    def make() -> None:
+        rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
+        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
+        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED)
+        coarse = dict(zip(index["clip"], index["coarse"]))
+        runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
+
+    once(work, "answered", key_of(described, keys, [tune.digest(path) for path in others]), ("predictions.jsonl",), make)
+    return runtime.read_jsonl(work / "predictions.jsonl")
+
+
+def _elsewhere(system: str, work: Path, folders: Sequence[Path]) -> list[dict]:
+    """Answers of the models in `folders` together: the mean of their label likelihoods (`fold` is -1). Without any, no answers."""
+    found, bench = [], None
+    for folder in folders:
+        tokenizer, model = score.load(folder)
+        bench = bench or tune.read_bench(work, "bench", model.config.streams, facts=False)
+        found.append(score.emotion_scores(model, tokenizer, bench, np.arange(len(bench.index)), head=True))
+    if not found:
+        return []
+    likelihood, head = (np.mean(part, axis=0) for part in zip(*found))
+    rows = np.arange(len(bench.index))
+    return score.lines(bench, rows, likelihood, head, [""] * len(rows), system=system, seed=0, fold=-1, set="bench")

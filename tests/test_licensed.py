@@ -1,0 +1,268 @@
+"""The chain on licensed data, on made-up sets: nobody tests where they trained, nothing vanishes in silence, nothing is done twice."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deft import __main__ as command_line
+from deft import licensed, paths, runtime
+from deft.clips import labels, splits, store
+from deft.clips.facs import EMOTIONS, UNITS
+from deft.clips.readers import fixtures
+from deft.evaluation import reproduced
+from deft.experts import data, pretrain
+from deft.experts.calibrate import Calibration
+from deft.faces import landmarks
+from deft.licensed import material, stages
+from deft.mllm import language, score, tune
+from deft.motion import evidence
+
+TINY = language.LanguageSettings(hidden=32, layers=1, heads=1, intermediate=48)
+
+
+def write_profile(work):
+    """A profile whose networks have random weights: what `borrow` looks for, in the form that the stages leave it in."""
+    rng = np.random.default_rng(0)
+    for name in data.NAMES:
+        folder = work / "experts" / name
+        model = pretrain.build(name, {}, 7)
+        folder.mkdir(parents=True)
+        pretrain.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+        runtime.write_json(folder / "config.json", {"name": name, "sizes": {}, "settings": {}, "words": [], "key": ""})
+        if name in pretrain.SPEAKING:
+            Calibration.fit(rng.standard_normal((40, 17, 2)), rng.random((40, 17, 2)) < 0.3, np.arange(40) % 8).save(folder / "calibration.json")
+    tokenizer = language.build_tokenizer()
+    language.build_base(tokenizer, TINY).save_pretrained(work / "mllm" / "base")
+    tokenizer.save_pretrained(work / "mllm" / "base")
+    evidence.Calibration((1.0,) * 17, (0.2,) * 17, (-1.5,) * 17, (0.12,) * 17, 40, "random").save(work / "evidence" / "calibration.json")
+    stages_of_none = landmarks.Cascade(np.zeros((0, 1)), np.zeros((0, 1, 136)), np.zeros((0, 136)), {"cascade": 0.0})
+    stages_of_none.save(work / "faces" / "landmarks")  # a cascade without stages: points stay where eyes and face put them
+    row = dict.fromkeys(store.INDEX_COLUMNS, "") | {"clip": "c", "subject": "s"}
+    store.write_shard(work / "clips" / "corpus" / "s.npz", [row], "made up", units_true=np.full((1, 17, 2), 0.3, np.float32))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(folder for DEFT_WORK and DEFT_FIGURES, recipe): the profile `tiny`, and CASME II with one face painted over."""
+    base = tmp_path_factory.mktemp("licensed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFT_WORK", str(base / "work"))
+        patch.setenv("DEFT_FIGURES", str(base / "figures"))
+        write_profile(paths.work("tiny"))
+        root = fixtures.write("casme2", base / "data" / "casme2", size=96, people=2)
+        for picture in (root / "CASME2-RAW" / "sub61" / "EP90_61").iterdir():
+            picture.write_bytes(grey(picture.read_bytes()))
+        recipe = licensed.Recipe("casme2", root, "tiny", folds="2", epochs=1, batch=8, workers=1)
+        lines = []
+        table = licensed.run(recipe, lines.append)
+        yield base, recipe, lines, table
+
+
+def grey(picture):
+    """The bytes of a picture of the same kind in which nobody is seen."""
+    import cv2
+
+    seen = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    return cv2.imencode(".jpg", np.full_like(seen, 128))[1].tobytes()
+
+
+@pytest.fixture
+def world(made, monkeypatch):
+    monkeypatch.setenv("DEFT_WORK", str(made[0] / "work"))
+    monkeypatch.setenv("DEFT_FIGURES", str(made[0] / "figures"))
+    return made
+
+
+def times(folder):
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+# ---------------------------------------------------------------- folds
+
+@pytest.mark.parametrize("folds", ["2", "3", "loso"])
+def test_every_subject_is_tested_once_and_never_where_they_trained(folds):
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame([{"subject": f"{s:02d}", "emotion": EMOTIONS[rng.integers(4)] if s < 9 else "", "scored": s < 9} for s in range(11) for _ in range(6)])
+    told = material.folds_of(table, "set", folds, seed=7)
+    assert sorted(told["subject"]) == sorted(table["subject"].unique()) and not told["subject"].duplicated().any()
+    for fold in told["fold"].unique():
+        role = splits.roles(told, fold)
+        tested = {s for s, r in role.items() if r == "test"}
+        assert tested and not tested & {s for s, r in role.items() if r == "train"}
+        assert "train" in role.values() and (folds != "loso" or "validation" in role.values())
+        assert any(s in tested for s in map("{:02d}".format, range(9)))  # no fold of people without a label alone
+    if folds == "loso":
+        assert told["fold"].nunique() == 9
+
+
+def test_folds_that_cannot_be_made_say_so():
+    few = pd.DataFrame({"subject": ["a", "b"], "emotion": ["happiness", "disgust"], "scored": True})
+    with pytest.raises(licensed.LicensedError, match="needs at least 3"):
+        material.folds_of(few, "set", "loso", 7)
+    with pytest.raises(licensed.LicensedError, match="from 2, or loso"):
+        material.folds_of(few, "set", "1", 7)
+    same = pd.DataFrame({"subject": list("abcd"), "emotion": ["happiness", *["disgust"] * 3], "scored": True})
+    with pytest.raises(licensed.LicensedError, match="fewer than two emotions"):
+        material.folds_of(same, "set", "loso", 7)
+
+
+# ---------------------------------------------------------------- labels and coarse classes
+
+def test_a_label_is_answered_by_one_of_the_five_or_by_none():
+    for row in labels.table().itertuples():
+        found = material.class_of(row.dataset, row.label)
+        assert found in (*EMOTIONS, "")
+        if row.label in EMOTIONS and row.seven:
+            assert found == row.label
+    assert material.class_of("casme-cube-a", "happy") == "happiness" and material.class_of("casme2", "repression") == material.class_of("samm", "fear") == ""
+
+
+def test_a_coarse_class_is_as_likely_as_its_emotions_together():
+    assert reproduced.coarse_of({"happiness": 0.4, "disgust": 0.25, "surprise": 0.05, "sadness": 0.2, "anger": 0.1}) == "negative"
+    assert reproduced.coarse_of({"happiness": 0.5, "disgust": 0.2, "surprise": 0.1, "sadness": 0.1, "anger": 0.1}) == "positive"
+
+
+# ---------------------------------------------------------------- the whole chain
+
+def test_each_subject_is_answered_by_a_model_that_never_met_it(world):
+    _, recipe, _, _ = world
+    told = pd.read_csv(recipe.work / "clips" / "folds.csv", dtype={"subject": str})
+    rows = pd.DataFrame(runtime.read_jsonl(recipe.work / "predictions.jsonl"))
+    index = store.ClipStore(recipe.work / "clips" / "bench").index
+    own = told.set_index("subject")["fold"]
+    for system, part in rows[rows["system"] != stages.ELSEWHERE].groupby("system"):
+        assert sorted(part["clip"]) == sorted(index["clip"]), system
+        assert (part["fold"] == part["subject"].map(own)).all(), system
+    bench = tune.read_bench(recipe.work)
+    for fold in told["fold"].unique():
+        train, test = (set(index["subject"][bench.rows(fold, role)]) for role in ("train", "test"))
+        assert train and test and not train & test
+        assert all(index["emotion"][r] in EMOTIONS for r in bench.rows(fold, "train", "kept"))
+
+
+def test_clips_that_failed_are_named(world):
+    _, recipe, lines, _ = world
+    left = [line for line in lines if line.startswith("left out")]
+    assert any("casme2_61_EP90_61" in line and "no face" in line for line in left)
+    assert any("must rise" in line for line in left) and len(left) == 3
+    index = store.ClipStore(recipe.work / "clips" / "bench").index
+    assert not index["clip"].str.contains("61_EP90_61").any() and len(index) == 13 - 3
+
+
+def test_labels_without_a_counterpart_are_counted_and_not_scored(world):
+    _, recipe, _, table = world
+    counted = pd.read_csv(paths.figures(recipe.set) / "tables" / "labels.csv", keep_default_na=False).set_index("label")
+    assert counted.loc["others", "answered as"] == counted.loc["repression", "answered as"] == ""
+    assert counted.loc["others", ["clips", "prepared", "scored", "Uni-MER only"]].tolist() == [1, 1, 0, 1]
+    assert counted["clips"].sum() == 13 and counted.loc["repression", "prepared"] == 0
+    assert (table["clips"] == counted["scored"].sum()).all() and set(table["scored by"]) == {"emotions", "coarse"}
+    records = runtime.read_jsonl(recipe.work / "unimer" / "bench.jsonl")
+    assert {r["clip"] for r in records if r["condition"] == "unscored"} and all(r["facts"]["emotion"] == "" for r in records if r["condition"] == "unscored")
+
+
+def test_made_up_data_are_stamped(world):
+    _, recipe, _, table = world
+    page = (paths.figures(recipe.set) / "tables" / "T2.md").read_text()
+    assert recipe.simulated and "SIMULATED" in page and "reproduced" not in page and set(table["kind"]) == {"simulated"}
+    assert "tiny's simulator" in page and not any(name in page for name in ("EP9", "sub6"))  # no clip is named in a product
+    assert replace(recipe, root=recipe.root / "Cropped").simulated and runtime.read_json(recipe.work / "set.json")["simulated"]
+    assert "reproduced on casme2, experts" in replace(recipe, root=recipe.root.parent).words  # the mark decides, nothing else
+
+
+def test_a_second_call_does_nothing(world, monkeypatch):
+    base, recipe, _, _ = world
+    monkeypatch.setattr(material.prepare, "prepare", None)  # called, it would fail
+    before = times(base)
+    licensed.run(recipe, lambda line: None)
+    assert times(base) == before
+
+
+def test_a_killed_run_goes_on_where_it_was(world, monkeypatch):
+    """Killed in the second tuning of a new set: the first one, and all before it, stay; the rest is as if nothing had happened."""
+    _, recipe, _, _ = world
+    again = replace(recipe, name="killed")
+    shutil.copytree(recipe.prepared, again.prepared)
+    tuned, calls = tune.train, []
+
+    def dies(*given, **more):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return tuned(*given, **more)
+
+    monkeypatch.setattr(tune, "train", dies)
+    with pytest.raises(KeyboardInterrupt):
+        licensed.run(again, lambda line: None)
+    kept = times(again.work)
+    assert not (again.work / "predictions.jsonl").exists() and not list(again.work.rglob("*.partial*"))
+    licensed.run(again, lambda line: None)
+    assert len(calls) == 2 + 3 and all(times(again.work)[p] == t for p, t in kept.items() if p.name not in ("jobs.json", "stages.json"))
+    assert (again.work / "predictions.jsonl").read_bytes() == (recipe.work / "predictions.jsonl").read_bytes()
+
+
+def test_other_pictures_in_the_same_place_are_prepared_anew(world, tmp_path):
+    from deft.clips import read
+    from deft.motion import prepare
+
+    root = fixtures.write("samm", tmp_path)
+    before, _ = read("samm", root)
+    names = prepare.targets(before)
+    assert names == prepare.targets(read("samm", root)[0]) and len(set(names.values())) == len(before)
+    picture = next((root / "SAMM" / "006" / "006_8_2").iterdir())
+    picture.write_bytes(grey(picture.read_bytes()))
+    after = prepare.targets(read("samm", root)[0])
+    assert [name for name in names if names[name] != after[name]] == ["samm_006_006_8_2"]
+
+
+# ---------------------------------------------------------------- coarse classes only
+
+def test_a_set_of_coarse_classes_trains_nothing_and_is_answered_from_elsewhere(world, monkeypatch, tmp_path):
+    _, recipe, _, _ = world
+    source = tune.Job("deft", 0, 0).folder(recipe.work)
+    shutil.copytree(source, tune.Job("deft", 0, 0).folder(paths.work("tiny")), dirs_exist_ok=True)
+    monkeypatch.setattr(tune, "tune_all", None)  # called, it would fail
+    smic = replace(recipe, dataset="smic-hs", root=fixtures.write("smic-hs", tmp_path), clips_each=1)
+    table = licensed.run(smic, lambda line: None)
+    assert set(table["system"]) == {stages.ELSEWHERE, "bayes-experts"} and set(table["scored by"]) == {"coarse"}
+    assert set(table["clips"]) == {2} and table["classes"][0] == "surprise, negative"
+    assert {r["constraint"] for r in runtime.read_jsonl(smic.work / "unimer" / "bench.jsonl")} == {"flow"}  # SMIC annotates no unit
+    shutil.rmtree(paths.work("tiny") / "mllm" / "runs")
+
+
+# ---------------------------------------------------------------- errors
+
+def test_what_is_missing_is_said_with_its_remedy(world, tmp_path, capsys):
+    _, recipe, _, _ = world
+    with pytest.raises(licensed.LicensedError, match="make reproduce PROFILE=nobody"):
+        licensed.run(replace(recipe, profile="nobody"))
+    with pytest.raises(licensed.LicensedError, match="does not exist: say where"):
+        licensed.run(replace(recipe, root=tmp_path / "nowhere"))
+    with pytest.raises(licensed.LicensedError, match="data-check DATASET=casme2"):
+        licensed.run(replace(recipe, root=fixtures.write("casme2", tmp_path / "sheet", frames=False)))
+    with pytest.raises(licensed.LicensedError, match="nothing is left to tell apart"):
+        licensed.run(replace(recipe, dataset="samm-lv", root=fixtures.write("samm-lv", tmp_path / "lv")))
+    with pytest.raises(ValueError, match="takes no further people"):
+        fixtures.write("mmew", tmp_path / "mmew", people=1)
+    assert command_line.main(["licensed", "casme3", "--root", str(tmp_path)]) == 2
+    assert "no reader for 'casme3'" in capsys.readouterr().err
+
+
+def test_samm_is_taken_like_any_other(world, tmp_path):
+    _, recipe, _, _ = world
+    samm = replace(recipe, dataset="samm", root=fixtures.write("samm", tmp_path, people=1), subjects=3, clips_each=2)
+    clips, table = licensed.take(samm)
+    assert table["subject"].nunique() == 3 and table.groupby("subject").size().max() == 2
+    assert [clip.id for clip in clips] == list(table["clip"]) and "a selection of its clips" in samm.words
+    assert len(UNITS) == 17 and set(table["truth"]) <= {*EMOTIONS, ""}
+
+
+def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
+    recipe = licensed.recipe_of("casme2", paths.ROOT, "demo", "LOSO")
+    assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (10, 3, 32, "loso") and recipe.set == "casme2-demo-loso"
+    monkeypatch.delenv("DEFT_DATA", raising=False)
+    with pytest.raises(ValueError, match="DEFT_DATA is not set"):
+        licensed.recipe_of("casme2", None, "demo")
+    assert score.PREFIX  # what is asked is the same question as in notebook 08
