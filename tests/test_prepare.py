@@ -39,7 +39,8 @@ def test_any_engine_gives_the_same_bytes(clips, tmp_path):
 
 
 def test_dask_gives_the_same_bytes(clips, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="dask is an engine of the reader's choice, not of the lock")
+    import distributed
+
     prepare.prepare(clips, tmp_path / "threads")
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None), joblib.parallel_config("dask"):
         prepare.prepare(clips, tmp_path / "dask")
