@@ -13,7 +13,7 @@ from deft.motion import courses, flow, meflow
 from deft.motion.meflow import augment, model, pairs, train
 
 TINY = model.Sizes(products=20, filters=4, width=(16, 16, 16))
-QUICK = train.Recipe(people=1, each=2, steps=4, batch=2, keep_every=2, threads=1)
+QUICK = train.Recipe(people=1, each=2, steps=4, batch=2, keep_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_the_loss_knows_both_directions_and_its_signs():
 
 
 def test_half_a_minute_teaches_the_sign_and_swapping_the_frames_turns_it(tmp_path, data, texture):
-    recipe = train.Recipe(steps=60, batch=2, rate=3e-3, keep_every=60, threads=1)
+    recipe = train.Recipe(steps=60, batch=2, rate=3e-3, keep_every=60)
     train.fit(tmp_path, 6, 1, recipe, dataclasses.replace(TINY, scales=(1,)), data)
     still, there = shifted(texture, 0.8, -0.6)
     found, back = (flow.estimate(*order, "meflow", weights=tmp_path)[16:-16, 16:-16].mean((0, 1)) for order in ((still, there), (there, still)))

@@ -160,7 +160,7 @@ def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[st
     if simulated:                                                           # nobody's tokens: only soft words remain
         slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
         example["attention_mask"] = [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])]
-    return {**prompt.closed_up(example), "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,
+    return {**example, "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,
             "present": [name not in dropped for name in streams]}
 
 
@@ -200,7 +200,7 @@ def collate(examples: list[dict], tokenizer, bench: Bench, streams: Sequence[str
     for i, example in enumerate(examples):
         for name, probability in example["simulated"].items():
             features[name][i] = torch.from_numpy(probability)
-    return {**prompt.pad(examples, tokenizer.pad_token_id), **features,
+    return {**prompt.pad([prompt.closed_up(example) for example in examples], tokenizer.pad_token_id), **features,
             "lived": torch.tensor([not e["simulated"] for e in examples]),
             "emotion": torch.tensor([EMOTIONS.index(f.emotion) for f in facts]),
             "units": torch.from_numpy(np.stack([unit_array(f.units) for f in facts])),
