@@ -21,7 +21,6 @@ from deft import paths
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(512 << 20)}  # glibc reads these; other systems do not
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,13 +36,12 @@ def kernel_environment(chain) -> dict[str, str]:
     """Environment of the kernels: the package importable, output folders absolute, nothing fetched from the net.
 
     Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of what is trained.
-    ALLOCATOR keeps freed memory for the next tensor instead of handing it back to the system: a tenth of joint tuning was that.
     """
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
     return {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
-            "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}, **{name: given.get(name, value) for name, value in ALLOCATOR.items()}}
+            "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
 
 
 @contextmanager
