@@ -3,7 +3,7 @@
 import sys
 import time
 
-from deft import runtime
+from deft import artifacts, runtime
 from deft.run import RunError, book, execute, stale
 from deft.run.chain import Chain
 from deft.run.closure import Closure
@@ -98,6 +98,8 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
                     f"\n  finished stages are intact; mend the cause and run the same command again")
                 return 1
             ran, peak = ran + 1, max(peak, record["peak_memory_gib"])
+            if any(name.startswith("figures:") for name in stage.writes):  # no stage knows what the ones after it will make
+                artifacts.write_manifest(chain.profile, record["seed"])
             say(f"{label} done in {duration(record['seconds'])}, peak memory {record['peak_memory_gib']:.2f} GiB")
         say(f"{ran} run, {len(wanted) - ran} unchanged, {duration(time.monotonic() - began)}" + (f", peak memory {peak:.2f} GiB" if ran else ""))
     return 0
