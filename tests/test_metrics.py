@@ -2,7 +2,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from deft.evaluation import metrics, protocols, reported
 
@@ -159,13 +159,50 @@ def test_roles_and_folds_file(tmp_path):
 
 
 # ---------------------------------------------------------------- published numbers
-def test_published_numbers_carry_their_source(tmp_path):
-    table = reported.load().set_index("method")
-    assert table.loc["STSTNet", "uf1"] == 0.7353 and np.isnan(table.loc["DEFT-LLM", "uf1"])
+# Rows truth, columns answer: negative, positive, surprise.  UF1, mean recall, mean precision as their authors' logs give them.
+STSTNET = {"STSTNet": ([[219, 22, 9], [40, 62, 7], [21, 3, 59]], 0.7353, 0.7186, 0.7605),
+           "STSTNet, authors' PyTorch rerun": ([[195, 39, 16], [36, 68, 5], [12, 7, 64]], 0.7209, 0.7250, None)}
+
+
+@pytest.mark.parametrize("method", STSTNET)
+def test_a_published_confusion_matrix_gives_its_published_scores(method):
+    """What the paper prints as UAR is macro precision: the metric here and scikit-learn's must both say so."""
+    matrix, uf1, uar, precision = np.array(STSTNET[method][0]), *STSTNET[method][1:]
+    assert list(matrix.sum(axis=1)) == [250, 109, 83]  # the composite's classes
+    row, column = np.indices(matrix.shape)
+    truth, said = np.repeat(row.ravel(), matrix.ravel()), np.repeat(column.ravel(), matrix.ravel())
+    found = metrics.recognition_scores(truth, said, range(3))
+    assert (round(found["uf1"], 4), round(found["uar"], 4)) == (uf1, uar)
+    assert round(f1_score(truth, said, average="macro"), 4) == uf1 and round(recall_score(truth, said, average="macro"), 4) == uar
+    if precision is not None:
+        swapped = metrics.recognition_scores(said, truth, range(3))  # recall of the transposed matrix is precision
+        assert round(swapped["uar"], 4) == round(precision_score(truth, said, average="macro"), 4) == precision != uar
+    table = reported.load()
+    line = table[(table["protocol"] == "composite, full") & (table["method"] == method)].squeeze()
+    assert (line["uf1"], line["uar"]) == (uf1, uar)
+
+
+def test_published_numbers_carry_their_source_and_selection(tmp_path):
+    table = reported.load()
+    assert (table["source"].str.strip() != "").all()
+    number = table["uf1"].notna() | table["uar"].notna() | (table["other"] != "")
+    assert set(table["selection"][number]) <= set(reported.SELECTIONS) and (table["selection"][~number] == reported.NOT_AVAILABLE).all()
+    apex = table[table["method"].str.startswith("OFF-ApexNet") & table["source"].str.startswith("tvaranka/meb")]
+    assert len(apex) == 3 and apex["method"].str.contains("one-stream variant").all()
+    assert np.isnan(table.set_index("method").loc["DEFT-LLM", "uf1"])
+    flattered = next(line for line in table.itertuples() if line.method.startswith("STSTNet, rerun with test"))
+    assert reported.note(flattered) == "selection: best epoch on test"
+
+
+@pytest.mark.parametrize("line, words", [
+    ("x,y,.5,not available,unknown,,", "row 2: 'y' has no source"),
+    ("x,y,not available,not available,not available,,", "row 2: 'y' has no source"),
+    ("x,y,.5,not available,,,z", "row 2, column selection: ''"),
+    ("x,y,.5,not available,not available,,z", "row 2, column selection: 'not available'"),
+    ("x,y,not available,not available,best epoch on test,,z", "row 2, column selection"),
+    ("x,y,88,not available,unknown,,z", "row 2, column uf1: 88 is not between 0 and 1")])
+def test_a_published_number_without_source_or_selection_is_refused(tmp_path, line, words):
     path = tmp_path / "reported.csv"
-    path.write_text("protocol,method,uf1,uar,other,source\nx,y,.5,not available,,\n")
-    with pytest.raises(ValueError, match="row 2.*no source"):
-        reported.load(path)
-    path.write_text("protocol,method,uf1,uar,other,source\nx,y,88,not available,,z\n")
-    with pytest.raises(ValueError, match="not between 0 and 1"):
+    path.write_text(f"{','.join(reported.COLUMNS)}\n{line}\n")
+    with pytest.raises(ValueError, match=words):
         reported.load(path)

@@ -178,7 +178,7 @@ def t2(profile: str, seed: int = 7) -> pd.DataFrame:
             rows += _system_rows(frame[frame["set"] == part], system, part, seed)
     for line in reported.load().itertuples():
         rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
-                     "note": line.other, "source": line.source or reported.NOT_AVAILABLE})
+                     "note": reported.note(line), "source": line.source})
     return Table(rows).round(4)
 
 
