@@ -2,7 +2,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 
 from deft.evaluation import metrics, protocols, reported
 
@@ -78,29 +78,119 @@ def _study(generator, subjects=40, clips=14, skill=0.7, spread=0.15):
     return pd.concat(rows, ignore_index=True)
 
 
-def _counts(rows):
-    return metrics.confusion_per_subject(rows["truth"], rows["prediction"], metrics.subject_of(rows), ("a", "b"))
+def _sample(rows, constant=False):
+    return metrics.sample(rows, metrics.confusions(rows["truth"], rows["prediction"], ("a", "b")), constant)
+
+
+def _shares(part, draws=(0,), look=None, constant=False):
+    """part: (S, K) share of 10 clips -> Sample of [right, clips] per subject and draw."""
+    part = np.asarray(part, float)
+    rows = pd.DataFrame([{"dataset": "d", "subject": f"s{s:02d}", "seed": k, "look": look[s] if look else 0} for k in draws for s in range(len(part))])
+    return metrics.sample(rows, np.stack([part.T.reshape(-1) * 10, np.full(part.size, 10.0)], axis=1), constant)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     generator, inside = np.random.default_rng(1), 0
     for _ in range(150):
-        interval = metrics.subject_bootstrap(_counts(_study(generator))[1], metrics.accuracy, B=300)
+        interval = metrics.interval(_sample(_study(generator)), metrics.accuracy, B=300)
         inside += interval.low <= 0.7 <= interval.high
     assert 0.87 <= inside / 150 <= 0.99
 
 
 def test_bootstrap_equals_the_slow_way():
-    rows = _study(np.random.default_rng(2), subjects=6)
-    names, counts = _counts(rows)
-    weight = metrics.resamples(6, 20, 5)
-    slow = []
-    for draw in weight.astype(int):
-        again = pd.concat([rows[metrics.subject_of(rows) == name] for name, times in zip(names, draw) for _ in range(times)])
-        slow.append(metrics.recognition_scores(again["truth"], again["prediction"], ("a", "b"))["uf1"])
-    found = metrics.subject_bootstrap(counts, metrics.uf1, B=20, seed=5)
-    assert found.low == pytest.approx(np.percentile(slow, 2.5)) and found.high == pytest.approx(np.percentile(slow, 97.5))
-    assert found.value == pytest.approx(metrics.recognition_scores(rows["truth"], rows["prediction"], ("a", "b"))["uf1"])
+    """Two looks of 3 and 4 people, two draws: every replicate again by repeating clips, scored one by one."""
+    parts = [_study(np.random.default_rng(2 + k), subjects=7).assign(seed=k) for k in range(2)]
+    rows = pd.concat([part.assign(look=(part["subject"] > "s2").astype(int)) for part in parts], ignore_index=True)
+    one = _sample(rows)
+    people, draws = metrics.subject_weights(one.strata, 20, 5), metrics.draw_weights(2, 20, 5)
+    subject, slow = np.searchsorted(one.subjects, metrics.subject_of(rows)), []
+    for weight, draw in zip(people, draws):
+        times = np.round(weight[subject] * 6).astype(int)  # 6 x weight is whole: 3/2 and 4/3 times a count
+        each = [metrics.recognition_scores(*(np.repeat(rows[name], np.where(rows["seed"] == k, times, 0)) for name in ("truth", "prediction")), ("a", "b"))["uf1"]
+                for k in range(2)]
+        slow.append(np.dot(draw, each))
+    found = metrics.interval(one, metrics.uf1, B=20, seed=5)
+    assert (found.low, found.high) == (pytest.approx(np.percentile(slow, 2.5)), pytest.approx(np.percentile(slow, 97.5))) and found.draws == 2
+    whole = [metrics.recognition_scores(part["truth"], part["prediction"], ("a", "b"))["uf1"] for part in parts]
+    assert found.value == pytest.approx(np.mean(whole))
+
+
+def test_resampling_within_looks_keeps_what_hangs_on_looks():
+    """Two looks, each showing its own emotion. A reader who knows one of them only: plain resampling deals other shares of
+    emotions, so that UF1 moves and its mean shifts; within looks every replicate is the score itself."""
+    rows = pd.DataFrame([{"dataset": "d", "subject": f"s{s}", "truth": "ab"[s >= 5], "look": int(s >= 5), "prediction": "a"} for s in range(7) for _ in range(5)])
+    within, plain = _sample(rows), _sample(rows.drop(columns="look"))
+    value = (2 * 5 / (2 * 5 + 2)) / 2  # a: 5 right, 2 wrongly called a; b: never
+    assert metrics.replicates([(within, metrics.uf1)]) == pytest.approx(value)
+    shifted = metrics.replicates([(plain, metrics.uf1)])
+    assert shifted.mean() < value - 0.005 and shifted.std() > 0.02
+    weight = metrics.subject_weights(within.strata)
+    assert (weight[:, :5].sum(1), weight[:, 5:].sum(1)) == (pytest.approx(5), pytest.approx(2))
+
+
+def test_looks_of_one_subject_are_pooled():
+    weight = metrics.subject_weights(["a", "a", "a", "b", "c"])
+    assert weight[:, :3].sum(1) == pytest.approx(3) and weight[:, 3:].sum(1) == pytest.approx(2) and weight[:, 3].std() > 0
+    weight = metrics.subject_weights(["a", "a", "b"])  # nobody to pool with but a: one stratum of three
+    assert weight[:, 2].std() > 0 and weight.sum(1) == pytest.approx(3)
+
+
+def test_subjects_and_draws_widen_the_interval_as_theory_says():
+    # Four people: 0, 0, 1, 1. s^2 = 1/3, so the variance of their mean is 1/12. Everybody alike in three draws of .5 .6 .7:
+    # s^2 = .01, variance of the mean .01/3. Both at once: the sum.
+    people = metrics.replicates([(_shares([[0], [0], [1], [1]]), metrics.share)], B=20000)
+    assert people.var() == pytest.approx(1 / 12, rel=0.05)
+    draws = _shares([[0.5, 0.6, 0.7]] * 4, (0, 1, 2))
+    found = metrics.replicates([(draws, metrics.share)], B=20000)
+    assert found.var() == pytest.approx(0.01 / 3, rel=0.05)
+    interval = metrics.interval(draws, metrics.share)
+    assert (interval.value, interval.low, interval.high, interval.draws) == (pytest.approx(0.6), pytest.approx(0.5), pytest.approx(0.7), 3)
+    both = metrics.replicates([(_shares([[k - 0.1, k, k + 0.1] for k in (0.3, 0.3, 0.7, 0.7)], (0, 1, 2)), metrics.share)], B=20000)
+    assert both.var() == pytest.approx((0.16 / 3) / 4 + 0.01 / 3, rel=0.05)
+    one = metrics.interval(_shares([[0.6]] * 4), metrics.share)
+    assert (one.low, one.high, one.draws) == (pytest.approx(0.6), pytest.approx(0.6), 1)  # one draw says nothing about others
+
+
+def test_a_pair_shares_subjects_and_draws():
+    base = np.array([[0.2, 0.5, 0.8], [0.3, 0.6, 0.9], [0.1, 0.2, 0.3]])
+    better, worse = _shares(base + 0.1, (0, 1, 2)), _shares(base, (0, 1, 2))
+    found = metrics.difference(better, worse, metrics.share)
+    assert (found.value, found.low, found.high) == tuple(pytest.approx(0.1) for _ in range(3))
+    assert metrics.difference(worse, better, metrics.share).high == pytest.approx(-0.1)
+    ratio = metrics.combined([(_shares(base / 2, (0, 1, 2)), metrics.share), (worse, metrics.share)], lambda a, b: a / b)
+    assert (ratio.low, ratio.high) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+def test_only_draws_that_both_have_are_compared():
+    a, b = _shares([[0.9, 0.5, 0.7]] * 3, (0, 1, 2)), _shares([[0.4, 0.4, 0.0]] * 3, (1, 2, 3))
+    found = metrics.difference(a, b, metrics.share)
+    assert found.value == pytest.approx((0.5 + 0.7) / 2 - 0.4) and found.draws == 2 and metrics.shared_draws(a, b) == (1, 2)
+    fixed = _shares([[0.4]] * 3, (0,), constant=True)
+    found = metrics.difference(a, fixed, metrics.share)
+    assert found.value == pytest.approx(0.7 - 0.4) and found.draws == 3 and found.high - found.low > 0.2
+    assert metrics.difference(a, _shares([[0.4]] * 3, (0,)), metrics.share).value == pytest.approx(0.9 - 0.4)  # not constant: draw 0 alone
+    with pytest.raises(ValueError, match="no draw is shared"):
+        metrics.difference(a, _shares([[0.4]] * 3, (7,)), metrics.share)
+
+
+def test_a_draw_that_states_nothing_is_left_out():
+    rows = pd.DataFrame([{"dataset": "d", "subject": s, "seed": k} for k in range(2) for s in "abc"])
+    one = metrics.sample(rows, np.array([[1, 2]] * 3 + [[0, 0]] * 3))
+    assert metrics.interval(one, metrics.share).value == 0.5
+
+
+def test_auroc_interval_equals_the_slow_way():
+    generator = np.random.default_rng(5)
+    rows = pd.DataFrame({"dataset": "d", "subject": [f"s{i // 8}" for i in range(48)], "look": [i // 24 for i in range(48)]})
+    truth, score = generator.random((48, 2)) < 0.4, generator.integers(0, 6, (48, 2)) / 6
+    score += 0.3 * truth
+    weight, subject, slow = metrics.subject_weights(["0"] * 3 + ["1"] * 3, 30, 3), np.arange(48) // 8, []
+    for one in weight:
+        times = np.round(one[subject] * 2).astype(int)
+        slow.append(np.mean([roc_auc_score(np.repeat(truth[:, u], times), np.repeat(score[:, u], times)) for u in range(2)]))
+    found = metrics.auroc_interval(truth, score, rows, B=30, seed=3)
+    assert (found.low, found.high) == (pytest.approx(np.percentile(slow, 2.5)), pytest.approx(np.percentile(slow, 97.5)))
+    assert found.value == pytest.approx(np.mean([metrics.auroc(truth[:, u], score[:, u]) for u in range(2)]))
 
 
 def test_paired_interval_is_narrower_than_the_two_and_zero_against_itself():
@@ -108,22 +198,31 @@ def test_paired_interval_is_narrower_than_the_two_and_zero_against_itself():
     better = rows.copy()
     miss = np.flatnonzero(better["truth"] != better["prediction"])[::6]
     better.loc[miss, "prediction"] = better.loc[miss, "truth"]
-    a, b = metrics.aligned(_counts(better), _counts(rows))
-    paired = metrics.paired_bootstrap(a, b, metrics.uf1)
-    alone = metrics.subject_bootstrap(b, metrics.uf1)
+    a, b = _sample(better), _sample(rows)
+    paired, alone = metrics.difference(a, b, metrics.uf1), metrics.interval(b, metrics.uf1)
     assert 0 < paired.low < paired.value < paired.high
     assert paired.high - paired.low < alone.high - alone.low
-    same = metrics.paired_bootstrap(b, b, metrics.uf1)
+    same = metrics.difference(b, b, metrics.uf1)
     assert (same.value, same.low, same.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="different subjects"):
-        metrics.aligned(_counts(rows), _counts(rows[rows["subject"] != "s3"]))
+        metrics.difference(b, _sample(rows[rows["subject"] != "s3"]), metrics.uf1)
 
 
 def test_subjects_of_two_datasets_are_two_people():
     rows = pd.DataFrame({"dataset": ["d", "e"], "subject": ["01", "01"]})
     assert len(set(metrics.subject_of(rows))) == 2
     with pytest.raises(ValueError, match="at least 2 subjects"):
-        metrics.resamples(1)
+        metrics.subject_weights(["a"])
+    alone = metrics.interval(_shares([[0.5]]), metrics.share)
+    assert alone.value == 0.5 and np.isnan(alone.low) and np.isnan(alone.high)
+
+
+def test_rows_that_do_not_fit_are_named():
+    rows = pd.DataFrame({"dataset": "d", "subject": ["s1", "s1", "s2"], "look": [0, 1, 0], "seed": [0, 0, 0]})
+    with pytest.raises(ValueError, match="subject d/s1 wears looks 0 and 1"):
+        metrics.sample(rows, np.ones(3))
+    with pytest.raises(ValueError, match="subject d/s2 has no answer in draw 1"):
+        metrics.sample(rows.assign(look=0, seed=[0, 1, 0]), np.ones(3))
 
 
 # ---------------------------------------------------------------- protocols

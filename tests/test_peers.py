@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from deft import paths, runtime
-from deft.clips.facs import EMOTIONS, UNIT_INDEX, UNITS
+from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.clips.splits import make_folds
 from deft.evaluation import peers
 from deft.evaluation.peers import bayes, linear, majority
@@ -136,6 +136,7 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
         n = len(index)
         runtime.save_array(work / "faces" / part, "gray", generator.integers(0, 255, (n, 9, 64, 64), dtype=np.uint8))
         runtime.save_array(work / "motion" / part, "courses", generator.normal(size=(n, 8, 36, 5)).astype(np.float32))
+        runtime.save_array(work / "motion" / part, "noise", np.full(n, 0.05, np.float32))
         for name in ("motion", "texture"):
             runtime.save_array(work / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
             runtime.save_array(work / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
@@ -151,3 +152,20 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
     assert runtime.read_jsonl(work / "predictions.jsonl")[0]["system"] == "majority"
     with pytest.raises(ValueError, match="unknown peer"):
         peers.predict_all("smoke", 7, systems=("oracle",))
+
+
+def test_the_template_reads_out_what_the_expert_holds_likely():
+    from deft.evaluation.peers import template
+    from deft.unimer.reading import parse
+
+    probability = np.full((2, len(UNITS), 2), 0.49)
+    probability[0, UNIT_INDEX[12]] = 0.6, 0.5  # one half is enough
+    probability[1, UNIT_INDEX[4], 0] = 0.9
+    courses = np.zeros((2, 8, 36, 5), np.float32)
+    courses[0, :, [REGION_INDEX[("lip_corner", side)] for side in "LR"], 1] = -0.5  # up; of clip 1 nothing moves
+    said = [parse(text) for text in template.texts(["happiness", "anger"], probability, courses, np.full(2, 0.05))]
+    assert [[(u.code, u.side) for u in facts.units] for facts in said] == [[(12, "B")], [(4, "L")]]
+    assert {(m.region, m.direction) for m in said[0].motions} == {("lip corner", "up")} and said[1].motions == ()
+    assert [facts.emotion for facts in said] == ["happiness", "anger"]
+    with pytest.raises(ValueError, match="1 emotions for 2 clips"):
+        template.texts(["anger"], probability, courses, np.full(2, 0.05))

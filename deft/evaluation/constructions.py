@@ -22,6 +22,7 @@ from deft import paths, runtime
 from deft.clips.facs import PROTOTYPES, UNITS, UNIT_INDEX
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, tables
+from deft.evaluation.source import Answers
 from deft.motion import evidence
 from deft.unimer.build import annotated_array, clip_facts, facts_rng, measured
 from deft.unimer.facts import Facts, group_regions, supports, supports_unit, unit_array
@@ -87,9 +88,10 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
 
     `annotation_wrong`, `annotation_missing`: share of written unit sides that did not move, of moved ones not written. `unit_precision`: share of
     stated units that moved on every side they claim; `unit_recall`: share of moved unit sides stated; `unit_f1`: of unit sides. `motion_*`:
-    the same for motions of regions (recall: of salient ones, as in T7). `both_minus_*`: "both" less the row, paired over subjects.
+    the same for motions of regions (recall: of salient ones, as in T7). `both_minus_*`: "both" less the row, paired over subjects;
+    `both_over_unit_recall`: recall under "both" divided by that of the row, paired as well.
     `model_*` (tie broken): what the system in `model` scores: UF1, and of its free text unit F1, motion F1, precision of the statements against the
-    truth alone, share that neither truth nor flow bears out. `both_minus_model_*`: DEFT, which was taught "both", less the row.
+    truth alone, share that neither truth nor flow bears out. `both_minus_model_*`: DEFT, which was taught "both", less the row, on the draws that both have.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "bench")
@@ -98,7 +100,7 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
     courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
     rate = evidence.Calibration.load(work / "evidence" / "calibration.json").rate
-    clips, subject, models = measured(probability, courses, noise, rate), metrics.subject_of(index), model_scores(profile, seed)
+    clips, models = measured(probability, courses, noise, rate), model_scores(profile, seed)
     rows = []
     for level in NOISE:
         written = sheets(index, units_true > 0, level, seed)
@@ -107,7 +109,7 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
         for name in CONSTRAINTS:
             each = [statement_counts(clip_facts(name, row.emotion, written[i], clips[i], facts_rng(seed, row.clip, name)),
                                      units_true[i], region_true[i]) for i, row in enumerate(index.itertuples())]
-            counted[name] = {key: metrics.counts_per_subject(np.stack([c[key] for c in each]), subject)[1] for key in COUNTS}
+            counted[name] = {key: metrics.sample(index, np.stack([c[key] for c in each])) for key in COUNTS}
         for name in CONSTRAINTS:
             row = {"kind": "simulated", "construction": name, "annotation_noise": level, "clips": len(index),
                    "annotation_wrong": float(wrong.sum() / max(written.sum(), 1)), "annotation_missing": float(missing.sum() / (units_true > 0).sum())}
@@ -116,40 +118,51 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
     return tables.Table(rows).round(4)
 
 
-def _statements(mine: Mapping[str, np.ndarray], both: Mapping[str, np.ndarray] | None, seed: int) -> dict:
-    """The statement columns of one row. mine, both: {key of COUNTS: (S, ...) sums per subject}."""
+def _statements(mine: Mapping[str, metrics.Sample], both: Mapping[str, metrics.Sample] | None, seed: int) -> dict:
+    """The statement columns of one row. mine, both: {key of COUNTS: sums per subject}."""
     row: dict = {}
     for column, key, score in (("unit_precision", "precision", metrics.share), ("unit_recall", "recall", metrics.share), ("unit_f1", "side", metrics.f1_of_counts),
                                ("motion_precision", "motion_precision", metrics.share), ("motion_recall", "motion_recall", metrics.share)):
-        row |= metrics.subject_bootstrap(mine[key], score, seed=seed).columns(column)
+        row |= metrics.interval(mine[key], score, seed=seed).columns(column)
         if both is not None and column in ("unit_precision", "unit_f1", "motion_precision"):
-            row |= metrics.paired_bootstrap(both[key], mine[key], score, seed=seed).columns(f"both_minus_{column}")
-    row["statements_per_clip"] = float(metrics.share(mine["statements"].sum(0)))
+            row |= metrics.difference(both[key], mine[key], score, seed=seed).columns(f"both_minus_{column}")
+        if both is not None and column == "unit_recall":
+            row |= metrics.combined([(both[key], score), (mine[key], score)], _ratio, seed=seed).columns("both_over_unit_recall")
+    row["statements_per_clip"] = float(metrics.share(mine["statements"].counts.sum((0, 1))))
     return row
 
 
-def model_scores(profile: str, seed: int = 7) -> dict[str, dict]:
-    """construction -> the `model*` columns of the system tuned on it, from predictions.jsonl; {"model": "not run"} where there is none."""
-    if not (paths.work(profile) / "predictions.jsonl").is_file():
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, NaN where there is nothing to keep."""
+    return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)
+
+
+def model_scores(source: str | Answers, seed: int = 7) -> dict[str, dict]:
+    """construction -> the `model*` columns of the system tuned on it; {"model": "not run"} where there is none."""
+    if isinstance(source, str) and not (paths.work(source) / "predictions.jsonl").is_file():
         return {name: {"model": NOT_RUN} for name in TRAINED}
-    frame = tables.predictions(profile)
+    answers = Answers.of(source)
+    frame = answers.predictions
     frame = frame[(frame["set"] == "bench") & (frame["condition"] == "broken") & frame["system"].isin(TRAINED.values())].reset_index(drop=True)
     frame["text"] = frame["text"].fillna("")
-    judged = grounding.judge(profile, frame) if len(frame) else {}
-    here = {name: (frame["system"] == system).to_numpy() for name, system in TRAINED.items()}
-    out: dict[str, dict] = {}
+    judged = grounding.judge(answers, frame) if len(frame) else {}
+    spoken = {system: grounding.Spoken(frame.iloc[rows], {key: value[rows] for key, value in judged.items()})
+              for system, rows in frame.groupby("system").indices.items()}
+    both, out = spoken.get(TRAINED["both"]), {}
     for name, system in TRAINED.items():
-        if not here[name].any():
+        if (mine := spoken.get(system)) is None:
             out[name] = {"model": NOT_RUN}
             continue
-        mine = frame[here[name]]
-        row = {"model": system, "model_seeds": mine["seed"].nunique()}
-        row |= metrics.subject_bootstrap(tables.counts(mine)[1], tables.over_seeds(metrics.uf1), seed=seed).columns("model_uf1")
-        said = grounding.summary(frame, judged, here[name], None, seed)
+        recognised = tables.sample(mine.rows)
+        row = {"model": system, "model_draws": len(recognised.draws or (0,))}
+        row |= metrics.interval(recognised, metrics.uf1, seed=seed).columns("model_uf1")
+        said = grounding.summary(mine, seed)
         row |= {f"model_{key}": value for key, value in said.items() if key.removesuffix("_low").removesuffix("_high") in SPOKEN}
-        if name != "both" and here["both"].any():
-            row |= tables.difference(frame[here["both"]], mine, seed).columns("both_minus_model_uf1")
-            pair = metrics.aligned(*(grounding.sums_per_subject(frame, judged["precision"], mask) for mask in (here["both"], here[name])))
-            row |= metrics.paired_bootstrap(*pair, grounding.mean_share, seed=seed).columns("both_minus_model_precision")
+        if name != "both" and both is not None:
+            cells, row["note"] = tables.compared("both_minus_model_uf1", tables.sample(both.rows), recognised, metrics.uf1, seed)
+            row |= cells
+            if cells:  # the texts come from the same draws
+                row |= grounding.paired("both_minus_model_precision", both, mine, "precision", seed)
+                row |= grounding.paired("both_minus_model_unit_f1", both, mine, "unit", seed)
         out[name] = row
     return out

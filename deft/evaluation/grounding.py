@@ -10,15 +10,15 @@ METEOR is not computed: it needs the WordNet files, which cannot be fetched offl
 """
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from deft import paths, runtime
 from deft.clips.facs import UNITS
-from deft.clips.store import ClipStore
 from deft.evaluation import metrics
+from deft.evaluation.source import Answers
 from deft.unimer.check import Evidence, parse
 from deft.unimer.facts import DIRECTIONS, GROUPS, Facts, component, group_regions, supports, supports_unit, unit_array
 
@@ -109,89 +109,95 @@ def _rouge():
     return RougeScorer(["rouge1"], use_stemmer=False)
 
 
-def references(profile: str) -> dict[str, str]:
-    """clip -> reference answer of Uni-MER's reasoning question, for the benchmark's clips; empty when none were built."""
-    path = paths.work(profile) / "unimer" / "bench.jsonl"
-    rows = runtime.read_jsonl(path) if path.is_file() else []
-    return {row["clip"]: row["answer"] for row in rows if row["kind"] == "reasoning"}
-
-
 # ---------------------------------------------------------------- all texts
-def judge(profile: str, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+def judge(source: str | Answers, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Counts of every row of `frame` (columns clip, text): {name: (R, ...)} with the shapes of FIELDS."""
-    work = paths.work(profile)
-    store = ClipStore(work / "clips" / "bench")
-    place = {clip: row for row, clip in enumerate(store.index["clip"])}
+    answers = Answers.of(source)
+    place = {clip: row for row, clip in enumerate(answers.clips["clip"])}
     if absent := sorted(set(frame["clip"]) - set(place)):
         raise ValueError(f"{len(absent)} clips of the predictions are not in the benchmark, e.g. {absent[0]}; run 08_answers again")
-    motion = work / "motion" / "bench"
-    units_true, region_true = store.array("units_true"), np.asarray(runtime.load_array(motion, "region_true"))
-    flow = peak_flow(runtime.load_array(motion, "courses"))
-    noise = np.asarray(runtime.load_array(motion, "noise")).reshape(len(store), -1)[:, 0]
-    probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
-    wanted, read = references(profile), lru_cache(maxsize=65536)(parse)
-    out = {name: np.zeros((len(frame), *shape)) for name, shape in FIELDS.items()}
-    for row, (clip, text) in enumerate(zip(frame["clip"], frame["text"])):
-        i = place[clip]
-        found = judge_text(read(text), units_true[i], region_true[i], probability[i], flow[i], noise[i])
+    read, wanted = lru_cache(maxsize=65536)(parse), answers.references
+    arrays = [getattr(answers, name) for name in ("units_true", "region_true", "probability", "flow", "noise")]
+
+    @lru_cache(maxsize=None)
+    def judged(clip: str, text: str) -> dict[str, np.ndarray]:
+        found = judge_text(read(text), *(array[place[clip]] for array in arrays))
         if clip in wanted:
             found["bleu"], found["rouge1"] = np.array(bleu_counts(text, wanted[clip])), np.array([rouge1(text, wanted[clip]), 1.0])
-        for name, value in found.items():
+        return found
+
+    out = {name: np.zeros((len(frame), *shape)) for name, shape in FIELDS.items()}
+    for row, (clip, text) in enumerate(zip(frame["clip"], frame["text"])):
+        for name, value in judged(clip, text).items():
             out[name][row] = value
     return out
 
 
-def peak_flow(courses: np.ndarray) -> np.ndarray:
-    """Region courses (N, T-1, 36, 5) -> measured (N, 36, 2) px, the mean of apex and hold."""
-    from deft.evaluation.peers.linear import features
+@dataclass(frozen=True)
+class Spoken:
+    """Texts of one system under one condition: rows (R) of predictions, and their counts by `judge`, {name: (R, ...)}."""
 
-    return features("peak", {"courses": courses}).reshape(len(courses), -1, 2)
+    rows: pd.DataFrame
+    judged: dict[str, np.ndarray]
+    constant: bool = False
+
+    def sample(self, name: str) -> metrics.Sample:
+        """Counts per subject and draw, (S, K, ...) with the shape of FIELDS[name]."""
+        return metrics.sample(self.rows, self.judged[name], self.constant)
+
+    def often(self, name: str) -> np.ndarray:
+        """Which units (or unit sides) truly occur at least 10 times: those of which the macro F1 is the mean."""
+        counts = self.sample(name).counts
+        return (counts[..., 0] + counts[..., 2]).sum(axis=0).mean(axis=0) >= 10
 
 
-def sums_per_subject(frame: pd.DataFrame, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum values (R, ...) of the rows in `mask` per subject and seed -> (S names, (S, K seeds, ...) sums)."""
-    parts = []
-    for one in np.sort(frame.loc[mask, "seed"].unique()):
-        rows = mask & (frame["seed"] == one).to_numpy()
-        parts.append(metrics.counts_per_subject(values[rows], metrics.subject_of(frame[rows])))
-    for part in parts[1:]:
-        metrics.aligned(parts[0], part)
-    return parts[0][0], np.stack([sums for _, sums in parts], axis=1)
+def macro_f1(often: np.ndarray):
+    """Statistic for the bootstraps: (..., U, 3) TP, FP, FN -> (...) mean F1 of the units in the mask `often` (U,)."""
+    return lambda counts: metrics.f1_of_counts(counts)[..., often].mean(axis=-1)
 
 
-def summary(frame: pd.DataFrame, judged: dict[str, np.ndarray], here: np.ndarray, other: np.ndarray | None = None,
-            seed: int = 7) -> dict[str, float]:
-    """One row of T7: every score of the rows `here` (mask), with subject intervals; mean over seeds.
-
-    other: mask of the rows to subtract from (`rgb_minus*`), None to leave the difference out.
-    """
-    def per_subject(name: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return sums_per_subject(frame, judged[name], mask)
-
+def summary(mine: Spoken, seed: int = 7) -> dict[str, float]:
+    """One row of T7: every score of one system's texts, mean over draws, with intervals."""
     row: dict[str, float] = {}
     for column, name in (("unit_f1", "unit"), ("unit_side_f1", "side")):
-        sums = per_subject(name, here)[1]
-        scored = (sums[..., 0] + sums[..., 2]).sum(axis=0).mean(axis=0) >= 10  # occurs at least 10 times
-        row |= metrics.subject_bootstrap(
-            sums, lambda c, scored=scored: metrics.f1_of_counts(c)[..., scored].mean(axis=(-1, -2)), seed=seed).columns(column) if scored.any() else {}
-    row |= metrics.subject_bootstrap(per_subject("motion", here)[1],
-                                                          lambda c: metrics.f1_of_counts(c).mean(axis=-1), seed=seed).columns("motion_f1")
+        if (often := mine.often(name)).any():
+            row |= metrics.interval(mine.sample(name), macro_f1(often), seed=seed).columns(column)
+    row |= metrics.interval(mine.sample("motion"), metrics.f1_of_counts, seed=seed).columns("motion_f1")
     for name in ("unsupported", "unsupported_units", "unsupported_motions", "precision", "recall"):
-        row |= metrics.subject_bootstrap(per_subject(name, here)[1], mean_share, seed=seed).columns(name)
-    if other is not None and other.any():
-        pair = metrics.aligned(per_subject("unsupported", other), per_subject("unsupported", here))
-        row |= metrics.paired_bootstrap(*pair, mean_share, seed=seed).columns("rgb_minus")
-    if judged["rouge1"][here, 1].any():
-        row |= metrics.subject_bootstrap(per_subject("bleu", here)[1], lambda c: bleu(c).mean(axis=-1), seed=seed).columns("bleu")
-        row |= metrics.subject_bootstrap(per_subject("rouge1", here)[1], mean_share, seed=seed).columns("rouge1")
-    statements = per_subject("unsupported", here)[1][..., 1].sum()
-    row["statements_per_text"] = float(statements / here.sum())
+        row |= metrics.interval(mine.sample(name), metrics.share, seed=seed).columns(name)
+    if mine.judged["rouge1"][:, 1].any():
+        row |= metrics.interval(mine.sample("bleu"), bleu, seed=seed).columns("bleu")
+        row |= metrics.interval(mine.sample("rouge1"), metrics.share, seed=seed).columns("rouge1")
+    row["statements_per_text"] = float(mine.judged["unsupported"][:, 1].mean())
     return row
 
 
-def mean_share(counts: np.ndarray) -> np.ndarray:
-    """(..., K, 2) -> (...) mean over seeds of part / whole; a seed that states nothing is left out."""
-    each = metrics.share(counts)
-    known = ~np.isnan(each)
-    return np.divide(np.where(known, each, 0).sum(axis=-1), known.sum(axis=-1), out=np.full(each.shape[:-1], np.nan),
-                     where=known.any(axis=-1))
+COMPARED = {"unit_f1": "unit", "unsupported_units": "unsupported_units", "recall": "recall"}  # of T7: DEFT less the row
+
+
+def against(mine: Spoken, rgb: Spoken | None, deft: Spoken | None, seed: int = 7) -> tuple[dict[str, float], str]:
+    """Paired differences of a row of T7 on the draws that both have, and a word where none is shared.
+
+    rgb, deft: texts under the same condition, None where there are none; the system itself is left out.
+    """
+    row: dict[str, float] = {}
+    words = []
+    for other, name in ((rgb, "rgb-only"), (deft, "deft")):
+        if other is None or other is mine:
+            continue
+        if metrics.shared_draws(other.sample("unsupported"), mine.sample("unsupported")) == ():
+            words.append(f"no draw is shared with {name}")
+        elif other is rgb:
+            row |= paired("rgb_minus", other, mine, "unsupported", seed)
+        else:
+            for column, field in COMPARED.items():
+                row |= paired(f"deft_minus_{column}", other, mine, field, seed)
+    return row, "; ".join(words)
+
+
+def paired(column: str, a: Spoken, b: Spoken, field: str, seed: int = 7) -> dict[str, float]:
+    """Cells of A less B: macro F1 for 'unit' (units that occur often in A's clips), else the share."""
+    statistic = macro_f1(a.often(field)) if field == "unit" else metrics.share
+    if field == "unit" and not a.often(field).any():
+        return {}
+    return metrics.difference(a.sample(field), b.sample(field), statistic, seed=seed).columns(column)

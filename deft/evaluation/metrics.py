@@ -1,13 +1,16 @@
 """Scores of recognition and of units, with intervals over subjects (protocols.md, "Metrics").
 
 Counts are pooled over all folds first and the class mean is taken last (MEGC 2019); the class list belongs to the
-protocol.  Every interval resamples subjects, because clips of one face are not independent draws.  All of it works on
-confusion counts per subject, (S, C, C + 1): a resample is then one matrix product, not a loop over clips.
+protocol.  Every interval resamples subjects, because clips of one face are not independent, within looks, because the
+benchmark deals looks in fixed shares, and the draws of training together with them, because another draw of everything
+random moves a score as much as other subjects do.  All of it works on sums per subject and draw (`Sample`): a replicate
+is then one matrix product, not a loop over clips.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -95,11 +98,12 @@ def f1_of_counts(counts: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- intervals
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of all clips and its 95 % percentile interval over subjects."""
+    """A statistic of all clips and its 95 % percentile interval. draws: how many draws of training it rests on."""
 
     value: float
     low: float
     high: float
+    draws: int = 1
 
     def columns(self, name: str) -> dict[str, float]:
         """As three cells of a table: name, name_low, name_high."""
@@ -109,15 +113,25 @@ class Interval:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
-def resamples(subjects: int, B: int = 1000, seed: int = 7) -> np.ndarray:
-    """(B, S) float64: how often each subject occurs in each of B draws with replacement.
+@dataclass(frozen=True)
+class Sample:
+    """What one system did, as sums that a bootstrap can resample.
 
-    It depends on (subjects, B, seed) only, so two systems scored on the same subjects share their resamples.
+    subjects: (S,) names, sorted. strata: (S,) the subject's look, or one label for all where looks are unknown.
+    draws: the K numbers of its draws of training, or None when it is constant over draws (K = 1).
+    counts: (S, K, ...) sums over the clips of a subject in a draw.
     """
-    if subjects < 2:
-        raise ValueError(f"an interval over subjects needs at least 2 subjects, found {subjects}")
-    generator = runtime.rng(seed, "subject-bootstrap", subjects)
-    return generator.multinomial(subjects, np.full(subjects, 1.0 / subjects), size=B).astype(np.float64)
+
+    subjects: np.ndarray
+    strata: np.ndarray
+    draws: tuple[int, ...] | None
+    counts: np.ndarray
+
+    def at(self, draws: tuple[int, ...] | None) -> np.ndarray:
+        """Counts (S, K', ...) of the draws asked for; K' = 1 when the sample is constant over draws."""
+        if self.draws is None or draws is None:
+            return self.counts
+        return self.counts[:, [self.draws.index(draw) for draw in draws]]
 
 
 def subject_of(rows) -> np.ndarray:
@@ -125,70 +139,180 @@ def subject_of(rows) -> np.ndarray:
     return rows["dataset"].astype(str).to_numpy() + "/" + rows["subject"].astype(str).to_numpy()
 
 
-def counts_per_subject(values: np.ndarray, subject: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """Sum values (N, ...) over the clips of each subject -> (S names sorted, (S, ...) sums)."""
-    values, subject = np.asarray(values), np.asarray(subject)
-    if len(values) != len(subject):
-        raise ValueError(f"{len(values)} values for {len(subject)} subject keys")
+def strata_of(rows) -> tuple[np.ndarray, np.ndarray]:
+    """DataFrame with dataset, subject and, where looks are known, look -> (S names sorted, (S,) look of each subject).
+
+    A look is given to a subject, not to a clip (`deft.clips.benchmark`): clips with the tie kept and with the tie broken
+    show the same look. So a subject is resampled as a whole and kept, broken and paired scores share its fate.
+    """
+    names, first, where = np.unique(subject_of(rows), return_index=True, return_inverse=True)
+    if "look" not in rows:
+        return names, np.full(len(names), "")
+    look = rows["look"].to_numpy().astype(str)
+    if (odd := np.flatnonzero(look[first][where] != look)).size:
+        raise ValueError(f"subject {names[where[odd[0]]]} wears looks {look[first][where[odd[0]]]} and {look[odd[0]]}; "
+                         "a look belongs to a subject, so run 01_clips and 08_answers again")
+    return names, look[first]
+
+
+def sample(rows, values: np.ndarray, constant: bool = False) -> Sample:
+    """Rows of one system (dataset, subject, look and seed = number of the draw) and values (N, ...) -> Sample.
+
+    constant: the system has no random part, so its only draw stands for every draw. Rows without `seed` are constant.
+    """
+    values = np.asarray(values)
+    if len(values) != len(rows):
+        raise ValueError(f"{len(values)} values for {len(rows)} rows")
     if not len(values):
         raise ValueError("no rows to score")
-    names, where = np.unique(subject, return_inverse=True)
-    total = np.zeros((len(names), *values.shape[1:]), np.float64)
-    np.add.at(total, where, values)
-    return names, total
+    names, strata = strata_of(rows)
+    seed = rows["seed"].to_numpy() if "seed" in rows else np.zeros(len(rows), int)
+    draws, which = np.unique(seed, return_inverse=True)
+    where = np.searchsorted(names, subject_of(rows))
+    seen = np.zeros((len(names), len(draws)), bool)
+    seen[where, which] = True
+    if not seen.all():
+        s, k = np.argwhere(~seen)[0]
+        raise ValueError(f"subject {names[s]} has no answer in draw {draws[k]} but has one in another: the draws of one "
+                         "system must answer for the same subjects, so run 08_answers again")
+    total = np.zeros((len(names), len(draws), *values.shape[1:]))
+    np.add.at(total, (where, which), values)
+    fixed = (constant or "seed" not in rows) and len(draws) == 1
+    return Sample(names, strata, None if fixed else tuple(int(draw) for draw in draws), total)
 
 
-def confusion_per_subject(truth: Sequence, predicted: Sequence, subject: Sequence,
-                          classes: Sequence) -> tuple[np.ndarray, np.ndarray]:
-    """-> (S names sorted, (S, C, C + 1) counts)."""
+def shared_draws(*samples: Sample) -> tuple[int, ...] | None:
+    """Draws that all have; None when all are constant; () when they share none, so that nothing can be compared."""
+    known = [set(one.draws) for one in samples if one.draws is not None]
+    return tuple(sorted(set.intersection(*known))) if known else None
+
+
+@lru_cache(maxsize=64)
+def _subject_weights(strata: tuple[str, ...], B: int, seed: int) -> np.ndarray:
+    labels, members = np.array(strata), {}
+    for place, label in enumerate(strata):
+        members.setdefault(label, []).append(place)
+    alone = [label for label in members if len(members[label]) == 1]
+    if alone and len(members) > 1:  # one subject says nothing about others of its look: such looks form one stratum
+        pooled = sum((members.pop(label) for label in alone), [])
+        if len(pooled) == 1:
+            pooled += members.pop(min(members, key=lambda label: (len(members[label]), label)))
+        members["pooled"] = sorted(pooled)
+    weight = np.zeros((B, len(labels)))
+    generator = runtime.rng(seed, "subject-bootstrap", len(labels))
+    for label in sorted(members):
+        n = len(members[label])
+        weight[:, members[label]] = generator.multinomial(n - 1, np.full(n, 1 / n), size=B) * (n / (n - 1))
+    weight.setflags(write=False)
+    return weight
+
+
+def subject_weights(strata: Sequence[str], B: int = 1000, seed: int = 7) -> np.ndarray:
+    """(S,) strata -> (B, S) weights: every replicate draws subjects with replacement within each stratum.
+
+    Of a stratum of n subjects n - 1 are drawn and count n / (n - 1) times (Rao and Wu 1988, rescaling bootstrap): the
+    spread of a sum over replicates is then the textbook's n s^2, also in a stratum of three. A stratum's total weight is
+    always n, so a statistic that hangs on the mix of looks keeps its mean. A stratum of one subject joins another.
+    The weights depend on the strata, B and seed alone: systems scored on the same subjects share their replicates.
+    """
+    if len(strata) < 2:
+        raise ValueError(f"an interval over subjects needs at least 2 subjects, found {len(strata)}")
+    return _subject_weights(tuple(str(label) for label in strata), B, seed)
+
+
+def draw_weights(draws: int, B: int = 1000, seed: int = 7) -> np.ndarray:
+    """(B, K) weights that sum to 1: every replicate draws K - 1 of the K draws with replacement, so that the spread of
+    the mean is s^2 / K, as for a mean of K (Rao and Wu 1988). One draw says nothing about others: its weight is 1."""
+    if draws == 1:
+        return np.ones((B, 1))
+    return runtime.rng(seed, "draw-bootstrap", draws).multinomial(draws - 1, np.full(draws, 1 / draws), size=B) / (draws - 1)
+
+
+def combined(terms: Sequence[tuple[Sample, Callable]], combine: Callable, B: int = 1000, seed: int = 7) -> Interval:
+    """combine(statistic of each term), with the 95 % interval over subjects and draws; all terms share every replicate.
+
+    terms: (sample, statistic), statistic: pooled counts (..., *shape of one subject and draw) -> (...). A term is its
+    statistic averaged over draws (a draw whose statistic is NaN is left out); `combine` takes one array per term.
+    Samples must have the same subjects. They are compared on the draws that all have; a sample that is constant over
+    draws goes with every draw. No shared draw is an error: ask `shared_draws` first. One subject alone: bounds are NaN.
+    """
+    draws = _compared_draws([one for one, _ in terms])
+    whole = [one.at(draws).sum(axis=0) for one, _ in terms]  # (K', ...)
+    value = float(combine(*(_over_draws(statistic(counts), np.ones(len(counts))) for counts, (_, statistic) in zip(whole, terms))))
+    if len(terms[0][0].subjects) == 1:
+        return Interval(value, float("nan"), float("nan"), len(draws or (0,)))
+    found = replicates(terms, combine, B, seed)
+    known = found[~np.isnan(found)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (float("nan"), float("nan"))
+    return Interval(value, float(low), float(high), len(draws or (0,)))
+
+
+def replicates(terms: Sequence[tuple[Sample, Callable]], combine: Callable = lambda a: a, B: int = 1000, seed: int = 7) -> np.ndarray:
+    """(B,) values of `combined` on resampled subjects and draws."""
+    draws = _compared_draws([one for one, _ in terms])
+    people, times = subject_weights(terms[0][0].strata, B, seed), draw_weights(len(draws or (0,)), B, seed)
+    found = []
+    for one, statistic in terms:
+        counts = one.at(draws)
+        found.append(_over_draws(statistic(np.tensordot(people, counts, axes=(1, 0))), times if counts.shape[1] == times.shape[1] else np.ones((B, 1))))
+    return combine(*found)
+
+
+def interval(one: Sample, statistic: Callable, B: int = 1000, seed: int = 7) -> Interval:
+    """Statistic of one system, mean over its draws, with its interval over subjects and draws."""
+    return combined([(one, statistic)], lambda a: a, B, seed)
+
+
+def difference(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: int = 7) -> Interval:
+    """Statistic of A less that of B, paired: every replicate scores both on the same subjects and the same draws."""
+    return combined([(a, statistic), (b, statistic)], np.subtract, B, seed)
+
+
+def auroc(truth: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve of `score` (N,) for `truth` (N,) bool, ties counted half; NaN without both classes."""
+    truth, score = np.asarray(truth, bool), np.asarray(score)
+    positive, negative, right = _concordance(truth, score, np.zeros(len(truth), int), 1)
+    return float(_share(right.sum(), positive.sum() * negative.sum()))
+
+
+def auroc_interval(truth: np.ndarray, score: np.ndarray, rows, B: int = 1000, seed: int = 7) -> Interval:
+    """Mean over columns of the AUROC of `score` (N, U) for `truth` (N, U) bool, with its interval over subjects.
+
+    rows: DataFrame of the N clips (dataset, subject, look). A pair (moved, unmoved) of two subjects weighs the product of
+    their weights, so a replicate is a product of matrices. Replicates in which a column has one class leave it out.
+    """
+    truth, score = np.asarray(truth, bool), np.asarray(score)
+    names, strata = strata_of(rows)
+    where = np.searchsorted(names, subject_of(rows))
+    pairs = [_concordance(truth[:, u], score[:, u], where, len(names)) for u in range(truth.shape[1])]
+
+    def mean(weight: np.ndarray) -> np.ndarray:  # (B, S) -> (B,)
+        each = [_share((weight @ right * weight).sum(1), (weight @ positive) * (weight @ negative)) for positive, negative, right in pairs]
+        return _over_draws(np.stack(each, axis=1), np.full((len(weight), len(each)), 1 / len(each)))
+
+    value = float(mean(np.ones((1, len(names))))[0])
+    if len(names) == 1:
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.nanpercentile(mean(subject_weights(strata, B, seed)), [2.5, 97.5])
+    return Interval(value, float(low), float(high))
+
+
+def _concordance(truth: np.ndarray, score: np.ndarray, where: np.ndarray, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-> (S,) positives, (S,) negatives, (S, S) pairs (positive of s, negative of t) in the right order; a tie is half."""
+    right = np.zeros((people, people))
+    negative = score[~truth]
+    for s in np.unique(where[truth]):
+        mine = score[truth & (where == s)][:, None]
+        np.add.at(right[s], where[~truth], ((mine > negative) + 0.5 * (mine == negative)).sum(0))
+    return (*(np.bincount(where[side], minlength=people).astype(float) for side in (truth, ~truth)), right)
+
+
+def confusions(truth: Sequence, predicted: Sequence, classes: Sequence) -> np.ndarray:
+    """(N, C, C + 1) one confusion matrix per answer, to be summed by `sample`."""
     t, p = _codes(truth, predicted, classes)
-    subject = np.asarray(subject)
-    if len(subject) != len(t):
-        raise ValueError(f"{len(subject)} subject keys for {len(t)} answers")
-    names, where = np.unique(subject, return_inverse=True)
-    c = len(list(classes))
-    flat = np.bincount(where * c * (c + 1) + t * (c + 1) + p, minlength=len(names) * c * (c + 1))
-    return names, flat.reshape(len(names), c, c + 1)
-
-
-def subject_bootstrap(counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], B: int = 1000,
-                      seed: int = 7) -> Interval:
-    """95 % interval of a statistic of pooled counts, resampling subjects.
-
-    counts: (S, ...) sums per subject (`confusion_per_subject`, `counts_per_subject`).
-    statistic: pooled counts (..., *counts.shape[1:]) -> (...); it must broadcast over a leading axis.
-    One subject alone says nothing about other subjects: its bounds are NaN.
-    """
-    counts = np.asarray(counts, np.float64)
-    if len(counts) == 1:
-        return Interval(float(statistic(counts[0])), float("nan"), float("nan"))
-    draws = statistic(_pool(counts, resamples(len(counts), B, seed)))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Interval(float(statistic(counts.sum(axis=0))), float(low), float(high))
-
-
-def paired_bootstrap(a: np.ndarray, b: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], B: int = 1000,
-                     seed: int = 7) -> Interval:
-    """Interval of statistic(A) - statistic(B): both systems are scored on the same resampled subjects.
-
-    a, b: (S, ...) counts of the same subjects in the same order (`aligned` makes them so).  The systems may differ in
-    the number of clips, not in the subjects.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if len(a) != len(b):
-        raise ValueError(f"a paired interval needs the same subjects: {len(a)} against {len(b)}")
-    weight = resamples(len(a), B, seed)
-    draws = statistic(_pool(a, weight)) - statistic(_pool(b, weight))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Interval(float(statistic(a.sum(axis=0)) - statistic(b.sum(axis=0))), float(low), float(high))
-
-
-def aligned(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Two (names, counts) pairs -> their counts, refusing to compare different subjects."""
-    if not np.array_equal(a[0], b[0]):
-        odd = sorted(set(a[0]) ^ set(b[0]))[:3]
-        raise ValueError(f"the two systems answered for different subjects, e.g. {odd}; score them on the same clips")
-    return a[1], b[1]
+    out = np.zeros((len(t), len(list(classes)), len(list(classes)) + 1))
+    out[np.arange(len(t)), t, p] = 1
+    return out
 
 
 def uf1(counts: np.ndarray) -> np.ndarray:
@@ -209,8 +333,7 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 def share(counts: np.ndarray) -> np.ndarray:
     """Statistic for the bootstraps: (..., 2) [part, whole] -> (...) part / whole, NaN without a whole."""
     counts = np.asarray(counts, np.float64)
-    return np.divide(counts[..., 0], counts[..., 1], out=np.full(counts.shape[:-1], np.nan),
-                     where=counts[..., 1] > 0)
+    return _share(counts[..., 0], counts[..., 1])
 
 
 # ---------------------------------------------------------------- inside
@@ -239,9 +362,33 @@ def _bincount(t: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(t * width + p, minlength=classes * width).reshape(classes, width)
 
 
-def _pool(counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(S, ...) counts and (B, S) weights -> (B, ...) pooled counts."""
-    return np.tensordot(weight, counts, axes=(1, 0))
+def _same_subjects(a: Sample, b: Sample) -> None:
+    if not np.array_equal(a.subjects, b.subjects):
+        odd = sorted(set(a.subjects) ^ set(b.subjects))[:3]
+        raise ValueError(f"the two systems answered for different subjects, e.g. {odd}; score them on the same clips")
+    if not np.array_equal(a.strata, b.strata):
+        raise ValueError("the two systems know different looks of the same subjects; run 08_answers again")
+
+
+def _compared_draws(samples: Sequence[Sample]) -> tuple[int, ...] | None:
+    """`shared_draws` of samples that may be compared."""
+    for other in samples[1:]:
+        _same_subjects(samples[0], other)
+    shared = shared_draws(*samples)
+    if shared == ():
+        raise ValueError(f"no draw is shared: {' against '.join(str(one.draws) for one in samples)}; run the same draws for both")
+    return shared
+
+
+def _over_draws(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean over the last axis, leaving NaN out; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    return _share((weight * np.where(known, values, 0)).sum(axis=-1), (weight * known).sum(axis=-1))
+
+
+def _share(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """top / bottom, NaN where there is no bottom."""
+    return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=np.asarray(bottom) > 0)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

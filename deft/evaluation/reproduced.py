@@ -41,29 +41,22 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
     for view, (answers, names) in views.items():
         classes = [name for name in names if name in set(answers["truth"])]
         systems = list(dict.fromkeys(answers["system"]))
-        found = {system: _counts(answers[answers["system"] == system], classes) for system in systems}
-        for system, (people, count) in found.items():
+        found = {system: tables.sample(answers[answers["system"] == system], classes) for system in systems}
+        for system, mine in found.items():
             row = {"kind": "simulated" if simulated else "reproduced", "protocol": protocol, "scored by": view, "classes": ", ".join(classes),
-                   "system": system, "clips": int(count.sum() / count.shape[1]), "subjects": len(people), "seeds": count.shape[1]}
+                   "system": system, "clips": int(mine.counts.sum() / mine.counts.shape[1]), "subjects": len(mine.subjects), **tables.told(mine)}
             for name in metrics.SCORES:
-                row |= metrics.subject_bootstrap(count, tables.over_seeds(getattr(metrics, name)), seed=seed).columns(name)
-            if system != systems[0] and len(people) > 1:
-                pair = metrics.aligned(found[systems[0]], (people, count))
-                row |= metrics.paired_bootstrap(*pair, tables.over_seeds(metrics.uf1), seed=seed).columns(f"{systems[0]}_minus")
+                row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)
+            if system != systems[0] and len(mine.subjects) > 1:
+                row |= tables.compared(f"{systems[0]}_minus", found[systems[0]], mine, metrics.uf1, seed)[0]
             out.append({**row, "note": NOTES.get(system, "")})
     return tables.Table(out).round(4)
-
-
-def _counts(part: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """-> (S subjects, (S, K seeds, C, C + 1) confusion counts)."""
-    each = [metrics.confusion_per_subject(p["truth"], p["prediction"], metrics.subject_of(p), classes) for _, p in part.groupby("seed", sort=True)]
-    return each[0][0], np.stack([count for _, count in each], axis=1)
 
 
 def save(folder: Path, dataset: str, words: str, table: pd.DataFrame, uses: pd.DataFrame) -> None:
     """Write T2.csv, T2.md and labels.csv to `folder`, each with its provenance (`words`). No clip and no subject is named in them."""
     page = (f"**T2. Recognition on {dataset}**\n\n{table.to_markdown(index=False)}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
-            f"Intervals: 95 % over subjects. Coarse: by the sum of the likelihoods of a class' emotions. {words}.\n")
+            f"Intervals: 95 % over subjects, and over draws where there are several. Coarse: by the sum of the likelihoods of a class' emotions. {words}.\n")
     texts = {"T2.csv": table.assign(provenance=words).to_csv(index=False, lineterminator="\n"), "T2.md": page,
              "labels.csv": uses.assign(provenance=words).to_csv(index=False, lineterminator="\n")}
     for name, text in texts.items():

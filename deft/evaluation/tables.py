@@ -2,13 +2,15 @@
 
 A table is long (one row per thing and condition) with plain numbers, so that a reader, a test and a figure read the same
 cells.  Column `kind` keeps simulated, reproduced and reported numbers apart.  Scores pool counts over folds, average over
-seeds, and carry a 95 % interval over subjects (`*_low`, `*_high`); differences are paired on the same resamples.
+draws of training (column `seed` of predictions.jsonl), and carry a 95 % interval (`*_low`, `*_high`) over subjects within
+looks and over draws; column `interval` says "subjects" where one draw was made.  Differences are paired: the same
+replicates, and only the draws that both sides have.  T2, T3 and T7 take a profile's name or `deft.evaluation.source.Answers`.
 """
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,15 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.store import ClipStore
-from deft.evaluation import grounding, metrics, reported
+from deft.evaluation import grounding, metrics, peers, reported
+from deft.evaluation.source import Answers
 from deft.motion import evidence
 from deft.unimer.build import annotated_array, truth_counts
 from deft.unimer.check import UNIT_THRESHOLD
 
-DEFT = "deft"
+DEFT, RGB, MAJORITY, TEMPLATE = "deft", "rgb-only", "majority", "template"
+BLIND = "bayes-experts"  # reads units alone, so it cannot see a look
+FLOOR = 1e-6  # smallest probability that NLL believes
 SYSTEMS = {  # T2, in the order of its rows
     "deft": "three experts, soft words, small language model",
     "rgb-only": "the same language model on an RGB encoder of the same size and training",
@@ -37,45 +42,55 @@ SUBSETS = {  # T3
     "deft-s": "structure", "deft-t": "texture", "deft-m": "motion", "deft-st": "structure + texture",
     "deft-sm": "structure + motion", "deft-tm": "texture + motion", "deft": "structure + texture + motion",
 }
+CONDITIONS = ("kept", "broken")
+OFTEN = 10  # clips that must show a unit, and as many that must not
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
 
 
 # ---------------------------------------------------------------- what is read
 def predictions(profile: str) -> pd.DataFrame:
-    """predictions.jsonl (and predictions_heldback.jsonl where there is one) as a checked DataFrame, with column `set`."""
-    work = paths.work(profile)
-    first = work / "predictions.jsonl"
-    if not first.is_file():
-        raise FileNotFoundError(f"{first} does not exist: run 08_answers first (`make reproduce` runs every stage in order)")
-    files = [first, work / "predictions_heldback.jsonl"]
-    rows = [row for path in files if path.is_file() for row in runtime.read_jsonl(path)]
-    frame = pd.DataFrame(rows)
-    wanted = {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed"}
-    if absent := wanted - set(frame.columns):
-        raise ValueError(f"{first.name} lacks {', '.join(sorted(absent))}; run 08_answers again")
-    held = frame["fold"].to_numpy() == -1  # answered by the readers of all folds, because nobody trained on the subject
-    told = frame["set"] if "set" in frame else pd.Series([None] * len(frame))
-    frame["set"] = told.where(told.notna(), np.where(held, "heldback", "bench"))
-    key = ["set", "system", "condition", "seed", "clip"]
-    if frame.duplicated(key).any():
-        row = frame[frame.duplicated(key)].iloc[0]
-        raise ValueError(f"{first.name}: {row['system']}, seed {row['seed']}, answers clip {row['clip']} twice; run 08_answers again")
-    return frame
+    """All answers of a profile as a checked DataFrame with columns `set` and `look` (`deft.evaluation.source`)."""
+    return Answers.of(profile).predictions
 
 
-def counts(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of one system -> (S subject names, (S, K seeds, C, C + 1) confusion counts)."""
-    parts = [metrics.confusion_per_subject(part["truth"], part["prediction"], metrics.subject_of(part), EMOTIONS)
-             for _, part in frame.groupby("seed", sort=True)]
-    names = parts[0][0]
-    for other in parts[1:]:
-        metrics.aligned(parts[0], other)
-    return names, np.stack([c for _, c in parts], axis=1)
+def constant(system: str) -> bool:
+    """Whether nothing random enters a system beside what its inputs bring: one draw of it stands for every draw."""
+    return system in peers.PEERS
 
 
-def over_seeds(statistic: Callable) -> Callable:
-    """A statistic of one confusion matrix -> its mean over the seed axis, for the bootstraps."""
-    return lambda c: statistic(c).mean(axis=-1)
+def sample(frame: pd.DataFrame, classes: Sequence[str] = EMOTIONS) -> metrics.Sample:
+    """Rows of one system -> confusion counts (S, K, C, C + 1) per subject and draw."""
+    return metrics.sample(frame, metrics.confusions(frame["truth"], frame["prediction"], classes), constant(frame["system"].iloc[0]))
+
+
+def nll_sample(frame: pd.DataFrame) -> metrics.Sample | None:
+    """Rows of one system -> (S, K, 2) [sum of -log probability of the true class, clips]; None if one has no scores.
+
+    A probability below FLOOR counts as FLOOR, so that one certain mistake does not decide a mean.
+    """
+    if not all(isinstance(scores, dict) and scores for scores in frame["scores"]):
+        return None
+    given = np.array([scores.get(truth, 0.0) for scores, truth in zip(frame["scores"], frame["truth"])], float)
+    lost = -np.log(np.maximum(given, FLOOR))
+    return metrics.sample(frame, np.stack([lost, np.ones(len(lost))], axis=1), constant(frame["system"].iloc[0]))
+
+
+def compared(column: str, a: metrics.Sample | None, b: metrics.Sample | None, statistic: Callable, seed: int) -> tuple[dict, str]:
+    """The three cells of a paired difference A - B and a word when it could not be made on all draws: ({}, "") if one is absent."""
+    if a is None or b is None:
+        return {}, ""
+    shared = metrics.shared_draws(a, b)
+    if shared == ():
+        return {}, f"{column}: no draw is shared"
+    most = max(len(one.draws or ()) for one in (a, b))
+    word = f"{column}: on draw{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}" if shared and len(shared) < most else ""
+    return metrics.difference(a, b, statistic, seed=seed).columns(column), word
+
+
+def told(one: metrics.Sample) -> dict:
+    """How many draws a row rests on, and what its intervals cover."""
+    count = len(one.draws or (0,))
+    return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects; constant over draws" if one.draws is None else "subjects"}
 
 
 def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -140,112 +155,133 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
         row = {"dataset": name, "kind": "simulated", "subjects": part["subject"].nunique(), "clips": len(part),
                "classes": part["emotion"].nunique(), "units": int(truth[here].any(axis=(0, 2)).sum()),
                "fps": "/".join(f"{f:g}" for f in sorted(part["fps"].unique())), "annotated_units": int(written[here].sum())}
-        subject = metrics.subject_of(part)
         for how, there in (("truth", truth), ("flow", moved)):
             for column, top, whole in (("unsupported", written & ~there, written), ("unannotated", there & ~written, there)):
                 pairs = np.stack([top[here].sum((1, 2)), whole[here].sum((1, 2))], axis=1)
-                interval = metrics.subject_bootstrap(metrics.counts_per_subject(pairs, subject)[1], metrics.share, seed=seed)
-                row |= interval.columns(f"{column}_{how}")
+                row |= metrics.interval(metrics.sample(part, pairs), metrics.share, seed=seed).columns(f"{column}_{how}")
         mine = [record for record in records if name in ("all", record["dataset"])]
         stated = truth_counts(mine, index, intensity, region_true)
         row |= {"unimer_records": len(mine), "unimer_units_true": stated["unit_precision"], "unimer_motions_true": stated["motion_precision"]}
-        row["flow_auroc"] = auroc(truth[here][written[here]], probability[here][written[here]])
+        clip, unit, side = np.nonzero(written[here])
+        row |= metrics.auroc_interval(truth[here][clip, unit, side][:, None], probability[here][clip, unit, side][:, None], part.iloc[clip],
+                                      seed=seed).columns("flow_auroc")
         rows.append(row)
     return Table(rows).round(4)
 
 
-def auroc(truth: np.ndarray, score: np.ndarray) -> float:
-    """Area under the ROC curve of `score` (N,) for `truth` (N,) bool, by ranks with ties; NaN without both classes."""
-    truth = np.asarray(truth, bool)
-    positive, negative = int(truth.sum()), int((~truth).sum())
-    if not positive or not negative:
-        return float("nan")
-    rank = pd.Series(np.asarray(score, np.float64)).rank().to_numpy()
-    return float((rank[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
 # ---------------------------------------------------------------- T2
-def t2(profile: str, seed: int = 7) -> pd.DataFrame:
+def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """Main results: every system, tie kept and broken, bench and held-back, then the published numbers.
 
-    `deft_minus*`: UF1 of DEFT less that of the row's system on the same clips.  `kept_minus_broken*`: what the system
-    loses when looks no longer go with emotions; the same value stands in both of its rows.
+    `nll`: mean negative log probability of the true class (lower is better), for systems with scores. `deft_minus*`: UF1
+    of DEFT less that of the row's system on the same clips and draws; `deft_minus_nll*`: the same of NLL. `over_majority*`:
+    UF1 of the row less that of `majority`. `kept_minus_broken*`: what the system loses when looks no longer go with
+    emotions; `kept_minus_broken_over_blind*`: the same less what a reader loses that cannot see looks (bayes-experts: the
+    clips themselves differ); `kept_minus_broken_over_deft*`: the same less what DEFT loses. The last three stand in both rows.
     """
-    frame = predictions(profile)
+    frame = Answers.of(source).predictions
     rows = []
     for part in ("bench", "heldback"):
+        here = frame[frame["set"] == part]
+        known = {(system, condition): rows_of for (system, condition), rows_of in here.groupby(["system", "condition"]) if system in SYSTEMS}
         for system in SYSTEMS:
-            rows += _system_rows(frame[frame["set"] == part], system, part, seed)
+            rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
     for line in reported.load().itertuples():
         rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
                      "note": reported.note(line), "source": line.source})
     return Table(rows).round(4)
 
 
-def _system_rows(frame: pd.DataFrame, system: str, part: str, seed: int) -> list[dict]:
-    mine = frame[frame["system"] == system]
-    conditions = {c: mine[mine["condition"] == c] for c in ("kept", "broken")}
-    if any(len(rows) == 0 for rows in conditions.values()):
+def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: str, asked: pd.Series, seed: int) -> list[dict]:
+    """Both rows of one system. known: (system, condition) -> its answers; asked: condition -> number of clips."""
+    if any((system, condition) not in known for condition in CONDITIONS):
         return []
-    fall = metrics.paired_bootstrap(*metrics.aligned(counts(conditions["kept"]), counts(conditions["broken"])),
-                                    over_seeds(metrics.uf1), seed=seed)
-    out = []
-    for condition, rows in conditions.items():
-        asked = frame[(frame["condition"] == condition)]["clip"].nunique()
+    fall, out = _falls(known, system, seed), []
+    for condition in CONDITIONS:
+        rows, mine = known[system, condition], sample(known[system, condition])
         row = {"kind": "simulated", "protocol": PROTOCOL, "system": system, "set": part, "condition": condition,
-               "clips": rows["clip"].nunique(), "seeds": rows["seed"].nunique()}
-        row |= _recognition(rows, seed)
-        deft = frame[(frame["system"] == DEFT) & (frame["condition"] == condition)]
-        if system != DEFT and len(deft):
-            row |= difference(deft, rows, seed).columns("deft_minus")
-        row |= fall.columns("kept_minus_broken")
-        row["note"] = SYSTEMS[system] + ("" if row["clips"] == asked else f"; answered {row['clips']} of {asked} clips")
-        out.append(row)
+               "clips": rows["clip"].nunique(), **told(mine), **_recognition(rows, seed)}
+        words = [] if row["clips"] == asked[condition] else [f"answered {row['clips']} of {asked[condition]} clips"]
+        for other, column, sign in ((DEFT, "deft_minus", 1), (MAJORITY, "over_majority", -1)):
+            theirs = known.get((other, condition))
+            if system == other or theirs is None:
+                continue
+            pair = both_answered(theirs, rows)[::sign]
+            cells, word = compared(column, *map(sample, pair), metrics.uf1, seed)
+            row |= cells
+            words += [word] * bool(word)
+            if other == DEFT:
+                row |= compared("deft_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
+        out.append({**row, **fall, "note": "; ".join([SYSTEMS[system], *words])})
     return out
 
 
-def _recognition(rows: pd.DataFrame, seed: int) -> dict:
-    """UF1, UAR and accuracy: mean over seeds with subject intervals, and the spread of UF1 over seeds."""
-    _, c = counts(rows)
-    row: dict = {}
-    for name in metrics.SCORES:
-        row |= metrics.subject_bootstrap(c, over_seeds(getattr(metrics, name)), seed=seed).columns(name)
-    each = metrics.uf1(c.sum(axis=0))  # (K,)
-    row["uf1_seed_sd"] = float(each.std(ddof=1)) if len(each) > 1 else np.nan
+def _falls(known: dict[tuple[str, str], pd.DataFrame], system: str, seed: int) -> dict:
+    """UF1 kept less broken of a system, alone and less that of the blind reader and of DEFT."""
+    def fall(name: str) -> list[metrics.Sample]:
+        return [sample(known[name, condition]) for condition in CONDITIONS if (name, condition) in known]
+
+    mine = fall(system)
+    row: dict = {} if metrics.shared_draws(*mine) == () else metrics.difference(*mine, metrics.uf1, seed=seed).columns("kept_minus_broken")
+    for other, column in ((BLIND, "kept_minus_broken_over_blind"), (DEFT, "kept_minus_broken_over_deft")):
+        four = [*mine, *fall(other)]
+        if system != other and len(four) == 4 and metrics.shared_draws(*four) != ():
+            row |= metrics.combined([(one, metrics.uf1) for one in four], lambda a, b, c, d: (a - b) - (c - d), seed=seed).columns(column)
     return row
 
 
-def difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 7) -> metrics.Interval:
-    """UF1 of system `a` less that of `b`, paired over subjects, on the clips that both answered."""
+def _recognition(rows: pd.DataFrame, seed: int) -> dict:
+    """UF1, UAR, accuracy and NLL: mean over draws with intervals, and the spread of UF1 over draws."""
+    mine, lost = sample(rows), nll_sample(rows)
+    row: dict = {}
+    for name in metrics.SCORES:
+        row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)
+    if lost is not None:
+        row |= metrics.interval(lost, metrics.share, seed=seed).columns("nll")
+    each = metrics.uf1(mine.counts.sum(axis=0))  # (K,)
+    row["uf1_draw_sd"] = float(each.std(ddof=1)) if len(each) > 1 else np.nan
+    return row
+
+
+def both_answered(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of two systems on the clips that both answered; none is an error."""
     shared = set(a["clip"]) & set(b["clip"])
     if not shared:
         raise ValueError(f"{a['system'].iloc[0]} and {b['system'].iloc[0]} share no clip; score them on one set")
-    pair = [counts(rows[rows["clip"].isin(shared)]) for rows in (a, b)]
-    return metrics.paired_bootstrap(*metrics.aligned(*pair), over_seeds(metrics.uf1), seed=seed)
+    return a[a["clip"].isin(shared)], b[b["clip"].isin(shared)]
+
+
+def difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 7) -> metrics.Interval:
+    """UF1 of system `a` less that of `b`, paired over subjects and draws, on the clips that both answered."""
+    return metrics.difference(*map(sample, both_answered(a, b)), metrics.uf1, seed=seed)
 
 
 # ---------------------------------------------------------------- T3
-def t3(profile: str, seed: int = 7) -> pd.DataFrame:
+def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """Experts: each alone, all pairs, all three, tie kept and broken.
 
-    `all_minus*`: UF1 of all three less that of the row.  `unit_auroc`: macro AUROC of the unit probabilities of a row
-    with one expert, over units and sides that occur 10 times.  `probe_*`: what linear probes read from that expert.
+    `all_minus*`: UF1 of all three less that of the row, on the draws that both have; `all_minus_nll*`: the same of NLL.
+    `unit_auroc*`: macro AUROC of the unit probabilities of a row with one expert, over units and sides that occur 10
+    times. `probe_*`: what linear probes read from that expert.
     """
-    frame = predictions(profile)
-    frame = frame[frame["set"] == "bench"]
-    probes, rows = _probes(paths.work(profile) / "experts" / "probes.json"), []
+    answers = Answers.of(source)
+    frame = answers.predictions[answers.predictions["set"] == "bench"]
+    probes: dict[str, dict] = {}
+    for probe in answers.probes:
+        probes.setdefault(probe["expert"], {})[f"probe_{probe['factor']}"] = probe["score"]
+    known, rows = {key: part for key, part in frame.groupby(["system", "condition"])}, []
     for system, experts in SUBSETS.items():
-        for condition in ("kept", "broken"):
-            mine = frame[(frame["system"] == system) & (frame["condition"] == condition)]
-            if not len(mine):
+        for condition in CONDITIONS:
+            if (mine := known.get((system, condition))) is None:
                 continue
             row = {"kind": "simulated", "experts": experts, "system": system, "condition": condition,
-                   "clips": mine["clip"].nunique(), "seeds": mine["seed"].nunique(), **_recognition(mine, seed)}
-            whole = frame[(frame["system"] == DEFT) & (frame["condition"] == condition)]
-            if system != DEFT and len(whole):
-                row |= difference(whole, mine, seed).columns("all_minus")
+                   "clips": mine["clip"].nunique(), **told(sample(mine)), **_recognition(mine, seed)}
+            if system != DEFT and (whole := known.get((DEFT, condition))) is not None:
+                pair = both_answered(whole, mine)
+                cells, row["note"] = compared("all_minus", *map(sample, pair), metrics.uf1, seed)
+                row |= cells | compared("all_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
             if "+" not in experts:
-                row["unit_auroc"] = unit_auroc(profile, experts)
+                row |= _unit_auroc(answers, experts, seed)
                 row |= probes.get(experts, {})
             rows.append(row)
     if not rows:
@@ -253,55 +289,49 @@ def t3(profile: str, seed: int = 7) -> pd.DataFrame:
     return Table(rows).round(4)
 
 
-def unit_auroc(profile: str, expert: str) -> float:
-    """Macro AUROC over the (unit, side) pairs that truly occur at least 10 times; NaN for an expert without a unit head."""
-    work = paths.work(profile)
-    if not (work / "features" / "bench" / f"{expert}_units.npy").is_file():
-        return float("nan")
-    score = np.asarray(runtime.load_array(work / "features" / "bench", f"{expert}_units"))
-    return macro_auroc(ClipStore(work / "clips" / "bench").array("units_true") > 0, score)
-
-
-def macro_auroc(truth: np.ndarray, score: np.ndarray, minimum: int = 10) -> float:
-    """Mean AUROC over the columns of (N, ...) arrays where at least `minimum` clips are true and as many are not; else NaN."""
-    truth, score = truth.reshape(len(truth), -1), score.reshape(len(score), -1)
-    often = np.flatnonzero((truth.sum(axis=0) >= minimum) & ((~truth).sum(axis=0) >= minimum))
-    return float(np.mean([auroc(truth[:, c], score[:, c]) for c in often])) if len(often) else float("nan")
-
-
-def _probes(path: Path) -> dict[str, dict]:
-    """experts/probes.json, rows (expert, factor, score) -> {expert: {'probe_<factor>': score}}; empty when no probe was run."""
-    out: dict[str, dict] = {}
-    for row in runtime.read_json(path) if path.is_file() else ():
-        out.setdefault(row["expert"], {})[f"probe_{row['factor']}"] = row["score"]
-    return out
+def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
+    """Macro AUROC over the (unit, side) pairs of which 10 clips show and 10 do not; empty for an expert without a unit head."""
+    score = answers.unit_scores(expert)
+    if score is None:
+        return {}
+    truth = (answers.units_true > 0).reshape(len(score), -1)
+    often = (truth.sum(axis=0) >= OFTEN) & ((~truth).sum(axis=0) >= OFTEN)
+    if not often.any():
+        return {}
+    return metrics.auroc_interval(truth[:, often], score.reshape(len(score), -1)[:, often], answers.clips, seed=seed).columns("unit_auroc")
 
 
 # ---------------------------------------------------------------- T7
-def t7(profile: str, seed: int = 7) -> pd.DataFrame:
+def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """Interpretability: what the free text says against true and measured motion, for every system that writes text.
 
+    Row `template` has no language model: it reads the motion expert's unit probabilities out (`deft.evaluation.peers.template`).
+    Its motions are read off the flow that judges, so compare units with it.
     `unit_f1`: macro F1 of the units named.  `unsupported`: share of statements that neither true nor measured motion
     bears out.  `precision`, `recall`: of the statements against the truth alone.  `bleu`, `rouge1`: against the
-    reference answers of Uni-MER.  `text_uf1`: of the class the text names, `head_uf1`: of the emotion head.  METEOR is left out: it needs the WordNet files, which cannot be fetched offline.
-    `rgb_minus*`: the share of the RGB-only model less the row's.
+    reference answers of Uni-MER.  `text_uf1`: of the class the text names, `head_uf1`: of the emotion head.  METEOR is left
+    out: it needs the WordNet files, which cannot be fetched offline.
+    `rgb_minus*`: unsupported share of the RGB-only model less the row's. `deft_minus_*`: DEFT less the row: unit F1,
+    unsupported share of the units named, recall.
     """
-    frame = predictions(profile)
-    frame = frame[(frame["set"] == "bench") & (frame["text"].fillna("").str.len() > 0)]
+    answers = Answers.of(source)
+    frame = answers.predictions
+    frame = frame[(frame["set"] == "bench") & (frame["text"].fillna("").str.len() > 0)].reset_index(drop=True)
     if not len(frame):
         raise ValueError("no system in predictions.jsonl wrote any text; run 08_answers first")
-    judged = grounding.judge(profile, frame)
+    judged = grounding.judge(answers, frame)
+    place = {key: np.asarray(rows) for key, rows in frame.groupby(["system", "condition"]).indices.items()}
+    spoken = {key: grounding.Spoken(frame.iloc[rows], {name: value[rows] for name, value in judged.items()}, constant(key[0]))
+              for key, rows in place.items()}
     rows = []
-    order = [s for s in (*SYSTEMS, *SUBSETS) if s in set(frame["system"])]
-    for system in dict.fromkeys(order):
-        for condition in ("kept", "broken"):
-            here = ((frame["system"] == system) & (frame["condition"] == condition)).to_numpy()
-            if not here.any():
+    for system in dict.fromkeys((*SYSTEMS, TEMPLATE, *SUBSETS)):
+        for condition in CONDITIONS:
+            if (mine := spoken.get((system, condition))) is None:
                 continue
-            other = ((frame["system"] == "rgb-only") & (frame["condition"] == condition)).to_numpy()
-            rows.append({"kind": "simulated", "system": system, "condition": condition, "texts": int(here.sum()),
-                         "seeds": frame[here]["seed"].nunique(), **_other_readings(frame[here], seed),
-                         **grounding.summary(frame, judged, here, other if system != "rgb-only" else None, seed)})
+            row = {"kind": "simulated", "system": system, "condition": condition, "texts": len(mine.rows), **told(mine.sample("unsupported"))}
+            row |= _other_readings(mine.rows, seed) | grounding.summary(mine, seed)
+            cells, words = grounding.against(mine, spoken.get((RGB, condition)), spoken.get((DEFT, condition)), seed)
+            rows.append({**row, **cells, "note": words})
     return Table(rows).round(4)
 
 
@@ -310,8 +340,7 @@ def _other_readings(rows: pd.DataFrame, seed: int) -> dict:
     row: dict = {}
     for column, name in (("text_class", "text_uf1"), ("head_class", "head_uf1")):
         if column in rows and rows[column].notna().all():
-            c = counts(rows.assign(prediction=rows[column]))[1]
-            row |= metrics.subject_bootstrap(c, over_seeds(metrics.uf1), seed=seed).columns(name)
+            row |= metrics.interval(sample(rows.assign(prediction=rows[column])), metrics.uf1, seed=seed).columns(name)
     return row
 
 

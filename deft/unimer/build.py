@@ -102,14 +102,14 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
         facts = facts_from_units(merge_sides(annotated), rng, emotion)
     else:
         units = merge_sides(clip.probability >= clip.evidence.unit_threshold if constraint == "flow" else clip.confirmed(annotated))
-        motions = _motions(units, clip, dual=constraint == "both")
+        motions = told_motions(units, clip, dual=constraint == "both")
         facts = Facts(emotion, COARSE.get(emotion, ""), units, motions, times=timing.time_facts(clip.courses, clip.noise, motions))
     if constraint in ("none", "au"):  # without measurement, false is whatever was not said
         return _with_denied(facts, stated_by(facts), rng)
     return _with_denied(facts, lambda fact: _possible(fact, annotated if constraint == "both" else None, clip), rng)
 
 
-def _motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
+def told_motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
     """Measured motions in order of telling. dual: those that a stated unit explains, on its sides; if there is no unit,
     those twice the threshold."""
     if dual and units:

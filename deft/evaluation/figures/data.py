@@ -9,7 +9,7 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import facs
 from deft.clips.store import ClipStore
-from deft.evaluation import grounding, tables
+from deft.evaluation import source, tables
 from deft.evaluation.metrics import Interval
 
 
@@ -79,7 +79,7 @@ def pictures(profile, table, row):
     courses = array(profile, "motion", "courses", "03_motion")[row:row + 1]
     noise = float(array(profile, "motion", "noise", "03_motion")[row])
     mask = face_mask(np.asarray(array(profile, "faces", "landmarks", "02_faces")[row]), rgb.shape[1])
-    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]) * mask[..., None], grounding.peak_flow(courses)[0], noise)
+    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]) * mask[..., None], source.peak_flow(courses)[0], noise)
 
 
 def annotated(row):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from deft.evaluation import grounding
+from deft.evaluation import source
 from deft.evaluation.figures import data, draw
 
 SYSTEMS = ("lr-pixels", "lr-flow", "deft")
@@ -14,7 +14,7 @@ COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{dr
 def f1(profile):
     """Faces of two looks and two emotions with their motion magnified, and what three systems make of them."""
     table = data.index(profile)
-    moved = np.linalg.norm(grounding.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1)   # (N, 36) px
+    moved = np.linalg.norm(source.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1)   # (N, 36) px
     chosen = choose(table, np.sort(moved, axis=1)[:, -5:].mean(1), np.asarray(data.array(profile, "motion", "noise", "03_motion")))
     clips = [data.pictures(profile, table, row) for row in chosen]
     scores = data.recognition(profile)

@@ -3,6 +3,7 @@
 majority · lr-pixels (apex, 32 px) · lr-flow (the strongest linear reader of DIS region flow, the frozen yardstick) ·
 lr-experts (linear reader of what the language model is given) · bayes-experts (textbook prototypes on the motion
 expert's unit probabilities).  The last two are the fair opponents: they say what the language model itself adds.
+template (those probabilities read out in words) is the opponent of its texts.
 """
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from deft import paths, runtime
 
-PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts")
+PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts", "template")
 
 
 def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
@@ -35,7 +36,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     rows: list[dict] = []
     for system in systems:
         frame = _answer(system, profile, seed, index, folds, target)
-        frame = frame.assign(system=system, text="", seed=int(seed), set=part)
+        frame = frame.assign(system=system, text=frame["text"] if "text" in frame else "", seed=int(seed), set=part)
         rows += frame.to_dict("records")
     return rows
 
@@ -43,13 +44,17 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
 def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd.DataFrame,
             target: pd.DataFrame | None) -> pd.DataFrame:
     from deft.clips.facs import EMOTIONS
-    from deft.evaluation.peers import bayes, linear, majority
+    from deft.evaluation.peers import bayes, linear, majority, template
     from deft.evaluation.protocols import roles_of
 
     asked, part = (index, "bench") if target is None else (target, "heldback")
     if system == "majority":
         probability, fold = majority.probabilities(index, folds, target)
         return linear.answers(asked, probability, EMOTIONS, fold)
+    if system == "template":
+        said = _answer("bayes-experts", profile, seed, index, folds, target)
+        motion = (runtime.load_array(paths.work(profile) / "motion" / part, name) for name in ("courses", "noise"))
+        return template.answer(said, _features(profile, part, "motion_units"), *motion)
     if system == "bayes-experts":
         probability = bayes.probabilities(bayes.clip_units(_features(profile, part, "motion_units")),
                                           _base_rate(profile))
