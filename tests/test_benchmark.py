@@ -1,4 +1,4 @@
-"""The benchmark's plan: frozen, tied as the dial says, dealt into honest folds, and stored whole or not at all."""
+"""The benchmark's plan and picture: frozen, tied as the dial says, dealt into honest folds, and stored whole or not at all."""
 
 import dataclasses
 
@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft.clips import benchmark, splits, store
+from deft.clips import benchmark, fingerprint, splits, store
 from deft.clips.facs import EMOTIONS, parse_action_units
+from deft.clips.simulator import appearance, camera
 from deft.evaluation.metrics import recognition_scores
 
 
@@ -27,14 +28,94 @@ def best_by_look(plans, condition):
     return pd.crosstab(table.look, table.emotion).max(axis=1).sum() / len(table)
 
 
+# ---------------------------------------------------------------- the freeze
+
 def test_frozen_record_matches(spec):
+    """Parameters, plans, and the pictures, landmarks and truth of clips of all three sets, rendered here."""
+    record = benchmark.check_frozen(spec)
+    assert set(record) == {"version", "spec", "plan", "held_back", "corpus"}
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"tie": 0.8}, r"tie \(0.85 -> 0.8\)"), ({"size": 96}, r"size \(128 -> 96\)"), ({"apex": 4}, r"apex \(3 -> 4\)"),
+    ({"corpus_frames": (0, 3, 5)}, r"corpus_frames\[2\] \(4 -> 5\)"), ({"landmark_jitter": 0.0}, "landmark_jitter"),
+    ({"looks": (benchmark.LOOKS[0],) * 5}, r"looks\[1\].hair \(long -> short\)"),
+    ({"cameras": tuple((name, dataclasses.replace(camera, noise=5.0)) for name, camera in benchmark.BenchmarkSpec().cameras)}, "noise")])
+def test_a_moved_parameter_is_named(spec, change, words):
+    with pytest.raises(ValueError, match=f"is frozen, yet it differs.*{words}"):
+        benchmark.check_frozen(dataclasses.replace(spec, **change))
+
+
+def test_a_moved_plan_is_named(spec, monkeypatch):
+    monkeypatch.setitem(benchmark.habits.HABITS["sim-b"], "anger", ((1.0, "9"),))
+    with pytest.raises(ValueError, match="differs.*plan.*held_back"):
+        benchmark.check_frozen(spec)
+
+
+def test_frozen_clips_cover_looks_cameras_conditions_distractors_and_sets(spec):
+    chosen = benchmark.frozen_clips(spec)
+    assert {which: [plan.clip for plan in part] for which, part in chosen.items()} == {which: list(benchmark.frozen_fingerprints(spec, which)) for which in chosen}
+    assert {p.look for p in chosen["bench"]} == set(range(len(spec.looks))) and {p.condition for p in chosen["bench"]} == {"kept", "broken"}
+    assert all({p.dataset for p in chosen[which]} == {name for name, _ in spec.cameras} for which in ("bench", "heldback"))
+    assert {"", "blink", "gaze"} <= {p.distractor for p in chosen["bench"]} and {"macro", "neutral"} <= {p.distractor for p in chosen["corpus"]}
+    assert sum(map(len, chosen.values())) >= 12
+
+
+@pytest.fixture
+def two(spec, monkeypatch):
+    """`check_frozen` for two clips only: a full rendering is paid for once, above."""
+    chosen = {"bench": [plan for plan in benchmark.frozen_clips(spec)["bench"] if plan.clip in ("sb01_broken_01", "sa10_broken_01")]}
+    monkeypatch.setattr(benchmark, "frozen_clips", lambda spec: chosen)
+    return chosen["bench"]
+
+
+def test_another_lens_is_noticed_and_said(spec, two, monkeypatch):
+    monkeypatch.setattr(appearance, "LENS_SIGMA", 1.5)
+    with pytest.raises(ValueError, match="bench: contrast within blocks of the frames: 2 of 2 clips differ, .* grey levels"):
+        benchmark.check_frozen(spec)
+
+
+def test_landmarks_without_jitter_and_a_stretched_truth_are_noticed(spec, two, monkeypatch):
+    real = benchmark.render_plan
+
+    def other(plan):
+        row, arrays = real(plan)
+        return row, arrays | {"landmarks": arrays["landmarks_true"][0], "flow_true": arrays["flow_true"] * np.float16(1.3)}
+
+    monkeypatch.setattr(benchmark, "render_plan", other)
+    with pytest.raises(ValueError, match="landmarks as written: 2 of 2 clips differ.*true motion of the skin") as error:
+        benchmark.check_frozen(spec)
+    assert "frames" not in str(error.value)
+
+
+def _changed(plan, **camera):
+    return dataclasses.replace(plan, camera=tuple(sorted({**dict(plan.camera), **camera}.items())))
+
+
+@pytest.mark.parametrize("change", [lambda plan: _changed(plan, jpeg=75), lambda plan: _changed(plan, noise=dict(plan.camera)["noise"] * 1.25),
+                                    lambda plan: dataclasses.replace(plan, seed=plan.seed + 1),
+                                    lambda plan: dataclasses.replace(plan, appearance=benchmark._items(benchmark.LOOKS[2]))],
+                         ids=["jpeg", "noise", "draw", "look"])
+def test_other_pictures_have_other_fingerprints(spec, two, change):
+    known = benchmark.frozen_fingerprints(spec, "bench")
+    found = benchmark.fingerprints([change(plan) for plan in two])
+    said = fingerprint.differences([known[plan.clip] for plan in two], found, [plan.clip for plan in two])
+    assert any("frames" in line and "2 of 2" in line for line in said), said
+
+
+def test_rounding_of_another_processor_passes(spec, two, monkeypatch):
+    """One pixel in a hundred rounds to the neighbouring grey level before JPEG, three in ten after it."""
+    real = camera._jpeg
+
+    def rounded(frame, share):
+        draw = np.random.default_rng(int(frame.sum(dtype=np.int64)))
+        return np.clip(frame + draw.choice([-1, 0, 1], p=[share / 2, 1 - share, share / 2], size=frame.shape), 0, 255).astype(np.uint8)
+
+    monkeypatch.setattr(camera, "_jpeg", lambda frame, quality: rounded(real(rounded(frame, 0.01), quality), 0.3))
     benchmark.check_frozen(spec)
 
 
-def test_a_moved_number_is_noticed(spec):
-    with pytest.raises(ValueError, match="frozen"):
-        benchmark.check_frozen(dataclasses.replace(spec, tie=0.8))
-
+# ---------------------------------------------------------------- the plan
 
 def test_sizes_and_shares(spec, plans):
     table = pd.DataFrame([(p.dataset, p.subject, p.condition, p.emotion) for p in plans], columns=["dataset", "subject", "condition", "emotion"])

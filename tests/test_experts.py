@@ -373,6 +373,64 @@ def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
     assert torch.equal(x.grad, torch.tensor([-1.5, -2.0]))
 
 
+def training_batch(name: str, count: int = 12) -> tuple:
+    """(expert in eval mode, inputs, targets) as the training loop hands them to `loss`; eval mode, so that dropout draws nothing."""
+    data, words = made_up(name), ["the", "left", "right", "brow"]
+    targets, constants = pretrain._targets(name, data, data.rows("train"), Settings(), words)
+    chosen = np.arange(count) * 4
+    model = pretrain.build(name, {"texture": {"subjects": 4}, "motion": {"subjects": 4, "words": 4}}.get(name, {}), 7).eval()
+    inputs = {key: pairs.tensor(key, data.arrays[key]) for key in pairs.INPUTS[name]}
+    if "landmarks" in targets:
+        model.mean_shape.copy_(targets["landmarks"].mean(0))
+    model.prepare(inputs)
+    return model, {k: v[chosen] for k, v in inputs.items()}, {k: v[chosen] for k, v in targets.items()} | constants
+
+
+@pytest.mark.parametrize("name", pairs.NAMES)
+def test_every_weight_of_an_expert_and_of_its_adversaries_is_taught_by_the_loss(name, grammar):
+    """A part that is left out of the total leaves the weights that only it teaches without a gradient."""
+    model, inputs, targets = training_batch(name)
+    model.loss(inputs, targets, torch.Generator().manual_seed(0))[0].backward()
+    untaught = [what for what, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not untaught
+
+
+@pytest.mark.parametrize("name, factor", [("texture", "identity"), ("texture", "look"), ("texture", "direction"), ("motion", "identity"), ("motion", "look")])
+def test_an_adversary_in_the_total_loss_turns_its_gradient_against_the_encoder(name, factor, grammar):
+    model, inputs, targets = training_batch(name)
+    for other, adversary in model.adversary.items():
+        if other != factor:
+            torch.nn.init.zeros_(adversary.read[-1].weight)  # sends no gradient back
+    seen = []
+    model.adversary[factor].register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    pull = {}
+    for strength in (0.0, 1.0):
+        model.strength = strength
+        total, _ = model.loss(inputs, targets, torch.Generator().manual_seed(0))
+        pull[strength] = torch.autograd.grad(total, model.tokens.weight if name == "texture" else model.tokens[1].weight, retain_graph=True)[0]
+    read = model.adversary[factor].read(seen[-1].flatten(1))  # the same reader without reversal
+    target = targets["subject" if factor == "identity" else factor]
+    own = torch.nn.functional.mse_loss(read, target) if factor == "direction" else torch.nn.functional.cross_entropy(read, target)
+    towards = torch.autograd.grad(own, model.tokens.weight if name == "texture" else model.tokens[1].weight)[0]
+    added = pull[1.0] - pull[0.0]
+    assert torch.nn.functional.cosine_similarity(added.flatten(), towards.flatten(), dim=0) < -0.98
+
+
+def test_phrases_come_to_lie_beside_the_motion_they_describe():
+    model = pretrain.build("motion", {"words": 9}, 7)
+    tokens = torch.randn(6, 4, 64, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8], [9, 1], [2, 4]])
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        model.alignment(tokens, ids).backward()
+        optimiser.step()
+    with torch.no_grad():
+        cosine = model.speech(tokens) @ model.phrases(ids).T
+        assert cosine.diagonal().mean() > 0.3 + cosine[~torch.eye(6, dtype=bool)].mean()
+        assert model.alignment(tokens, ids) < model.alignment(tokens, ids.roll(1, 0)) - 0.5
+
+
 def test_cka_and_hsic_identities():
     r = np.random.default_rng(0)
     x, y = r.normal(size=(300, 8)), r.normal(size=(300, 5))

@@ -174,6 +174,40 @@ def test_unit_head_starts_as_the_experts_own(tokenizer):
     assert torch.allclose(out.unit_logits.sigmoid(), features["motion_units"].clamp(1e-4, 1 - 1e-4), atol=1e-5)
 
 
+# ---------------------------------------------------------------- the two extra losses
+def test_alignment_is_lower_for_tokens_beside_the_words_of_their_own_units(tokenizer):
+    model = fresh(tokenizer)
+    words = model.words()[:len(UNITS)].detach()
+    units = torch.eye(len(UNITS))[..., None].expand(-1, -1, 2)              # clip i shows unit i on both sides
+    tokens = words[:, None].expand(-1, 4, -1)                               # and its tokens lie on that unit's word
+    assert model.alignment(tokens, units) < model.alignment(tokens, units.roll(1, 0)) - 0.1
+    assert model.alignment(tokens, units) < model.alignment(-tokens, units)
+
+
+def test_disentangling_is_nothing_for_independent_streams_and_large_for_copied_ones(tokenizer):
+    penalty = DeftLLMForConditionalGeneration.disentangling
+    one, two = (torch.randn(4000, 4, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    copied = penalty({"structure": one, "motion": 3 * one + 1})             # 8 unit correlations among 64
+    assert float(copied) == pytest.approx(1 / 8, rel=0.05) and float(penalty({"structure": one, "motion": two})) < 1e-3
+    assert penalty({"structure": one, "motion": -one}) > 0.1                # turned around is no less dependent
+
+
+def test_the_training_loss_holds_every_part_with_its_weight(tokenizer):
+    weights = {"emotion": 0.7, "unit": 0.6, "align": 0.5, "disentangle": 0.4}
+    model = fresh(tokenizer, trained=True, **{f"{name}_weight": value for name, value in weights.items()})
+    inputs = {**examples(tokenizer, model, 4), **made_up(4), "emotion": torch.arange(4), "units": (torch.rand(4, 17, 2) < 0.3).float()}
+    with torch.no_grad():
+        out, projected = model(**inputs), model.project({k: v for k, v in inputs.items() if k in model.streams})
+        weigh = {"text": 1.0, "emotion": 0.7, "units": 0.6, "align": 0.5, "disentangle": 0.4}
+        assert set(out.parts) == set(weigh) and all(value > 0 for value in out.parts.values())
+        assert float(out.loss) == pytest.approx(sum(weigh[name] * float(value) for name, value in out.parts.items()), rel=1e-5)
+        assert float(out.parts["align"]) == pytest.approx(float(model.alignment(projected["motion"], inputs["units"])), rel=1e-5)
+        assert float(out.parts["disentangle"]) == pytest.approx(float(model.disentangling(projected)), rel=1e-5)
+        assert float(out.parts["units"]) == pytest.approx(float(torch.nn.functional.binary_cross_entropy_with_logits(out.unit_logits, inputs["units"])), rel=1e-5)
+    assert all(value > 0 for value in (DeftLLMConfig().emotion_weight, DeftLLMConfig().unit_weight, DeftLLMConfig().align_weight,
+                                       DeftLLMConfig().disentangle_weight))    # and none is off by default
+
+
 # ---------------------------------------------------------------- answers
 def test_shared_prefix_gives_the_likelihood_of_a_full_forward(tokenizer):
     model = fresh(tokenizer, trained=True)

@@ -123,6 +123,15 @@ def test_sliding_hair_over_one_temple_does_not_decide_the_fit():
     assert np.abs(nose).max() < 0.25
 
 
+def test_a_sliding_fringe_of_hair_does_not_move_the_fit():
+    """Hair over the forehead slides by 1 px. A fit by plain least squares would carry the face along by .2 px."""
+    head = np.array([0.4, -0.2])
+    field = head + np.random.default_rng(1).normal(0, 0.05, (128, 128, 2))
+    field[:36] += (0.0, 1.0)
+    _, found = rigid.remove(field, landmarks.mean_shape())
+    assert np.abs(found - head)[40:100, 35:95].max() < 0.05
+
+
 def test_only_square_aligned_flow_is_taken():
     with pytest.raises(ValueError, match="aligned square"):
         rigid.remove(np.zeros((100, 128, 2)), landmarks.mean_shape())
@@ -178,6 +187,16 @@ def test_the_residual_ignores_shifts_and_light_and_sees_a_furrow(texture):
     furrow[60:64, 40:90] -= 25
     seen = courses.residual(onset, furrow, np.array(constant(0.7, 0.3)))[0]
     assert np.abs(silent.astype(float)).mean() * 255 < 2.5 and seen[31, 30].astype(float) * 255 < -8
+
+
+@pytest.mark.parametrize("shift", [(0.7, 0.0), (0.0, 0.7), (0.5, -0.5)])
+def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shift):
+    """The flow says that nothing moved, the frame moved by .7 px: of the edges that leaves, less than a third stays."""
+    later = moved(texture, constant(*shift)).astype(np.float32)
+    missed = cv2.resize(later - texture, (64, 64), interpolation=cv2.INTER_AREA) / 255
+    left = courses.residual(texture.astype(np.float32), later, np.zeros((128, 128, 2), np.float32))[0].astype(np.float64)
+    inner = slice(8, -8)
+    assert np.sqrt((left[inner, inner] ** 2).mean()) < 0.33 * np.sqrt((missed[inner, inner] ** 2).mean())
 
 
 @pytest.mark.parametrize("gray", [np.zeros((3, 128, 100), np.uint8), np.zeros((3, 128, 128)), np.zeros((2, 128, 128), np.uint8)])

@@ -1,8 +1,8 @@
 """`sim-v1`: the benchmark that is fixed before any model sees it, and the corpus that experts are pretrained on.
 
-A *plan* says in plain numbers what every clip shows (who, which units, how strongly, how fast, what the raters wrote);
-rendering turns plans into frames with truth. The plan is what is frozen: its hash must match `sim-v1.json`, on every
-machine, before a single frame is drawn. DESIGN section 2.
+A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the raters
+wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen: the hashes of the plans stand in
+`frozen/sim-v1.json`, and fingerprints of rendered clips (`deft.clips.fingerprint`) beside them in `frozen/sim-v1-pictures.npz`.
 
 Entanglement (claim C1) is a dial: every subject wears one of five looks; with probability `tie` a clip shows the emotion
 that belongs to the look, otherwise an emotion drawn without regard to it. Condition "kept" uses `tie`, "broken" uses 0.
@@ -22,25 +22,35 @@ import pandas as pd
 from tqdm import tqdm
 
 from deft import runtime
-from deft.clips import simulator, splits, store
+from deft.clips import fingerprint, simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.simulator import habits
+from deft.clips.simulator.appearance import face_of
 
 FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
-SIZE = 128  # px
 BENCH_FRAMES, APEX, HOLD = 9, 3, 4  # stored frames per clip, positions of the annotated apex and of the hold frame
-CORPUS_FRAMES = 3  # onset, apex, hold
+CORPUS_FROZEN = (24, 6)  # subjects and clips of each in the frozen plan of the corpus: clip n of person m is the same in every size
 
 # The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
 LINEAR_YARDSTICK = "peak"
 
-# A look bundles things of the recording that have nothing to do with any muscle.
+
+@dataclass(frozen=True)
+class Look:
+    """Things of the recording that have nothing to do with any muscle; fields as in `deft.clips.simulator.Identity`."""
+
+    hair: str
+    background: float  # grey level 0..1
+    light_azimuth: float  # degrees
+    tint: tuple[float, float, float]
+
+
 LOOKS = (
-    {"hair": "short", "background": 0.30, "light_azimuth": -35.0, "tint": (1.04, 1.00, 0.95)},
-    {"hair": "long", "background": 0.72, "light_azimuth": 20.0, "tint": (0.97, 1.00, 1.03)},
-    {"hair": "fringe", "background": 0.50, "light_azimuth": 0.0, "tint": (1.00, 1.00, 1.00)},
-    {"hair": "bald", "background": 0.84, "light_azimuth": 40.0, "tint": (1.03, 0.99, 0.99)},
-    {"hair": "bun", "background": 0.16, "light_azimuth": -15.0, "tint": (0.96, 1.01, 1.00)},
+    Look("short", 0.30, -35.0, (1.04, 1.00, 0.95)),
+    Look("long", 0.72, 20.0, (0.97, 1.00, 1.03)),
+    Look("fringe", 0.50, 0.0, (1.00, 1.00, 1.00)),
+    Look("bald", 0.84, 40.0, (1.03, 0.99, 0.99)),
+    Look("bun", 0.16, -15.0, (0.96, 1.01, 1.00)),
 )
 
 
@@ -59,7 +69,7 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """Everything that decides `sim-v1`. Intensities are FACS-like fractions of a full movement."""
+    """Everything that decides `sim-v1` but the simulator itself. Intensities are FACS-like fractions of a full movement."""
 
     version: str = "sim-v1"
     seed: int = 20251114
@@ -83,6 +93,11 @@ class BenchmarkSpec:
         ("sim-b", CameraSpec(fps=200.0, noise=3.5, head_drift=2.0, flicker=0.008, jpeg=70, blur=0.3, gray=True)),
         ("sim-c", CameraSpec(fps=100.0, noise=4.5, head_drift=3.0, flicker=0.015, jpeg=60, blur=0.0, gray=False)),
     )
+    looks: tuple[Look, ...] = LOOKS
+    size: int = 128  # px of the square frames
+    frames: int = BENCH_FRAMES  # stored frames of a clip, from onset to offset
+    apex: int = APEX  # position of the apex among them
+    corpus_frames: tuple[int, ...] = (0, APEX, HOLD)  # which of these positions a clip of the corpus keeps; the second is its apex
 
     @property
     def hash(self) -> str:
@@ -91,7 +106,10 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What one clip will show. `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset."""
+    """What one clip will show. `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset.
+
+    `appearance`: the fields of its look; `apex`: position of the apex among `key_frames`; `size`: px.
+    """
 
     clip: str
     dataset: str
@@ -111,6 +129,9 @@ class ClipPlan:
     distractor: str
     split: str
     seed: int
+    appearance: tuple[tuple[str, object], ...]
+    size: int
+    apex: int
 
 
 def plan_hash(plans: list[ClipPlan]) -> str:
@@ -125,11 +146,14 @@ def plan_hash(plans: list[ClipPlan]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
-def key_frames(onset: int, apex: int, offset: int) -> tuple[int, ...]:
-    """Nine frame numbers: onset, two on the rise, apex, hold, three on the fall, offset (positions 0, 3, 4, 8)."""
+def key_frames(onset: int, apex: int, offset: int, count: int = BENCH_FRAMES, position: int = APEX) -> tuple[int, ...]:
+    """Nine frame numbers: onset, two on the rise, apex, hold, three on the fall, offset (positions 0, 3, 4, 8).
+
+    count: how many frames; position: which of them is the apex.
+    """
     if not onset < apex < offset:
         raise ValueError(f"onset {onset}, apex {apex}, offset {offset} must rise")
-    rise, fall = np.linspace(onset, apex, APEX + 1), np.linspace(apex, offset, BENCH_FRAMES - APEX)
+    rise, fall = np.linspace(onset, apex, position + 1), np.linspace(apex, offset, count - position)
     return tuple(int(frame) for frame in np.round(np.concatenate([rise, fall[1:]])))
 
 
@@ -164,10 +188,9 @@ def _annotate(actions: dict[str, float], meant: list[str], spec: BenchmarkSpec, 
     return "+".join(notation(key) for key in units)
 
 
-def _camera_items(camera: CameraSpec) -> tuple[tuple[str, float], ...]:
-    fields = dataclasses.asdict(camera)
-    fields.pop("fps")
-    return tuple(sorted(fields.items()))
+def _items(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
+    """The fields in alphabetical order; frames per second are the plan's own."""
+    return tuple(sorted((name, value) for name, value in dataclasses.asdict(fields).items() if name != "fps"))
 
 
 def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dataset: int | None = None,
@@ -208,9 +231,10 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                         clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
                         identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
                         annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
-                        fps=camera.fps, key_frames=key_frames(0, apex, offset), camera=_camera_items(camera),
+                        fps=camera.fps, key_frames=key_frames(0, apex, offset, spec.frames, spec.apex), camera=_items(camera),
                         landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
-                        seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip)))
+                        seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
+                        appearance=_items(spec.looks[look]), size=spec.size, apex=spec.apex))
     return plans
 
 
@@ -225,7 +249,7 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
         camera = CameraSpec(fps=200.0, noise=float(camera_rng.uniform(2.0, 6.5)), head_drift=float(camera_rng.uniform(0.5, 3.5)),
                             flicker=float(camera_rng.uniform(0.0, 0.02)), jpeg=int(camera_rng.integers(50, 95)),
                             blur=float(camera_rng.uniform(0.0, 0.4)), gray=bool(camera_rng.random() < 0.3))
-        look = int(camera_rng.integers(len(LOOKS)))
+        look = int(camera_rng.integers(len(spec.looks)))
         for pair in range(pairs):
             rng = runtime.rng(spec.seed, "corpus/plan", number * 100 + pair)
             count = int(rng.choice([0, 1, 2, 3, 4], p=[.07, .28, .33, .22, .10]))
@@ -237,17 +261,44 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             timing = simulator.Timing.sample(rng)
             apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / 5.0 + rng.normal(0, 1.0)))
             offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / 5.0))
-            frames = key_frames(0, apex, offset)
+            frames = key_frames(0, apex, offset, spec.frames, spec.apex)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
             plans.append(ClipPlan(
                 clip=f"c{number:03d}_{pair + 1:02d}", dataset="corpus", subject=f"c{number:03d}", identity=50_000 + number,
                 identity_seed=spec.seed, condition="corpus", look=look, emotion="", actions=tuple(actions.items()),
                 annotated="", timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms), fps=200.0,
-                key_frames=(frames[0], frames[APEX], frames[HOLD]), camera=_camera_items(camera),
+                key_frames=tuple(frames[position] for position in spec.corpus_frames), camera=_items(camera),
                 landmark_jitter=spec.landmark_jitter, distractor=distractor if count else "neutral",
-                split="validation" if number % 6 == 5 else "train", seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair)))
+                split="validation" if number % 6 == 5 else "train", seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
+                appearance=_items(spec.looks[look]), size=spec.size, apex=1))
     return plans
+
+
+def identity_of(plan: ClipPlan) -> simulator.Identity:
+    """The person of a plan in the look of the plan."""
+    return simulator.sample_identity(plan.identity, seed=plan.identity_seed, size=plan.size, **dict(plan.appearance))
+
+
+def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
+    """One clip as a shard stores it -> (its row of the index, its arrays by name)."""
+    clip = simulator.render_clip(
+        identity_of(plan), dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
+        camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=plan.apex,
+        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (), fps=plan.fps)
+    truth = clip.truth
+    jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
+    row = {"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition, "look": plan.look,
+           "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps, "onset": 0, "apex": plan.apex,
+           "offset": len(plan.key_frames) - 1, "units": plan.annotated, "distractor": plan.distractor, "split": plan.split}
+    peak = np.zeros((len(UNITS), 2), np.float32)
+    for key, intensity in plan.actions:
+        sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
+        peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
+    return row, {
+        "frames": clip.frames, "landmarks": (truth.landmarks[0] + jitter).astype(np.float32), "landmarks_true": truth.landmarks.astype(np.float32),
+        "flow_true": truth.skin_flow[plan.apex].astype(np.float16), "units_true": peak,
+        "furrows_true": truth.furrows[plan.apex].astype(np.float32), "envelope": truth.envelope.astype(np.float32)}
 
 
 def render_subject(plans: list[ClipPlan], path: Path) -> None:
@@ -255,32 +306,8 @@ def render_subject(plans: list[ClipPlan], path: Path) -> None:
     wanted = plan_hash(plans)
     if store.shard_plan(path) == wanted:
         return
-    first = plans[0]
-    identity = simulator.sample_identity(first.identity, seed=first.identity_seed, size=SIZE, **LOOKS[first.look])
-    rows, arrays = [], {name: [] for name in ("frames", "landmarks", "landmarks_true", "flow_true", "units_true", "furrows_true", "envelope")}
-    for plan in plans:
-        apex = APEX if len(plan.key_frames) == BENCH_FRAMES else 1
-        clip = simulator.render_clip(
-            identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
-            camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=apex,
-            distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (), fps=plan.fps)
-        truth = clip.truth
-        jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
-        rows.append({"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition, "look": plan.look,
-                     "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps, "onset": 0, "apex": apex,
-                     "offset": len(plan.key_frames) - 1, "units": plan.annotated, "distractor": plan.distractor, "split": plan.split})
-        arrays["frames"].append(clip.frames)
-        arrays["landmarks"].append((truth.landmarks[0] + jitter).astype(np.float32))
-        arrays["landmarks_true"].append(truth.landmarks.astype(np.float32))
-        arrays["flow_true"].append(truth.skin_flow[apex].astype(np.float16))
-        peak = np.zeros((len(UNITS), 2), np.float32)
-        for key, intensity in plan.actions:
-            sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
-            peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
-        arrays["units_true"].append(peak)
-        arrays["furrows_true"].append(truth.furrows[apex].astype(np.float32))
-        arrays["envelope"].append(truth.envelope.astype(np.float32))
-    store.write_shard(path, rows, wanted, **{name: np.stack(values) for name, values in arrays.items()})
+    rows, clips = zip(*(render_plan(plan) for plan in plans))
+    store.write_shard(path, list(rows), wanted, **{name: np.stack([clip[name] for clip in clips]) for name in clips[0]})
 
 
 def render_set(plans: list[ClipPlan], folder: Path) -> None:
@@ -303,17 +330,120 @@ def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:
     return splits.make_folds(subjects.drop_duplicates().reset_index(drop=True), folds, seed)
 
 
+# ---------------------------------------------------------------- the freeze
+
+COVERS = {
+    "plan, held_back": "every clip of the benchmark and of its held-back twin at full size",
+    "corpus": f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; a larger corpus continues the same draws",
+    "pictures": "fingerprints of clips of all three sets, in sim-v1-pictures.npz: frames, landmarks as written, truth",
+}
+
+
+def frozen_clips(spec: BenchmarkSpec) -> dict[str, list[ClipPlan]]:
+    """The clips whose pictures are frozen, by set.
+
+    Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any. Held back:
+    one clip under each camera. Corpus: one clip of each distractor.
+    """
+    def first(plans: list[ClipPlan], **wanted) -> ClipPlan:
+        """The first plan that has the most of what is wanted."""
+        return max(plans, key=lambda plan: sum(getattr(plan, name) == value for name, value in wanted.items()))
+
+    cameras, bench = [name for name, _ in spec.cameras], plan_bench(spec)
+    chosen = []
+    for look in range(len(spec.looks)):
+        for turn in range(2):
+            dataset = cameras[(look + turn) % len(cameras)]
+            mine = [plan for plan in bench if plan.look == look and plan.dataset == dataset]
+            chosen.append(first(mine, condition=("kept", "broken")[(look + turn) % 2], distractor=("", "blink", "", "gaze")[len(chosen) % 4]))
+    held_back, corpus = plan_bench(spec, held_back=True), plan_corpus(spec, *CORPUS_FROZEN)
+    return {"bench": chosen,
+            "heldback": [first([plan for plan in held_back if plan.dataset == name], look=number + 1) for number, name in enumerate(cameras)],
+            "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")]}
+
+
+def fingerprints(plans: list[ClipPlan]) -> list[dict[str, np.ndarray]]:
+    """Render `plans` (in threads of this process) and measure every clip."""
+    face_of.cache_clear()  # a face painted before a constant was changed must not answer for the present one
+
+    def one(plan: ClipPlan) -> dict[str, np.ndarray]:
+        return fingerprint.measure(render_plan(plan)[1])
+
+    return joblib.Parallel(n_jobs=runtime.jobs(), prefer="threads")(joblib.delayed(one)(plan) for plan in plans)
+
+
+def _changes(before, now, name: str = "") -> list[str]:
+    """'tie (0.85 -> 0.8)' for every number in which two nested records differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [line for key in {**before, **now}
+                for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{name}.{key}" if name else str(key))]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [line for place, (a, b) in enumerate(zip(before, now)) for line in _changes(a, b, f"{name}[{place}]")]
+    return [] if before == now else [f"{name} ({before} -> {now})"]
+
+
 def check_frozen(spec: BenchmarkSpec) -> dict:
-    """Compare `spec` and its full plans with the frozen record; raises ValueError naming what moved."""
-    frozen = json.loads(FROZEN.read_text())
-    found = freeze_record(spec)
-    moved = [key for key in found if frozen.get(key) != found[key]]
+    """Compare `spec`, its full plans and the pictures of `frozen_clips` with the frozen record; return `freeze_record(spec)`.
+
+    Raises ValueError with what moved: parameters first, then plans, then pictures, landmarks and truth. Takes a few
+    seconds: the frozen clips are rendered.
+    """
+    frozen, found = runtime.read_json(FROZEN), {}
+    moved = _changes(frozen["parameters"], _parameters(spec))
+    if not moved:
+        found = freeze_record(spec)
+        moved = _changes({key: frozen.get(key) for key in found}, found)
+    if not moved:
+        moved = _picture_changes(spec)
     if moved:
-        raise ValueError(f"{spec.version} is frozen, yet {', '.join(moved)} differ from {FROZEN.name}: restore deft/clips/benchmark.py and "
-                         "simulator/habits.py, or name a new version; numbers of two benchmarks must never share a name")
+        raise ValueError(f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: {'; '.join(moved)}. Restore "
+                         "deft/clips/benchmark.py and deft/clips/simulator, or name a new version; numbers of two benchmarks must never share a name")
     return found
 
 
+def _pictures(spec: BenchmarkSpec) -> Path:
+    return FROZEN.with_name(f"{spec.version}-pictures.npz")
+
+
+def frozen_fingerprints(spec: BenchmarkSpec, which: str) -> dict[str, dict[str, np.ndarray]]:
+    """clip -> its frozen fingerprint, for the set `which`: bench, heldback or corpus."""
+    with np.load(_pictures(spec)) as record:
+        arrays = {key.partition("/")[2]: record[key] for key in record.files if key.startswith(f"{which}/")}
+    names = arrays.pop("clips").tolist()
+    return {name: {key: values[row] for key, values in arrays.items()} for row, name in enumerate(names)}
+
+
+def _picture_changes(spec: BenchmarkSpec) -> list[str]:
+    """One sentence for everything that differs between the frozen clips as they are rendered now and as they were."""
+    moved = []
+    for which, plans in frozen_clips(spec).items():
+        known = frozen_fingerprints(spec, which)
+        unknown = [plan.clip for plan in plans if plan.clip not in known]
+        if unknown:
+            raise ValueError(f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: restore the file (git checkout)")
+        names = [plan.clip for plan in plans]
+        moved += [f"{which}: {line}" for line in fingerprint.differences([known[name] for name in names], fingerprints(plans), names)]
+    return moved
+
+
+def _parameters(spec: BenchmarkSpec) -> dict:
+    """The specification as JSON keeps it."""
+    return json.loads(json.dumps(dataclasses.asdict(spec)))
+
+
 def freeze_record(spec: BenchmarkSpec) -> dict:
-    """What is frozen: the parameters' hash and the hashes of both full plans."""
-    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)), "held_back": plan_hash(plan_bench(spec, held_back=True))}
+    """Hashes of the parameters and of the full plans; of the corpus, whose size a profile chooses, the first people."""
+    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)), "held_back": plan_hash(plan_bench(spec, held_back=True)),
+            "corpus": plan_hash(plan_corpus(spec, *CORPUS_FROZEN))}
+
+
+def freeze(spec: BenchmarkSpec, **notes) -> None:
+    """Write the frozen record and the pictures' fingerprints. notes: what else the record says, e.g. the difficulty that was measured."""
+    arrays = {}
+    for which, plans in frozen_clips(spec).items():
+        measured = fingerprints(plans)
+        arrays |= {f"{which}/{key}": np.stack([one[key] for one in measured]) for key in measured[0]}
+        arrays[f"{which}/clips"] = np.array([plan.clip for plan in plans])
+    with runtime.atomic(_pictures(spec)) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    runtime.write_json(FROZEN, {**freeze_record(spec), "parameters": _parameters(spec), "covers": COVERS, **notes})

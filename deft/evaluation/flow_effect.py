@@ -67,7 +67,7 @@ def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int
     """UF1 of the linear reader of apex and hold, tie kept and broken, on a benchmark of the frozen rules but of another seed, rendered into `folder`."""
     spec = dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED)
     whole = benchmark.plan_bench(spec, subjects_per_dataset=subjects, clips_per_subject=clips)
-    plans = [dataclasses.replace(plan, key_frames=tuple(plan.key_frames[t] for t in (0, benchmark.APEX, benchmark.HOLD))) for plan in whole]
+    plans = [dataclasses.replace(plan, key_frames=tuple(plan.key_frames[t] for t in spec.corpus_frames), apex=1) for plan in whole]
     benchmark.render_set(plans, folder / "clips")
     align_set(folder / "clips", folder / "faces")
     store, split = ClipStore(folder / "clips"), benchmark.folds_of(plans, folds, 7)

@@ -61,7 +61,7 @@ class Pair:
 
 def face(plan: benchmark.ClipPlan) -> Pair:
     """Onset and apex of one planned clip, drawn by a clean camera."""
-    clip = pairs.take(plan, pairs.person(plan))
+    clip = pairs.take(plan, benchmark.identity_of(plan))
     points, ok = clip.truth.landmarks[0], clip.truth.valid[1]
     expected = regions.masks(points, SIZE)
     moving = [expected[row] > 0.3 * expected[row].max() for row in _rows(plan)]

@@ -74,9 +74,7 @@ def main() -> None:
             raise SystemExit("not frozen: the difficulty is outside its target")
         if strongest["view"] != benchmark.LINEAR_YARDSTICK:
             raise SystemExit(f"not frozen: benchmark.LINEAR_YARDSTICK must name the strongest view, {strongest['view']}")
-        runtime.write_json(benchmark.FROZEN, {**benchmark.freeze_record(spec), "parameters": dataclasses.asdict(spec),
-                                              "strongest": {"flow": strongest.flow, "view": strongest["view"], "uf1": float(strongest.uf1)},
-                                              "true_flow_uf1": true})
+        benchmark.freeze(spec, strongest={"flow": strongest.flow, "view": strongest["view"], "uf1": float(strongest.uf1)}, true_flow_uf1=true)
 
 
 if __name__ == "__main__":

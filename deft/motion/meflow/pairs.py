@@ -40,13 +40,8 @@ def take(plan: benchmark.ClipPlan, identity, camera: simulator.Camera | None = N
                                  camera=camera, seed=plan.seed, truth=truth, fps=plan.fps, distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())
 
 
-def person(plan: benchmark.ClipPlan):
-    """The face of a plan."""
-    return simulator.sample_identity(plan.identity, seed=plan.identity_seed, size=benchmark.SIZE, **benchmark.LOOKS[plan.look])
-
-
 def _subject(plans: list[benchmark.ClipPlan]) -> tuple[np.ndarray, ...]:
-    identity, frames, flow, valid, muscle = person(plans[0]), [], [], [], []
+    identity, frames, flow, valid, muscle = benchmark.identity_of(plans[0]), [], [], [], []
     for plan in plans:
         clip = take(plan, identity)
         frames.append(np.stack([gray(frame) for frame in clip.frames]))
