@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--force", action="store_true", help="run even what has not changed")
         if name == "status":
             command.add_argument("--json", action="store_true", help="machine-readable: [{stage, state, reason}]")
+            command.add_argument("--deep", action="store_true", help="read and hash every product again, whatever its size and time say")
         if name == "verify":
             command.add_argument("--write-reference", action="store_true", help="keep the present tables as the new reference")
     analyse = commands.add_parser("analyse", help="look at one clip of your own: a video or a folder of frames")
@@ -62,11 +63,11 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def status(profile: str, notebooks: Path, as_json: bool) -> int:
+def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False) -> int:
     from deft.run import stale
     from deft.run.chain import Chain
 
-    rows = stale.states(Chain(profile, notebooks))
+    rows = stale.states(Chain(profile, notebooks), deep)
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -84,7 +85,7 @@ def main(arguments=None) -> int:
 
             return driver.run(Chain(given.profile, given.notebooks), given.only, given.start, given.force)
         if given.command == "status":
-            return status(given.profile, given.notebooks, given.json)
+            return status(given.profile, given.notebooks, given.json, given.deep)
         if given.command == "verify":
             from deft.run import verify
 

@@ -4,7 +4,6 @@ The README table, the tests and the notebooks all read this one list. Saving goe
 so that every product carries its profile, seed and commit, and says that it was SIMULATED.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from deft import paths, runtime
@@ -121,19 +120,10 @@ def save_figure(fig, id: str, profile: str, seed: int = 7) -> None:
             fig.savefig(temporary, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
 
 
-def sha256(path) -> str:
-    """Hash of a file's bytes, read in pieces."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def write_manifest(profile: str, seed: int = 7) -> dict:
     """Write figures/<profile>/manifest.json: profile, seed, provenance and the hash of every product there; returns it."""
     folder = paths.figures(profile)
-    files = {str(p.relative_to(folder)): {"sha256": sha256(p), "bytes": p.stat().st_size}
+    files = {str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size}
              for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
              and p.relative_to(folder).parts[0] not in ("reference", "licensed")}  # licensed: notebook 12's, stamped on its own
     missing = [f for a in REGISTRY for f in a.files if f not in files]

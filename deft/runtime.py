@@ -62,6 +62,12 @@ def atomic(path):
         raise
 
 
+def sha256(path) -> str:
+    """Hash of a file's bytes, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _plain(value):
     """JSON has no NaN and knows no numpy: NaN and infinity become null, numpy scalars and arrays become numbers and lists."""
     if isinstance(value, dict):

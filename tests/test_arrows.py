@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from deft.run.closure import Closure, imports
+from deft.closure import Closure, imports
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "deft").rglob("*.py"))
 ORDER = ["clips", "faces", "motion", "unimer", "experts", "mllm", "evaluation"]  # an arrow points from left to right only
-BASE = {"paths", "runtime", "artifacts", "config"}
+BASE = {"paths", "runtime", "artifacts", "config", "closure", "cache", "checkpoint"}
 NO_TORCH = ["deft.clips", "deft.evaluation.metrics", "deft.evaluation.tables", "deft.evaluation.figures", "deft.run", "deft.runtime",
-            "deft.paths", "deft.artifacts", "deft.config"]
-LIGHT = ["deft.run", "deft.__main__", "deft.paths", "deft.runtime", "deft.artifacts", "deft.config"]
+            "deft.paths", "deft.artifacts", "deft.config", "deft.cache"]
+LIGHT = ["deft.run", "deft.__main__", "deft.paths", "deft.runtime", "deft.artifacts", "deft.config", "deft.cache"]
 HABITS = "deft.clips.simulator.habits"
 
 

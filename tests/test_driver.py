@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from conftest import ROOT, write_notebook
 
+from deft.__main__ import main
 from deft.config import ConfigError
 from deft.run import RunError, driver, stale
 from deft.run.chain import Chain
@@ -232,6 +233,28 @@ def test_outputs_missing_or_altered_are_noticed(world):
     assert {s for s, _ in states(world).values()} == {stale.DONE} and made.read_text() == "a.txt7+"
 
 
+def test_a_stage_refuses_inputs_that_are_not_as_they_were_written(world):
+    two_stages(world)
+    assert driver.run(chain(world)) == 0
+    (world / "work" / "tiny" / "a.txt").write_text("a.txt8")
+    with pytest.raises(RunError, match="output a.txt altered since it was written; run 00_make first"):
+        driver.run(chain(world), only="01")
+    assert driver.run(chain(world)) == 0 and (world / "work" / "tiny" / "a.txt").read_text() == "a.txt7"
+
+
+def test_a_change_under_the_same_size_and_time_is_seen_by_a_deep_status(world, capsys):
+    two_stages(world)
+    assert driver.run(chain(world)) == 0
+    made = world / "work" / "tiny" / "b.txt"
+    before = made.stat()
+    made.write_text("x" * before.st_size)
+    os.utime(made, ns=(before.st_atime_ns, before.st_mtime_ns))
+    capsys.readouterr()
+    arguments = ["status", "--profile", "tiny", "--json", "--notebooks", str(world / "notebooks")]
+    assert main(arguments) == 0 and "altered" not in capsys.readouterr().out
+    assert main([*arguments, "--deep"]) == 0 and "output b.txt altered since it was written" in capsys.readouterr().out
+
+
 def test_a_module_change_reruns_only_who_imports_it_also_inside_functions(world):
     package = world / "deft"
     package.mkdir()
@@ -241,6 +264,9 @@ def test_a_module_change_reruns_only_who_imports_it_also_inside_functions(world)
     write_notebook(world / "notebooks", "01_other", ["from deft import other"])
     here = lambda: Chain("tiny", world / "notebooks", root=world)
     assert driver.run(here()) == 0
+    (package / "deep.py").write_text('"""What it is for."""\n\nX = 1  # said\n')
+    edit(world / "notebooks" / "00_near.ipynb", lambda book: book.cells[-1].update(source="# said\nimport deft.near  # twice"))
+    assert {row["state"] for row in stale.states(here())} == {stale.DONE}
     (package / "deep.py").write_text("X = 2\n")
     now = {row["stage"]: row["reason"] for row in stale.states(here())}
     assert now == {"00_near": "module deft/deep.py changed", "01_other": "nothing changed"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deft import config, paths
-from deft.run import book, closure
+from deft import closure, config, paths
+from deft.run import book
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|tmp|mnt|data|workspace)/\w|[A-Z]:\\\\")

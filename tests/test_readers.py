@@ -25,7 +25,7 @@ from deft.clips.facs import parse_action_units
 from deft.clips.readers import COLUMNS, READERS, ReaderError, fixtures, layout, library, sheets, workbook
 from deft.clips.readers.reel import FramesError
 from deft.clips.record import Clip
-from deft.run.closure import Closure
+from deft.closure import Closure
 
 EXPECTED = {  # clips, subjects, oddities of each made-up set
     "casme": (3, 2, 0), "casme2": (7, 5, 4), "samm": (6, 3, 4), "samm-lv": (3, 2, 1), "smic-hs": (4, 2, 1), "smic-vis": (4, 2, 1), "smic-nir": (4, 2, 1),

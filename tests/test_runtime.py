@@ -137,7 +137,7 @@ def test_the_smoke_run_made_every_artifact(smoke):
             assert len(pd.read_csv(folder / artifact.files[0])) > 0
     manifest = runtime.read_json(folder / "manifest.json")
     assert manifest["profile"] == "smoke" and not manifest["missing"]
-    assert all(artifacts.sha256(folder / name) == entry["sha256"] for name, entry in manifest["files"].items())
+    assert all(runtime.sha256(folder / name) == entry["sha256"] for name, entry in manifest["files"].items())
 
 
 @pytest.mark.smoke_run
@@ -179,7 +179,8 @@ def _imported():
     import sys
     from importlib import metadata
 
-    from deft.run import book, closure
+    from deft import closure
+    from deft.run import book
 
     sources = [p.read_text() for folder in ("deft", "tests") for p in (paths.ROOT / folder).rglob("*.py")]
     for path in paths.NOTEBOOKS.glob("*.ipynb"):

@@ -12,11 +12,11 @@ from pathlib import Path
 from deft import paths, runtime
 from deft.clips import store
 from deft.clips.readers.fixtures import MARK
+from deft.closure import Closure
 from deft.experts.data import NAMES as EXPERTS
 from deft.mllm import tune
 from deft.run import book
 from deft.run.chain import Chain
-from deft.run.closure import Closure
 
 BORROWED = (*(f"experts/{name}" for name in EXPERTS), "mllm/base", "evidence/calibration.json", "faces/landmarks")
 LOSO = "loso"

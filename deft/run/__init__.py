@@ -1,7 +1,7 @@
 """The driver: notebooks in order, each rerun only when something it depends on has changed.
 
-`book` reads the notebooks, `closure` finds the modules they import, `chain` knows where a profile keeps its records and
-locks it, `stale` decides what must run and says why, `execute` runs one notebook, `driver` runs the chain, `verify`
+`book` reads the notebooks, `deft.closure` finds the modules they import, `chain` knows where a profile keeps its records
+and locks it, `stale` decides what must run and says why, `execute` runs one notebook, `driver` runs the chain, `verify`
 compares tables with the committed reference. It knows notebooks, not models, and imports nothing heavy.
 """
 

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deft import config, paths, runtime
+from deft import cache, config, paths, runtime
 from deft.run import RunError, book
 
 SPACE_NEEDED = 200 * 2**20  # bytes; below this a run could not even keep its records and would end half-way
@@ -71,9 +70,7 @@ class Chain:
 
     def lock_hash(self) -> str:
         """The lock file and the Python version: what else a result depends on."""
-        path = self.root / "constraints.txt"
-        text = path.read_bytes() if path.exists() else b""
-        return hashlib.sha256(text + ".".join(platform.python_version_tuple()[:2]).encode()).hexdigest()
+        return cache.lock(self.root)
 
     # ------------------------------------------------------------ writing safely
 

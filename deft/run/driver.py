@@ -4,9 +4,9 @@ import sys
 import time
 
 from deft import artifacts, runtime
+from deft.closure import Closure
 from deft.run import RunError, book, execute, stale
 from deft.run.chain import Chain
-from deft.run.closure import Closure
 
 
 def say(text: str) -> None:
@@ -42,6 +42,8 @@ def _require_inputs(chain, stage, hashes) -> None:
             writers = [s.name for s in chain.stages if any(book.overlap(name, w) for w in s.writes)]
             remedy = f"run {writers[0]} first" if writers else "no notebook writes it: correct the notebook's metadata"
             raise RunError(f"{stage.name} reads {name}, which does not exist at {chain.place(name)}; {remedy}")
+    if words := stale.altered_inputs(chain, stage, hashes):
+        raise RunError(f"{stage.name} cannot run: {words}")
 
 
 def _outputs(stage, hashes) -> tuple[dict, str]:

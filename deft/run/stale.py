@@ -1,34 +1,25 @@
 """What must run and why, decided by content: code cells, parameters, files read, modules imported, the lock file.
 
-Editing Markdown or touching a file changes nothing. Outputs are checked by existence, size and time; only a file whose
-size or time differs is read again.
+Editing Markdown, a comment or a docstring, or touching a file changes nothing. Outputs are checked by existence, size and time; only a file whose
+size or time differs is read again (`deep`: every one).
 """
 
 import hashlib
-from pathlib import Path
 
+from deft import cache, runtime
+from deft.closure import Closure, cell_hash
 from deft.run import book
-from deft.run.closure import Closure
 
 DONE, STALE, NEVER, FAILED, RUNNING, INTERRUPTED = "done", "stale", "never run", "failed", "running", "interrupted"
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file's bytes, read in pieces."""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            total.update(piece)
-    return total.hexdigest()
 
 
 class Hashes:
     """sha256 of files, remembered by (size, time): what a record already knows is not read again."""
 
-    def __init__(self, chain):
+    def __init__(self, chain, deep: bool = False):
         self.chain = chain
         self._known: dict[str, tuple[int, int, str]] = {}
-        for stage in chain.stages:
+        for stage in () if deep else chain.stages:
             self.learn((chain.record(stage) or {}).get("outputs", {}))
 
     def learn(self, outputs: dict) -> None:
@@ -40,7 +31,7 @@ class Hashes:
         stat = self.chain.place(name).stat()
         known = self._known.get(name)
         if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
-            self._known[name] = known = (stat.st_size, stat.st_mtime_ns, digest(self.chain.place(name)))
+            self._known[name] = known = (stat.st_size, stat.st_mtime_ns, runtime.sha256(self.chain.place(name)))
         return known
 
     def files(self, name: str) -> list[str]:
@@ -67,7 +58,7 @@ def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
         total = hashlib.sha256("".join(f"{f} {hashes.entry(f)[2]}\n" for f in files if f not in own).encode())
         read[name] = total.hexdigest() if files else None
     return {
-        "cells": {identity: hashlib.sha256(source.encode()).hexdigest() for identity, source in stage.cells},
+        "cells": {identity: cell_hash(source) for identity, source in stage.cells},
         "order": [identity for identity, _ in stage.cells],
         "parameters": {name: repr(value) for name, value in chain.parameters(stage).items()},
         "reads": read,
@@ -84,21 +75,11 @@ def difference(stage, old: dict, new: dict) -> str:
         before, after = old["parameters"].get(name), new["parameters"].get(name)
         if before != after:
             found.append(f"parameter {name} " + (f"added ({after})" if before is None else "removed" if after is None else f"changed {before} -> {after}"))
-    for name in sorted(old["cells"].keys() | new["cells"].keys()):
-        before, after = old["cells"].get(name), new["cells"].get(name)
-        if before != after:
-            word = "added" if before is None else "removed" if after is None else "changed"
-            found.append(f"code cell in {stage.name} {word} ({name})")
+    found += [f"code cell in {stage.name} {what} ({name})" for name, what in cache.changes(old["cells"], new["cells"])]
     if not found and old["order"] != new["order"]:
         found.append(f"code cells in {stage.name} in another order")
-    for name in sorted(old["modules"].keys() | new["modules"].keys()):
-        before, after = old["modules"].get(name), new["modules"].get(name)
-        if before != after:
-            found.append(f"module {name} " + ("added" if before is None else "no longer used" if after is None else "changed"))
-    for name in sorted(old["reads"].keys() | new["reads"].keys()):
-        before, after = old["reads"].get(name), new["reads"].get(name)
-        if before != after:
-            found.append(f"input {name} " + ("missing" if after is None else "changed"))
+    found += [f"module {name} {'no longer used' if what == 'removed' else what}" for name, what in cache.changes(old["modules"], new["modules"])]
+    found += [f"input {name} {'missing' if new['reads'].get(name) is None else 'changed'}" for name, _ in cache.changes(old["reads"], new["reads"])]
     if old["writes"] != new["writes"]:
         found.append("what it promises to write changed")
     if old["lock"] != new["lock"]:
@@ -133,9 +114,22 @@ def state_of(chain, stage, hashes: Hashes, closure: Closure, running: bool) -> t
     return (STALE, words) if words else (DONE, "nothing changed")
 
 
-def states(chain) -> list[dict]:
-    """[{stage, state, reason}] for the whole chain; what reads from a stage that must run is stale too."""
-    hashes, closure, running = Hashes(chain), Closure(chain.root), chain.is_locked()
+def altered_inputs(chain, stage, hashes: Hashes) -> str:
+    """The first file the stage reads that is not as the stage before it left it, and the remedy, in words; empty when there is none."""
+    for writer in (s for s in chain.stages if s.name < stage.name):
+        outputs = (chain.record(writer) or {}).get("outputs", {})
+        read = {name: entry for name, entry in outputs.items() if any(book.overlap(name, wanted) for wanted in stage.reads)}
+        if words := outputs_wrong(chain, {"outputs": read}, hashes):
+            return f"{words}; run {writer.name} first, which makes it again"
+    return ""
+
+
+def states(chain, deep: bool = False) -> list[dict]:
+    """[{stage, state, reason}] for the whole chain; what reads from a stage that must run is stale too.
+
+    deep: hash every output anew, whatever its size and time say.
+    """
+    hashes, closure, running = Hashes(chain, deep), Closure(chain.root), chain.is_locked()
     result, ahead = [], []
     for stage in chain.stages:
         state, reason = state_of(chain, stage, hashes, closure, running)
