@@ -2,12 +2,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from deft import paths, runtime
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.clips.splits import make_folds
 from deft.evaluation import peers
 from deft.evaluation.peers import bayes, linear, majority
+from deft.evaluation.protocols import roles_of
 
 
 def benchmark(seed=0, subjects=18, clips=10, tie=0.9):
@@ -70,6 +72,37 @@ def test_peeking_at_the_test_subjects_flatters():
     x = np.eye(5)[code] + np.random.default_rng(6).normal(0, 1.2, (len(index), 5))
     honest, flattered = linear.scores(linear.fit_predict(x, index, folds)), linear.scores(linear.peek(x, index, folds))
     assert flattered["broken"]["uf1"] > honest["broken"]["uf1"] + 0.01
+
+
+def test_a_fit_that_does_not_converge_is_an_error_that_names_it(monkeypatch):
+    index, folds = benchmark()
+    code = index["emotion"].map(EMOTIONS.index).to_numpy()
+    x = np.eye(5)[code] + np.random.default_rng(7).normal(0, 0.3, (len(index), 5))
+    monkeypatch.setattr(linear, "MAX_ITER", 2)
+    with pytest.raises(linear.NotConverged, match=r"fold 0, C = 1, class_weight balanced: .*after 2 iterations on \d+ clips x 5 features"):
+        linear.fit(x, index, folds, grid=((1.0, "balanced"),))
+
+
+def test_more_features_than_clips_give_the_reader_that_the_plain_fit_gives():
+    index, folds = benchmark(clips=4)
+    x = np.random.default_rng(8).normal(size=(len(index), 200)) * np.linspace(0.5, 3, 200)
+    x[:, 7] = 2.0  # a feature that never varies
+    reader = linear.fit(x, index, folds, grid=((0.1, "balanced"),))[0]
+    train = ((index["condition"] == "kept") & (roles_of(index, folds, 0) == "train")).to_numpy()
+    assert train.sum() < x.shape[1]
+    z = (x - reader.mean) / reader.scale
+    plain = LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000, tol=1e-8).fit(z[train], index["emotion"][train])
+    expected = plain.predict_proba(z)[:, [list(plain.classes_).index(name) for name in EMOTIONS]]
+    assert reader.probabilities(x) == pytest.approx(expected, abs=2e-3)
+
+
+def test_temperature_changes_confidence_and_no_answer():
+    index, folds = benchmark(clips=4)
+    x = np.random.default_rng(9).normal(size=(len(index), 5))
+    readers = linear.fit(x, index, folds, grid=((0.1, None),))
+    plain, cool = (linear.predict(r, x, index, folds) for r in (readers, linear.tempered(readers, 0.5)))
+    assert (plain["prediction"] == cool["prediction"]).all()
+    assert (cool["scores"].map(lambda s: max(s.values())) > plain["scores"].map(lambda s: max(s.values()))).all()
 
 
 def test_features_of_courses():

@@ -1,15 +1,23 @@
 """Linear readers: multinomial logistic regression on motion, on pixels or on the experts' outputs.
 
-They say how much of the answer is already linear in what the language model is given.  The strongest one on region
-flow is the yardstick that sets the benchmark's difficulty, before any network is trained.  A small grid is searched on
-the validation subjects of each fold; nothing is chosen on the test subjects, and the tie is never broken in training.
+They say how much of the answer is already linear in what the language model is given.  Features are standardised with
+the training subjects' mean and spread of each fold; the tie is never broken in training, and nothing is chosen on the
+test subjects.  What is left to choose is the strength of the regularisation (and the view), in one of two ways:
+
+`fit(..., grid=GRID)`: on the kept clips of each fold's validation subjects.  This is the recipe of the frozen yardstick
+(`deft.evaluation.yardstick`), of the study of flow estimators (T8b) and of the demonstration in notebook 09, and stays theirs.
+`fit(..., grid=(one point,))`: nothing is searched.  The peers of T2 use it with the settings of `deft.evaluation.peers`,
+which were chosen once, on a benchmark of another seed, as the language model's recipe was.
 """
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +33,11 @@ APEX_HOLD = {9: (2, 3), 3: (0, 1)}
 ENVELOPE = {9: (0.26, 0.74, 1.0, 1.0, 0.84, 0.5, 0.16, 0.0), 3: (1.0, 1.0)}
 VIEWS = ("apex", "peak", "peak+", "course", "course+", "true")
 GRID = tuple((strength, weight) for strength in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0) for weight in (None, "balanced"))
+MAX_ITER = 5_000  # the slowest fit of the demo, apex pixels at C = 1, needs about 500
+
+
+class NotConverged(RuntimeError):
+    """A fit whose solver stopped before its optimum: its scores would be those of another, unnamed reader."""
 
 
 def features(name: str, motion: dict[str, np.ndarray]) -> np.ndarray:
@@ -89,6 +102,7 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
 
     x: (N, D), in the order of `index`.  grid: (C, class_weight) pairs to choose from, weakest fit first.
     seed: unused by the convex solver, part of every peer's signature.
+    Raises NotConverged, naming fold and grid point, where the solver did not reach its optimum.
     """
     x = np.asarray(x, np.float64)
     if len(x) != len(index):
@@ -109,13 +123,17 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
             raise ValueError(f"fold {fold}: all training clips are {truth[train][0]!r}; render more clips or subjects")
         mean = x[train].mean(axis=0)
         scale = x[train].std(axis=0) + 1e-6
-        z = (x - mean) / scale
+        z, turn = _turned((x[train] - mean) / scale)
         best: Reader | None = None
         for strength, weight in grid:
-            with threadpool_limits(1):  # a few hundred rows: threads of the matrix library spend their time waiting for each other (30 times slower)
-                model = LogisticRegression(C=strength, class_weight=weight, max_iter=300).fit(z[train], truth[train])
-            coef, bias = _in_order(model, classes)
-            reader = Reader(int(fold), classes, mean, scale, coef, bias,
+            try:
+                coef, bias = _in_order(_solved(z, truth[train], strength, weight), classes)
+            except ConvergenceWarning as warning:
+                raise NotConverged(
+                    f"fold {fold}, C = {strength:g}, class_weight {weight}: the solver stopped after {MAX_ITER} iterations on {int(train.sum())} "
+                    f"clips x {x.shape[1]} features before its optimum; look for features that are nearly constant or copies of each "
+                    "other, or raise MAX_ITER in deft/evaluation/peers/linear.py") from warning
+            reader = Reader(int(fold), classes, mean, scale, coef @ turn, bias,
                             {"C": strength, "class_weight": weight, "validation_uf1": -1.0})
             if check.any():
                 answer = np.asarray(classes)[reader.probabilities(x[check]).argmax(axis=1)]
@@ -124,6 +142,31 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
                 best = reader  # ties go to the stronger regularisation, which comes first
         readers.append(best)
     return readers
+
+
+def tempered(readers: list[Reader], temperature: float) -> list[Reader]:
+    """The same readers with their logits divided by `temperature`: the same answers, with other confidence."""
+    return [dataclasses.replace(r, coef=r.coef / temperature, bias=r.bias / temperature) for r in readers]
+
+
+def _turned(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised rows (n, D) -> (rows in the space that they span (n, d), the turn (d, D) into it), d <= n.
+
+    An L2 penalty does not see a turn of the axes, and its optimum has no part outside the span of the training rows:
+    the same reader comes out, and 1,024 pixels of 280 clips cost what 280 features cost.
+    """
+    if z.shape[1] <= z.shape[0]:
+        return z, np.eye(z.shape[1])
+    _, size, turn = np.linalg.svd(z, full_matrices=False)
+    turn = turn[size > size[0] * 1e-10]
+    return z @ turn.T, turn
+
+
+def _solved(z: np.ndarray, truth: np.ndarray, strength: float, weight: str | None) -> LogisticRegression:
+    """One fit; ConvergenceWarning is raised, not shown."""
+    with warnings.catch_warnings(), threadpool_limits(1):  # a few hundred rows: threads would wait for each other (30 times slower)
+        warnings.simplefilter("error", ConvergenceWarning)
+        return LogisticRegression(C=strength, class_weight=weight, max_iter=MAX_ITER).fit(z, truth)
 
 
 def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame | None) -> pd.DataFrame:
