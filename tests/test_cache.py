@@ -129,3 +129,54 @@ def test_a_misspelt_name_is_an_error_and_not_an_empty_closure():
             closure.Closure(paths.ROOT).files([], [name])
     whole = closure.Closure(paths.ROOT).files([], ["deft.mllm.tune"])
     assert closure.Closure(paths.ROOT).files([], ["deft.mllm.tune.tune"]) == whole and "deft/unimer/facts.py" in whole
+
+
+# ---------------------------------------------------------------- products
+
+def test_a_shard_that_is_cut_altered_or_of_another_code_is_rendered_again(tmp_path, monkeypatch):
+    from deft.clips import benchmark
+
+    plans, path, calls = benchmark.plan_corpus(benchmark.BenchmarkSpec(), 1, 1), tmp_path / "c000.npz", []
+    real = benchmark.render_plan
+    monkeypatch.setattr(benchmark, "render_plan", lambda plan: calls.append(plan.clip) or real(plan))
+    benchmark.render_subject(plans, path)
+    whole = path.read_bytes()
+    benchmark.render_subject(plans, path)
+    assert len(calls) == 1
+    for damaged in (whole[:len(whole) // 2], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+        path.write_bytes(damaged)
+        with pytest.warns(RuntimeWarning, match="c000.npz was altered"):
+            benchmark.render_subject(plans, path)
+        assert path.read_bytes() == whole
+    (tmp_path / ".made.c000.npz.json").unlink()  # killed between the shard and its record
+    benchmark.render_subject(plans, path)
+    code = dict(cache.code_of("deft.clips.benchmark"))
+    monkeypatch.setattr(cache, "code_of", lambda name: {**code, "deft/clips/simulator/appearance.py": "changed"})
+    benchmark.render_subject(plans, path)
+    assert len(calls) == 5
+
+
+def test_a_damaged_checkpoint_is_named_and_training_starts_over(tmp_path):
+    import torch
+
+    from deft.checkpoint import Checkpoint
+
+    def run():
+        model = torch.nn.Linear(3, 2)
+        return model, torch.optim.AdamW(model.parameters())
+
+    model, optimiser = run()
+    model(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    kept = Checkpoint(tmp_path, "key")
+    kept.save(model, optimiser, [{"epoch": 1}], {"weight": torch.ones(2, 3)})
+    other, second = run()
+    history, best = kept.load(other, second)
+    assert history == [{"epoch": 1}] and torch.equal(best["weight"], torch.ones(2, 3)) and torch.equal(other.weight, model.weight)
+    assert torch.equal(second.state_dict()["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
+    assert Checkpoint(tmp_path, "another").load(*run()) == ([], {})
+    whole = kept.path.read_bytes()
+    for damaged in (whole[:-40], whole[:-1] + bytes([whole[-1] ^ 1]), whole.replace(b'epoch', b'epocx')):
+        kept.path.write_bytes(damaged)
+        with pytest.warns(RuntimeWarning, match="training starts over"):
+            assert kept.load(*run()) == ([], {})

@@ -320,7 +320,7 @@ def test_killed_run_ends_in_the_same_bytes(tmp_path, grammar):
 
     with pytest.raises(KeyboardInterrupt):
         pretrain.pretrain("motion", data, settings, tmp_path / "cut", progress=kill)
-    assert not (tmp_path / "cut" / "config.json").exists() and (tmp_path / "cut" / "resume.safetensors").exists()
+    assert not (tmp_path / "cut" / "config.json").exists() and (tmp_path / "cut" / ".resume.safetensors").exists()
     seen = []
     pretrain.pretrain("motion", data, settings, tmp_path / "cut", progress=seen.append)
     assert [row["epoch"] for row in seen] == [3]

@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_bytes_and_a_killed_run_goes_on(tmp_path, d
 
     with pytest.raises(KeyboardInterrupt):
         train.fit(tmp_path / "killed", 6, 1, QUICK, TINY, data, progress=killed)
-    assert (tmp_path / "killed/resume.safetensors").is_file() and not (tmp_path / "killed/config.json").exists()
+    assert (tmp_path / "killed/.resume.safetensors").is_file() and not (tmp_path / "killed/config.json").exists()
     seen = []
     train.fit(tmp_path / "killed", 6, 1, QUICK, TINY, data, progress=seen.append)
     assert [row["step"] for row in seen] == [4]
@@ -232,4 +232,4 @@ def test_t8_of_nothing_is_the_length_of_the_motion(tmp_path, monkeypatch, traine
     assert np.allclose(zero["epe"], length, atol=1e-3) and zero["pairs_per_second"].isna().all()
     assert (table[table.estimator == "dis"]["pairs_per_second"] > 0).all()
     assert flow_study.overview(table).shape[0] == 3 * 2 * 3
-    assert runtime.read_json(trained / "config.json")["key"]["corpus"] == [6, 1]
+    assert runtime.read_json(trained / ".made.json")["parts"]["settings"]["corpus"] == [6, 1]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deft import runtime
+from deft import cache, runtime
 from deft.clips import fingerprint, simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.simulator import habits
@@ -302,12 +302,13 @@ def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def render_subject(plans: list[ClipPlan], path: Path) -> None:
-    """Render all clips of one subject into the shard `path`; a whole shard of the same plan is left alone."""
-    wanted = plan_hash(plans)
-    if store.shard_plan(path) == wanted:
+    """Render all clips of one subject into the shard `path`; a whole shard of the same plan and code is left alone."""
+    state = cache.fresh_file(path, settings={"plan": (plan := plan_hash(plans))}, code="deft.clips.benchmark")
+    if state:
         return
     rows, clips = zip(*(render_plan(plan) for plan in plans))
-    store.write_shard(path, list(rows), wanted, **{name: np.stack([clip[name] for clip in clips]) for name in clips[0]})
+    store.write_shard(path, list(rows), plan, **{name: np.stack([clip[name] for clip in clips]) for name in clips[0]})
+    state.seal()
 
 
 def render_set(plans: list[ClipPlan], folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Clips on disk: one `.npz` shard per subject, written whole or not at all, read back as one table and its arrays.
 
-A shard is the unit of work that a killed run keeps. It carries the hash of the plan it was rendered from, so that a
-shard of another benchmark, seed or profile is rendered again instead of being mixed in.
+A shard is the unit of work that a killed run keeps. It carries the hash of the plan it was rendered from.
 """
 
 from __future__ import annotations
@@ -37,15 +36,6 @@ def write_shard(path: Path, rows: list[dict], plan_hash: str, **arrays: np.ndarr
     with runtime.atomic(path) as temporary:
         with open(temporary, "wb") as handle:  # a handle: numpy would append .npz to a temporary name
             np.savez(handle, _header=header, **arrays)
-
-
-def shard_plan(path: Path) -> str | None:
-    """The plan hash a shard was rendered from, or None when there is no whole shard at `path`."""
-    try:
-        with np.load(path) as shard:
-            return json.loads(str(shard["_header"]))["plan"]
-    except (FileNotFoundError, zipfile.BadZipFile, KeyError, EOFError):
-        return None  # absent or cut short by a kill: the caller renders it again
 
 
 class ClipStore:

@@ -2,13 +2,11 @@
 
 One loop for all: `pretrain(name, data, settings, folder)`. The best epoch on the corpus' validation subjects is kept. An epoch
 ends in a checkpoint (safetensors, no pickle), so a killed run goes on where it was and ends in the same bytes; a finished expert
-is left alone while its data, settings and source stay what they were.
+is left alone while its data, settings and code stay what they were (`deft.cache`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -16,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from deft import runtime
+from deft import cache, runtime
+from deft.checkpoint import Checkpoint
 from deft.clips.facs import UNITS
 from deft.experts import data as pairs
 from deft.experts.calibrate import Calibration
@@ -120,58 +118,17 @@ def build(name: str, sizes: dict, seed: int) -> Expert:
         return CLASSES[name](**sizes)
 
 
-def _source() -> str:
-    """Hash of the code that decides what an expert becomes."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()[:16]
-
-
 def load(folder: Path) -> Expert:
     """A finished expert (config.json + model.safetensors), ready to look."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished expert; run 06_experts")
+    if words := cache.damage(folder):
+        raise ValueError(f"{words}; run 06_experts again")
     config = runtime.read_json(folder / "config.json")
     model = CLASSES[config["name"]](**config["sizes"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()
-
-
-def _finished(folder: Path, key: dict) -> bool:
-    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() and runtime.read_json(folder / "config.json").get("key") == key
-
-
-class Checkpoint:
-    """Last epoch, best epoch and optimiser in one safetensors file; its metadata carries the history and the key of the run."""
-
-    def __init__(self, folder: Path, key: dict):
-        self.path, self.key = Path(folder) / "resume.safetensors", json.dumps(key, sort_keys=True)
-
-    def save(self, model: Expert, optimiser: torch.optim.Optimizer, best: dict[str, Tensor], history: list[dict]) -> None:
-        tensors = {f"model/{k}": v for k, v in model.state_dict().items()} | {f"best/{k}": v for k, v in best.items()}
-        for number, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{k}": v for k, v in state.items()}
-        with runtime.atomic(self.path) as temporary:
-            save_file({k: v.detach().clone().contiguous() for k, v in tensors.items()}, temporary,
-                      metadata={"key": self.key, "history": json.dumps(history)})
-
-    def load(self, model: Expert, optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict]]:
-        """(best weights, history); empty when there is nothing that belongs to this run."""
-        if not self.path.is_file():
-            return {}, []
-        with safe_open(self.path, "pt") as file:
-            if file.metadata().get("key") != self.key:
-                return {}, []
-            history = json.loads(file.metadata()["history"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
-        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model/")})
-        whole = optimiser.state_dict()
-        for k, v in tensors.items():
-            if k.startswith("optimiser/"):
-                _, number, what = k.split("/")
-                whole["state"].setdefault(int(number), {})[what] = v
-        optimiser.load_state_dict(whole)
-        return {k[5:]: v for k, v in tensors.items() if k.startswith("best/")}, history
 
 
 # ---------------------------------------------------------------- looking
@@ -270,10 +227,11 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
         sizes |= {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
         if settings.strength is not None:
             sizes["strength"] = settings.strength
-    key = {"data": data.fingerprint(), "settings": asdict(settings), "source": _source(), "torch": torch.__version__}
-    if _finished(folder, key):
+    state = cache.fresh(folder, settings={"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}, code="deft.experts.pretrain")
+    if state:
         return runtime.read_json(folder / "history.json")
 
+    began = time.perf_counter()
     model = build(name, sizes, settings.seed)
     targets, constants = _targets(name, data, rows, settings, words)
     sample = rows[np.sort(runtime.rng(settings.seed, "statistics").permutation(len(rows))[:1000])]
@@ -286,12 +244,11 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
     jitter = JITTER[name]
 
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.decay)
-    checkpoint = Checkpoint(folder, key)
-    best, history = checkpoint.load(model, optimiser)
+    checkpoint = Checkpoint(folder, state.key)
+    history, best = checkpoint.load(model, optimiser)
     batches = max(1, len(rows) // settings.batch)  # the last short batch is left out: batch norm wants company
     steps = settings.epochs * batches
     for epoch in range(len(history), settings.epochs):
-        began = time.perf_counter()
         model.train()
         order = runtime.rng(settings.seed, f"order/{name}", epoch).permutation(len(rows))
         drawn = pairs.draws(jitter, len(data), settings.seed, epoch)
@@ -320,8 +277,8 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
         report = validate(model, data, held)
         if not history or report["score"] > max(row["score"] for row in history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        history.append({"epoch": epoch + 1, "seconds": time.perf_counter() - began, **sums, **report})
-        checkpoint.save(model, optimiser, best, history)
+        history.append({"epoch": epoch + 1, **sums, **report})
+        checkpoint.save(model, optimiser, history, best)
         if progress:
             progress({"expert": name, **history[-1]})
 
@@ -332,14 +289,17 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
         _, logits = look(model, data, held)
         Calibration.fit(logits, data.arrays["units"][held] > 0, data.index["subject"].to_numpy()[held]).save(folder / "calibration.json")
     runtime.write_json(folder / "history.json", history)
-    runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words or [], "key": key})  # last: it says "finished"
+    runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words or []})
+    state.seal(seconds=round(time.perf_counter() - began, 1))
     checkpoint.path.unlink(missing_ok=True)
     return history
 
 
-def _one(name: str, work: Path, settings: Settings, threads: int) -> tuple[str, list[dict]]:
+def _one(name: str, work: Path, settings: Settings, threads: int) -> tuple[str, float, list[dict]]:
     torch.set_num_threads(threads)
-    return name, pretrain(name, pairs.read(work, "corpus", name), settings, Path(work) / "experts" / name)
+    began = time.perf_counter()
+    history = pretrain(name, pairs.read(work, "corpus", name), settings, Path(work) / "experts" / name)
+    return name, time.perf_counter() - began, history
 
 
 def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None, report=print) -> dict[str, list[dict]]:
@@ -352,10 +312,10 @@ def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None 
 
     workers = min(workers or runtime.jobs(), len(settings))
     histories = {}
-    for name, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
+    for name, seconds, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
             delayed(_one)(name, work, chosen, 1) for name, chosen in settings.items()):
         best = max(history, key=lambda row: row["score"])
-        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, validation score {best['score']:.3f}, {sum(row['seconds'] for row in history):.0f} s")
+        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, validation score {best['score']:.3f}, {seconds:.0f} s")
         histories[name] = history
     return {name: histories[name] for name in settings}
 

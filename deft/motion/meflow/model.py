@@ -25,6 +25,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from deft import cache
+
 NEAR = 0.25  # px; confidence is the probability of an error below this
 GAIN = 3.0  # of the first filters: their products then have a spread near one
 WINDOWS = (0, 1, 3)  # half widths of the least squares, cells
@@ -239,6 +241,8 @@ def load(folder) -> MEFlow:
 
 @lru_cache(maxsize=2)
 def _loaded(path: Path, _changed: int) -> MEFlow:
+    if words := cache.damage(path.parent):
+        raise ValueError(f"{words}; train MEFlow again (13_meflow)")
     sizes = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["sizes"]
     model = MEFlow(Sizes(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}))
     model.load_state_dict(load_file(path))

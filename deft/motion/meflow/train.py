@@ -20,8 +20,6 @@ recipe, for weights to keep, takes hours: `fit(folder, 2400, 13, Recipe(people=2
 """
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +29,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from deft import runtime
+from deft import cache, runtime
+from deft.checkpoint import Checkpoint
 from deft.motion.meflow import augment, pairs
 from deft.motion.meflow.model import MEFlow, Sizes
 
@@ -135,11 +133,6 @@ def rate_at(step: int, recipe: Recipe) -> float:
     return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, recipe.steps - warm))))
 
 
-def source() -> str:
-    """Hash of the code that decides what the network becomes."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:16]
-
-
 def build(sizes: Sizes, seed: int) -> MEFlow:
     """A fresh network; first weights from the seed alone."""
     with torch.random.fork_rng(devices=[]):
@@ -154,9 +147,9 @@ def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Siz
     pairs already drawn (tests). progress: called with one dict per checkpoint. Writes model.safetensors, history.json, config.json.
     """
     folder = Path(folder)
-    key = {"recipe": asdict(recipe), "sizes": asdict(sizes), "corpus": [subjects, clips], "source": source(), "torch": torch.__version__}
-    key = json.loads(json.dumps(key))
-    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file() and runtime.read_json(folder / "config.json").get("key") == key:
+    state = cache.fresh(folder, settings={**asdict(recipe), "sizes": asdict(sizes), "corpus": [subjects, clips], "torch": torch.__version__},
+                        code="deft.motion.meflow.train")
+    if state:
         return runtime.read_json(folder / "history.json")
     began = time.perf_counter()
     if data is None:
@@ -168,8 +161,8 @@ def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Siz
     try:
         model = build(sizes, recipe.seed)
         optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=recipe.decay)
-        checkpoint = _Checkpoint(folder, key)
-        history = checkpoint.load(model, optimiser)
+        checkpoint = Checkpoint(folder, state.key)
+        history, _ = checkpoint.load(model, optimiser)
         sums: dict[str, float] = {}
         with ThreadPoolExecutor(PARTS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for step in range(history[-1]["step"] if history else 0, recipe.steps):
@@ -186,7 +179,7 @@ def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Siz
                 for report in reports:
                     sums = {name: sums.get(name, 0.0) + value / (PARTS * recipe.keep_every) for name, value in report.items()}
                 if (step + 1) % recipe.keep_every == 0 or step + 1 == recipe.steps:
-                    history.append({"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **sums})
+                    history.append({"step": step + 1, **sums})
                     sums = {}
                     checkpoint.save(model, optimiser, history)
                     if progress:
@@ -196,38 +189,7 @@ def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Siz
     with runtime.atomic(folder / "model.safetensors") as temporary:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
     runtime.write_json(folder / "history.json", history)
-    runtime.write_json(folder / "config.json", {"sizes": asdict(sizes), "key": key})  # last: it says "finished"
+    runtime.write_json(folder / "config.json", {"sizes": asdict(sizes)})
+    state.seal(seconds=round(time.perf_counter() - began, 1))
     checkpoint.path.unlink(missing_ok=True)
     return history
-
-
-class _Checkpoint:
-    """Weights, optimiser, history and the key of the run in one safetensors file."""
-
-    def __init__(self, folder: Path, key: dict):
-        self.path, self.key = folder / "resume.safetensors", json.dumps(key, sort_keys=True)
-
-    def save(self, model: MEFlow, optimiser: torch.optim.Optimizer, history: list[dict]) -> None:
-        tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-        for number, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{number}/{name}": value for name, value in state.items()}
-        with runtime.atomic(self.path) as temporary:
-            save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, temporary,
-                      metadata={"key": self.key, "history": json.dumps(history)})
-
-    def load(self, model: MEFlow, optimiser: torch.optim.Optimizer) -> list[dict]:
-        """The history so far; empty when there is nothing that belongs to this run."""
-        if not self.path.is_file():
-            return []
-        with safe_open(self.path, "pt") as file:
-            if file.metadata().get("key") != self.key:
-                return []
-            history, tensors = json.loads(file.metadata()["history"]), {name: file.get_tensor(name) for name in file.keys()}
-        model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model/")})
-        whole = optimiser.state_dict()
-        for name, value in tensors.items():
-            if name.startswith("optimiser/"):
-                _, number, what = name.split("/")
-                whole["state"].setdefault(int(number), {})[what] = value
-        optimiser.load_state_dict(whole)
-        return history
