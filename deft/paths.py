@@ -26,6 +26,11 @@ def figures(profile: str) -> Path:
     return _base("DEFT_FIGURES", "figures") / profile
 
 
+def of_draw(folder: Path, number: int) -> Path:
+    """Where draw `number` of what is trained lies below `folder`: the folder itself for draw 0, `folder/draw<number>` for another."""
+    return Path(folder) if number == 0 else Path(folder) / f"draw{number}"
+
+
 def data(dataset: str) -> Path:
     """Folder of one licensed data set: `$DEFT_DATA/<dataset>`. It has no default, so that no face lands in the repository."""
     base = os.environ.get("DEFT_DATA")

@@ -261,7 +261,7 @@ def test_samm_is_taken_like_any_other(world, tmp_path):
 
 def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
     recipe = licensed.recipe_of("casme2", paths.ROOT, "demo", "LOSO")
-    assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (10, 3, 32, "loso") and recipe.set == "casme2-demo-loso"
+    assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (10, 2, 32, "loso") and recipe.set == "casme2-demo-loso"
     monkeypatch.delenv("DEFT_DATA", raising=False)
     with pytest.raises(ValueError, match="DEFT_DATA is not set"):
         licensed.recipe_of("casme2", None, "demo")

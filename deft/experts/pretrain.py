@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from deft import cache, runtime
+from deft import cache, paths, runtime
 from deft.checkpoint import Checkpoint
 from deft.clips.facs import UNITS
 from deft.experts import data as pairs
@@ -295,40 +295,45 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
     return history
 
 
-def _one(name: str, work: Path, settings: Settings, threads: int) -> tuple[str, float, list[dict]]:
+def folder_of(work: Path, name: str, draw: int = 0) -> Path:
+    """Where expert `name` of a draw lies."""
+    return paths.of_draw(Path(work) / "experts", draw) / name
+
+
+def _one(name: str, work: Path, settings: Settings, threads: int, draw: int) -> tuple[str, float, list[dict]]:
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    history = pretrain(name, pairs.read(work, "corpus", name), settings, Path(work) / "experts" / name)
+    history = pretrain(name, pairs.read(work, "corpus", name), settings, folder_of(work, name, draw))
     return name, time.perf_counter() - began, history
 
 
-def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None, report=print) -> dict[str, list[dict]]:
+def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None, report=print, draw: int = 0) -> dict[str, list[dict]]:
     """Every expert of `settings`, one process with one thread each, as many at a time as there are cores.
 
     These networks are too small to split over threads: two processes side by side finish sooner than one with two threads.
-    report: called with one line of text per finished expert.
+    report: called with one line of text per finished expert. draw: which folder they go to; their seeds stand in `settings`.
     """
     from joblib import Parallel, delayed
 
     workers = min(workers or runtime.jobs(), len(settings))
     histories = {}
     for name, seconds, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
-            delayed(_one)(name, work, chosen, 1) for name, chosen in settings.items()):
+            delayed(_one)(name, work, chosen, 1, draw) for name, chosen in settings.items()):
         best = max(history, key=lambda row: row["score"])
         report(f"{name}: best of {len(history)} epochs is {best['epoch']}, validation score {best['score']:.3f}, {seconds:.0f} s")
         histories[name] = history
     return {name: histories[name] for name in settings}
 
 
-def extract(name: str, which: str, work: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Tokens (N, 4, 64) and calibrated unit probabilities (N, 17, 2) of set `which`, written to features/<set>/."""
+def extract(name: str, which: str, work: Path, draw: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+    """Tokens (N, 4, 64) and calibrated unit probabilities (N, 17, 2) of set `which`, written where draw `draw` is read (`experts.draws`)."""
     work = Path(work)
-    model = load(work / "experts" / name)
+    model = load(folder_of(work, name, draw))
     tokens, logits = look(model, pairs.read(work, which, name, targets=False))
-    folder = work / "features" / which
+    folder = paths.of_draw(work / "features", draw) / which
     runtime.save_array(folder, name, tokens.astype(np.float32))
     if logits is None:
         return tokens, None
-    probability = Calibration.load(work / "experts" / name / "calibration.json").apply(logits)
+    probability = Calibration.load(folder_of(work, name, draw) / "calibration.json").apply(logits)
     runtime.save_array(folder, f"{name}_units", probability)
     return tokens, probability

@@ -28,8 +28,8 @@ class LicensedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds, epochs,
-    batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that
+    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds: draws of base and
+    tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that
     tune side by side (None: one a core)."""
 
     dataset: str
@@ -77,10 +77,11 @@ class Recipe:
 
 
 def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -> Recipe:
-    """The full recipe: all clips; seeds, epochs and batch of `profile`'s joint tuning. root: by default `$DEFT_DATA/<dataset>`."""
+    """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. root: by default `$DEFT_DATA/<dataset>`."""
     chain = Chain(profile)
     given = chain.parameters(book.find(chain.stages, "07"))
-    return Recipe(dataset, root or paths.data(dataset), profile, folds.lower(), **{name: given[name] for name in ("seeds", "epochs", "batch", "seed")})
+    return Recipe(dataset, root or paths.data(dataset), profile, folds.lower(), seeds=given["draws"],
+                  **{name: given[name] for name in ("epochs", "batch", "seed")})
 
 
 # ---------------------------------------------------------------- what is done already
@@ -111,18 +112,19 @@ def borrow(recipe: Recipe) -> str:
     Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out.
     """
     source = paths.work(recipe.profile)
-    if absent := next((part for part in (*BORROWED, "clips/corpus") if not (source / part).exists()), None):
+    borrowed = (*BORROWED, *(f"mllm/draw{draw}/base" for draw in range(1, recipe.seeds)))
+    if absent := next((part for part in (*borrowed, "clips/corpus") if not (source / part).exists()), None):
         raise LicensedError(f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and language "
                             "model; then run this again (notebooks 01 to 07 are enough)")
-    files = [path for part in BORROWED for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part]) if path.is_file()]
+    files = [path for part in borrowed for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part]) if path.is_file()]
     key = key_of([(path.relative_to(source).as_posix(), tune.digest(path)) for path in files])
 
     def copy() -> None:
-        for part in BORROWED:
+        for part in borrowed:
             with runtime.atomic(recipe.work / part) as fresh:
                 (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, fresh)
         corpus = store.ClipStore(source / "clips" / "corpus")
         store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), key, units_true=corpus.array("units_true"))
 
-    once(recipe.work, "borrowed", key, (*BORROWED, "clips/corpus/units.npz"), copy)
+    once(recipe.work, "borrowed", key, (*borrowed, "clips/corpus/units.npz"), copy)
     return key

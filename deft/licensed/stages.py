@@ -77,7 +77,7 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     work, settings = recipe.work, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
     index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv")["fold"]
     trained = bool((index["emotion"] != "").any())
-    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique()), recipe.systems) if trained else []
+    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique())) if trained else []
     for remembered in (tune._inputs, tune.cached_bench):  # of this process; the set may have been described anew since
         remembered.cache_clear()
     keys = [tune.run_key(job, work, settings) for job in jobs]

@@ -71,6 +71,11 @@ def build_base(tokenizer, settings: LanguageSettings) -> Qwen3ForCausalLM:
         return Qwen3ForCausalLM(config)
 
 
+def seed_of_draw(seed: int, draw: int) -> int:
+    """Seed of a base: of its weights, its text and its simulated detectors. The flat control of a draw has the same one."""
+    return runtime.seed_of(seed, "mllm/base", draw)
+
+
 def load_base(folder: Path):
     """(tokenizer, model) from a local folder of any Hugging Face causal language model; markers are added if missing.
 

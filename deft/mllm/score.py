@@ -143,7 +143,7 @@ def lines(bench: Bench, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarr
 def predict(job: Job, work: Path, text: bool = True, limit: int = 64) -> list[dict]:
     """The test clips of one run's fold, both conditions."""
     tokenizer, model = load(job.folder(work))
-    bench = read_bench(work, "bench", model.config.streams, facts=False)
+    bench = read_bench(work, "bench", model.config.streams, facts=False, draw=job.seed)
     rows = bench.rows(job.fold, "test")
     likelihood, head = emotion_scores(model, tokenizer, bench, rows, head=True)
     texts = answers(model, tokenizer, bench, rows, limit=limit) if text else [""] * len(rows)
@@ -156,7 +156,7 @@ def predict_heldback(system: str, seed: int, folds: Sequence[int], work: Path) -
     likelihoods, heads, bench = [], [], None
     for fold in folds:
         tokenizer, model = load(Job(system, seed, fold).folder(work))
-        bench = bench or read_bench(work, "heldback", model.config.streams, facts=False)
+        bench = bench or read_bench(work, "heldback", model.config.streams, facts=False, draw=seed)
         rows = np.arange(len(bench.index))
         likelihood, head = emotion_scores(model, tokenizer, bench, rows, head=True)
         likelihoods.append(likelihood)

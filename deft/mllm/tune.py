@@ -35,10 +35,11 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging as hf_logging
 
-from deft import runtime
+from deft import paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.clips.splits import roles
 from deft.clips.store import ClipStore
+from deft.experts import draws
 from deft.mllm import language, prompt
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer import lessons
@@ -55,7 +56,7 @@ CONSTRUCTIONS = {"deft-none": "none", "deft-au": "au", "deft-flow": "flow"}  # w
 @dataclass(frozen=True)
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
-    rehearse: share of examples about clips that never existed (below)."""
+    rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed counts on from it."""
 
     epochs: int = 10
     batch: int = 32
@@ -65,18 +66,19 @@ class TuneSettings:
     rehearse: float = 0.45
     rank: int = 16
     seed: int = 7
+    draw: int = 0
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a system, the number of its seed (0, 1, ...), and the fold whose subjects it never meets."""
+    """One run: a system, the number of its draw (0, 1, ...; `seed` in predictions.jsonl), and the fold whose subjects it never meets."""
 
     system: str
     seed: int
     fold: int
 
     def __str__(self) -> str:
-        return f"{self.system} seed {self.seed} fold {self.fold}"
+        return f"{self.system} draw {self.seed} fold {self.fold}"
 
     def folder(self, work: Path) -> Path:
         return Path(work) / "mllm" / "runs" / self.system / f"seed{self.seed}" / f"fold{self.fold}"
@@ -102,16 +104,16 @@ class Bench:
         return np.flatnonzero(part & ((self.index.condition == condition) if condition else True))
 
 
-def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True) -> Bench:
-    """Read index, features and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
+def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0) -> Bench:
+    """Read index, features of a draw and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
     work = Path(work)
     index = ClipStore(work / "clips" / which).index
     features = {}
     for name in prompt.streams_of(letters):
         for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
-            array = np.asarray(runtime.load_array(work / "features" / which, key, mmap=False), np.float32)
+            array = np.asarray(runtime.load_array(draws.features(work, which, draw), key, mmap=False), np.float32)
             if len(array) != len(index) or not np.isfinite(array).all():
-                raise ValueError(f"features/{which}/{key}.npy: {array.shape} for {len(index)} clips, or not finite; rerun 06_experts")
+                raise ValueError(f"{draws.features(work, which, draw) / key}.npy: {array.shape} for {len(index)} clips, or not finite; rerun 06_experts")
             features[key] = array
     records = runtime.read_jsonl(work / "unimer" / f"{which}.jsonl") if facts else []
     found, open_ended = facts_by_clip(records), unconfirmed(records)
@@ -224,10 +226,15 @@ class JointTrainer(Trainer):
 
 
 # ---------------------------------------------------------------- one run
-def build(work: Path, system: str, settings: TuneSettings, seed: int):
-    """(tokenizer, model) of a system before tuning: its base with fresh adapters, projectors and heads."""
+def base_of(work: Path, name: str, draw: int) -> Path:
+    """Where base `name` (`base`, or `base-flat`, the control) of a draw lies: `mllm/<name>` for draw 0, else `mllm/draw<d>/<name>`."""
+    return paths.of_draw(Path(work) / "mllm", draw) / name
+
+
+def build(work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0):
+    """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and heads."""
     streams, folder = SYSTEMS[system]
-    tokenizer, base = language.load_base(Path(work) / "mllm" / folder)
+    tokenizer, base = language.load_base(base_of(work, folder, draw))
     config = DeftLLMConfig.of(base, tokenizer, streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
     return tokenizer, DeftLLMForConditionalGeneration(config, base)
 
@@ -262,11 +269,11 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     folder, key = job.folder(work), run_key(job, work, settings)
     if finished(folder, key):
         return runtime.read_json(folder / "history.json")
-    bench = bench or cached_bench(Path(work))
+    bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
     if job.system in CONSTRUCTIONS:
         bench = taught(bench, work, CONSTRUCTIONS[job.system])
-    started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", job.seed)
-    tokenizer, model = build(work, job.system, settings, seed)
+    started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
+    tokenizer, model = build(work, job.system, settings, seed, job.seed)
     rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int)
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
@@ -296,12 +303,13 @@ def digest(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _inputs(work: Path, base: str, streams: str, construction: str = "both") -> str:
+def _inputs(work: Path, base: str, streams: str, construction: str = "both", draw: int = 0) -> str:
     """Hash over everything a run reads: base, features, records or lessons, folds, and the code that tunes."""
     told = work / "unimer" / "bench.jsonl" if construction == "both" else lessons.path(work / "unimer", construction)
-    files = [work / "mllm" / base / "model.safetensors", told, work / "clips" / "folds.csv"]
+    files = [base_of(work, base, draw) / "model.safetensors", told, work / "clips" / "folds.csv"]
     for name in prompt.streams_of(streams):
-        files += [p for p in (work / "features" / "bench" / f"{name}.npy", work / "features" / "bench" / f"{name}_units.npy") if p.exists()]
+        features = draws.features(work, "bench", draw)
+        files += [p for p in (features / f"{name}.npy", features / f"{name}_units.npy") if p.exists()]
     files += [Path(__file__).parent / f"{name}.py" for name in ("prompt", "model", "tune")]
     missing = [str(p) for p in files if not p.exists()]
     if missing:
@@ -311,7 +319,7 @@ def _inputs(work: Path, base: str, streams: str, construction: str = "both") -> 
 
 def run_key(job: Job, work: Path, settings: TuneSettings) -> str:
     streams, base = SYSTEMS[job.system]
-    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams, CONSTRUCTIONS.get(job.system, "both"))}
+    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams, CONSTRUCTIONS.get(job.system, "both"), job.seed)}
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
@@ -326,15 +334,19 @@ def finished(folder: Path, key: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def cached_bench(work: Path) -> Bench:
-    """The bench, read once per process."""
-    return read_bench(work)
+def cached_bench(work: Path, expert_draw: int = 0) -> Bench:
+    """The bench as one draw of the experts describes it, read once per process."""
+    return read_bench(work, draw=expert_draw)
 
 
-def jobs_of(systems: Iterable[str], seeds: int, folds: Iterable[int], extra_seeds: Sequence[str] = ("deft",)) -> list[Job]:
-    """All runs of `systems`: `seeds` seeds for those named in `extra_seeds`, one for the others."""
-    return [Job(system, seed, int(fold)) for system in systems
-            for seed in range(seeds if system in extra_seeds else 1) for fold in folds]
+def jobs_of(systems: Iterable[str], draws: int, folds: Iterable[int]) -> list[Job]:
+    """All runs: every system in every fold with the same draws, because rows that are compared must differ in nothing else.
+
+    Draw by draw, so that a run which is stopped has finished whole draws first.
+    """
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; at least 1 is needed")
+    return [Job(system, draw, int(fold)) for draw in range(draws) for system in systems for fold in folds]
 
 
 def jobs_asked(work: Path) -> list[Job]:
@@ -395,7 +407,7 @@ def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None
 
 def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log=print) -> list[dict]:
     """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
-    asked = [(f"{Path(folder).name}", one, Path(folder)) for one, folder in zip(settings, folders)]
+    asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
     return in_parallel(_pretrain_quietly, asked, workers, log)
 
 

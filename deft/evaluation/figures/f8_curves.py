@@ -20,7 +20,9 @@ def f8(profile):
     """Top row: parts of each expert's loss relative to the first epoch, and what validation subjects gave. Below: the language model."""
     work = paths.work(profile)
     experts = {n: runtime.read_json(work / "experts" / n / "history.json") for n in EXPERTS if (work / "experts" / n / "history.json").exists()}
-    bases = {n: runtime.read_json(work / "mllm" / n / "history.json") for n in ("base", "base-flat") if (work / "mllm" / n / "history.json").exists()}
+    bases = {n: [runtime.read_json(path) for path in sorted((*work.glob(f"mllm/{n}/history.json"), *work.glob(f"mllm/draw[0-9]*/{n}/history.json")))]
+             for n in ("base", "base-flat")}
+    bases = {n: found for n, found in bases.items() if found}
     runs = {}
     for path in sorted((work / "mllm" / "runs").glob("*/seed*/fold*/history.json")):
         runs.setdefault(path.relative_to(work / "mllm" / "runs").parts[0], []).append(runtime.read_json(path)["curve"])
@@ -71,9 +73,11 @@ def _expert(ax, history, first):
 
 
 def _bases(ax, bases):
-    for (name, history), colour in zip(bases.items(), COLOURS):
-        ax.plot(*running(history["loss"]), color=colour, lw=1.1, label={"base": "prototypes", "base-flat": "flat prototypes"}[name])
-        ax.axvline(history["soft_from"], color=draw.GREY, lw=0.8, ls=(0, (3, 3)))
+    for (name, histories), colour in zip(bases.items(), COLOURS):
+        for history in histories:
+            ax.plot(*running(history["loss"]), color=colour, lw=0.9, alpha=0.8)
+        ax.plot([], [], color=colour, label={"base": "prototypes", "base-flat": "flat prototypes"}[name])
+    ax.axvline(history["soft_from"], color=draw.GREY, lw=0.8, ls=(0, (3, 3)))
     late = history["soft_from"] > len(history["loss"]) / 2
     ax.text(history["soft_from"], 0.8, " soft words from here ", transform=ax.get_xaxis_transform(), fontsize=6.6, color=draw.GREY, ha="right" if late else "left",
             va="top")

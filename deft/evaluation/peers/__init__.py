@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
+from deft.experts import draws
 
 PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts", "template")
+ON_EXPERTS = ("lr-experts", "bayes-experts", "template")  # they read what one draw of the experts says
 
 
 def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
@@ -20,7 +22,8 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
 
     part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
     the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
-    The solvers are convex and unseeded: another seed gives the same answers, so one seed is enough for peers.
+    The solvers are convex and unseeded: another seed gives the same answers. Peers that read the experts answer once per draw of
+    the experts, the others once; column `seed` is the draw's number.
     """
     if unknown := set(systems) - set(PEERS):
         raise ValueError(f"unknown peer {sorted(unknown)}; choose from {', '.join(PEERS)}")
@@ -35,14 +38,14 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     target = None if part == "bench" else ClipStore(work / "clips" / part).index
     rows: list[dict] = []
     for system in systems:
-        frame = _answer(system, profile, seed, index, folds, target)
-        frame = frame.assign(system=system, text=frame["text"] if "text" in frame else "", seed=int(seed), set=part)
-        rows += frame.to_dict("records")
+        for draw in range(draws.count(work) if system in ON_EXPERTS else 1):
+            frame = _answer(system, profile, seed, index, folds, target, draw)
+            rows += frame.assign(system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part).to_dict("records")
     return rows
 
 
 def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd.DataFrame,
-            target: pd.DataFrame | None) -> pd.DataFrame:
+            target: pd.DataFrame | None, draw: int = 0) -> pd.DataFrame:
     from deft.clips.facs import EMOTIONS
     from deft.evaluation.peers import bayes, linear, majority, template
     from deft.evaluation.protocols import roles_of
@@ -52,25 +55,25 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
         probability, fold = majority.probabilities(index, folds, target)
         return linear.answers(asked, probability, EMOTIONS, fold)
     if system == "template":
-        said = _answer("bayes-experts", profile, seed, index, folds, target)
+        said = _answer("bayes-experts", profile, seed, index, folds, target, draw)
         motion = (runtime.load_array(paths.work(profile) / "motion" / part, name) for name in ("courses", "noise"))
-        return template.answer(said, _features(profile, part, "motion_units"), *motion)
+        return template.answer(said, _features(profile, part, "motion_units", draw), *motion)
     if system == "bayes-experts":
-        probability = bayes.probabilities(bayes.clip_units(_features(profile, part, "motion_units")),
+        probability = bayes.probabilities(bayes.clip_units(_features(profile, part, "motion_units", draw)),
                                           _base_rate(profile))
         fold = np.full(len(asked), -1)
         if target is None:  # nothing is fitted; the fold is where the other systems test the clip
             for number in folds["fold"].unique():
                 fold[roles_of(index, folds, number) == "test"] = number
         return linear.answers(asked, probability, EMOTIONS, fold)
-    views = _views(system, profile, "bench")
+    views = _views(system, profile, "bench", draw)
     fitted = {name: linear.fit(x, index, folds, seed) for name, x in views.items()}
     if target is not None:
-        views = _views(system, profile, part)
+        views = _views(system, profile, part, draw)
     return linear.predict_chosen(fitted, views, asked, None if target is not None else folds)
 
 
-def _views(system: str, profile: str, part: str) -> dict[str, np.ndarray]:
+def _views(system: str, profile: str, part: str, draw: int = 0) -> dict[str, np.ndarray]:
     """The feature sets a linear peer may read; validation subjects decide between them where there are several."""
     from deft.clips.benchmark import APEX, LINEAR_YARDSTICK
     from deft.evaluation.peers import linear
@@ -81,14 +84,14 @@ def _views(system: str, profile: str, part: str) -> dict[str, np.ndarray]:
     if system == "lr-flow":
         courses = runtime.load_array(work / "motion" / part, "courses")
         return {LINEAR_YARDSTICK: linear.features(LINEAR_YARDSTICK, {"courses": courses})}
-    motion, texture = (linear.logits(_features(profile, part, f"{name}_units")) for name in ("motion", "texture"))
-    tokens = np.asarray(_features(profile, part, "motion"), np.float32).reshape(len(motion), -1)
+    motion, texture = (linear.logits(_features(profile, part, f"{name}_units", draw)) for name in ("motion", "texture"))
+    tokens = np.asarray(_features(profile, part, "motion", draw), np.float32).reshape(len(motion), -1)
     return {"motion units": motion, "motion and texture units": np.hstack([motion, texture]),
             "motion units and tokens": np.hstack([motion, tokens])}
 
 
-def _features(profile: str, part: str, name: str) -> np.ndarray:
-    return runtime.load_array(paths.work(profile) / "features" / part, name)
+def _features(profile: str, part: str, name: str, draw: int = 0) -> np.ndarray:
+    return runtime.load_array(draws.features(paths.work(profile), part, draw), name)
 
 
 def _base_rate(profile: str) -> np.ndarray:
