@@ -13,7 +13,8 @@ from deft.run.chain import Chain
 
 README = paths.ROOT / "README.md"
 HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
-WORDS = {"demo": "`sim-v1`, three simulated datasets, small models from a random start", "smoke": "a handful of clips, tiny models: shows that the chain works"}
+WORDS = {"demo": "`sim-v1`, three simulated datasets, small models from a random start", "smoke": "a handful of clips, tiny models: shows that the chain works",
+         "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers"}
 
 
 def _match(text: str, name: str) -> re.Match:
