@@ -310,6 +310,22 @@ def test_saved_expert_gives_the_same_tokens_and_a_finished_one_is_left_alone(nam
     assert np.array_equal(pretrain.look(pretrain.load(tmp_path), data)[0], tokens)
 
 
+def test_the_epoch_that_does_best_on_validation_subjects_is_kept(tmp_path, grammar):
+    data = made_up("texture")
+    history = pretrain.pretrain("texture", data, Settings(epochs=3, batch=24, rate=2e-2), tmp_path)
+    scores = [row["score"] for row in history]
+    assert min(scores) < max(scores) and pretrain.validate(pretrain.load(tmp_path), data, data.rows("validation"))["score"] == pytest.approx(max(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+def test_units_of_a_mirrored_face_are_those_of_the_face_with_sides_exchanged(name):
+    data, model = made_up(name, 4, 2), pretrain.build(name, sizes(name), 7).eval()
+    turned = pairs.Pairs(data.index, {k: pairs.mirror(k, pairs.tensor(k, v)).numpy() * (255 if k in pairs.BYTES else 1) if k in model.keys else v
+                                      for k, v in data.arrays.items()})
+    logits, other = (pretrain.look(model, one)[1] for one in (data, turned))
+    assert np.allclose(other, logits[..., ::-1], atol=1e-3) and not np.allclose(logits, logits[..., ::-1], atol=1e-3)
+
+
 def test_killed_run_ends_in_the_same_bytes(tmp_path, grammar):
     data, settings = made_up("motion"), Settings(epochs=3, batch=16)
     pretrain.pretrain("motion", data, settings, tmp_path / "whole")
@@ -357,6 +373,16 @@ def test_calibration_survives_units_that_never_move_and_comes_back_from_disk(tmp
     assert np.isfinite(probability).all() and probability.dtype == np.float32 and probability[:, 5].mean() < 0.1
     fitted.save(tmp_path / "c.json")
     assert np.array_equal(calibrate.Calibration.load(tmp_path / "c.json").apply(logits), probability)
+
+
+def test_the_honest_calibration_error_is_that_of_subjects_who_fitted_nothing():
+    """Two kinds of subject with opposite logits: whoever is judged by the other kind's curve is judged badly."""
+    r = np.random.default_rng(2)
+    subject = np.repeat(np.arange(20), 30)
+    active = r.random((600, 17, 2)) < 0.5
+    logits = np.where(active, 2.0, -2.0) * np.where(subject % 2 == 0, 1.0, -1.0)[:, None, None] + r.normal(0, 0.5, active.shape)
+    report = calibrate.Calibration.fit(logits, active, subject).report
+    assert report["ece_held_out"] > 0.3 > 0.1 > report["ece_fitted"]
 
 
 def test_calibration_error_by_hand():

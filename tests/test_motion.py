@@ -161,6 +161,22 @@ def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
     assert (found["courses"][..., 3] <= 1.0001).all() and 0.02 < found["noise"] < 0.2
 
 
+def test_the_peak_map_is_the_mean_of_apex_and_hold(smile):
+    gray, face = smile[:2]
+    field, _ = courses.flows(gray, face)
+    assert np.array_equal(courses.describe(gray, face)["peak"], courses.peak_map(field[2:4].mean(0)))  # frames 3 and 4 are flows 2 and 3
+    assert courses.peak_positions(9) == (3, 4) and courses.peak_positions(3) == (1, 2)
+
+
+def test_the_noise_floor_follows_the_stable_regions_and_leans_on_the_usual_value():
+    still = np.random.default_rng(0).normal(0, 1, (8, 36, 5))
+    floors = [courses.noise_floor(level * still) for level in (0.0, 0.08, 0.3)]
+    assert floors[0] < 0.07 and floors[1] == pytest.approx(0.08, rel=0.2) and 0.2 < floors[2] < 0.3
+    elsewhere = 5.0 * still
+    elsewhere[:, rigid.STABLE_ROWS] = 0.08 * still[:, rigid.STABLE_ROWS]  # what moves elsewhere is no noise
+    assert courses.noise_floor(elsewhere) == floors[1]
+
+
 def test_region_motion_agrees_with_the_truth(smile):
     gray, face, matrix, true = smile
     peak = courses.describe(gray, face)["courses"][2:4, :, :2].mean(0)
