@@ -173,8 +173,9 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
         for name in ("motion", "texture"):
             runtime.save_array(work / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
             runtime.save_array(work / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
+    runtime.save_array(work / "features" / "corpus", "motion_units", generator.random((1, 17, 2)).astype(np.float32))
     row = {**index.iloc[0][["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict(), **columns}
-    store.write_shard(work / "clips" / "corpus" / "c0.npz", [{**row, "look": 0}], "plan", units_true=generator.random((1, 17, 2)) - 0.5)
+    store.write_shard(work / "clips" / "corpus" / "c0.npz", [{**row, "look": 0, "split": "validation"}], "plan", units_true=generator.random((1, 17, 2)) - 0.5)
     folds.to_csv(work / "clips" / "folds.csv", index=False)
     for part in ("bench", "heldback"):
         rows = peers.predict_all("smoke", 7, part)
@@ -200,5 +201,18 @@ def test_the_template_reads_out_what_the_expert_holds_likely():
     assert [[(u.code, u.side) for u in facts.units] for facts in said] == [[(12, "B")], [(4, "L")]]
     assert {(m.region, m.direction) for m in said[0].motions} == {("lip corner", "up")} and said[1].motions == ()
     assert [facts.emotion for facts in said] == ["happiness", "anger"]
+    assert [(u.code, u.side) for u in parse(template.texts(["anger"], probability[1:], courses[1:], np.full(1, 0.05), 0.91)[0]).units] == []
     with pytest.raises(ValueError, match="1 emotions for 2 clips"):
         template.texts(["anger"], probability, courses, np.full(2, 0.05))
+
+
+def test_the_template_says_as_much_as_validation_people_bear_out():
+    from deft.evaluation.peers import template
+
+    truth = np.zeros((60, len(UNITS), 2), bool)
+    truth[:30, 0] = truth[:30, 1] = True
+    probability = np.where(truth, 0.36, 0.1)
+    assert template.threshold(probability, truth) == 0.35  # .20 to .35 are all right: the nearest to one half
+    probability = np.where(truth, 0.9, 0.62)
+    assert template.threshold(probability, truth) == 0.65  # below, everything is named
+    assert template.threshold(probability[:5], truth[:5]) == 0.5  # too few to choose

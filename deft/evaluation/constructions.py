@@ -30,6 +30,7 @@ from deft.unimer.schema import CONSTRAINTS
 
 NOISE = {"none": 0.0, "own": 1.0, "double": 2.0}  # level -> times the sheets' own rates of error
 TRAINED = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction -> the system tuned on it
+READ_ANNOTATION = ("au", "both")
 NOT_RUN = "not run"
 SPOKEN = ("unit_f1", "motion_f1", "precision", "unsupported")  # of T7's columns, those that T4 repeats
 COUNTS = {"precision": (2,), "recall": (2,), "side": (3,), "motion_precision": (2,), "motion_recall": (2,), "statements": (2,)}
@@ -101,12 +102,11 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
     rate = evidence.Calibration.load(work / "evidence" / "calibration.json").rate
     clips, models = measured(probability, courses, noise, rate), model_scores(profile, seed)
-    rows = []
+    rows, counted = [], {}
     for level in NOISE:
         written = sheets(index, units_true > 0, level, seed)
         wrong, missing = written & ~(units_true > 0), (units_true > 0) & ~written
-        counted = {}
-        for name in CONSTRAINTS:
+        for name in CONSTRAINTS if not counted else READ_ANNOTATION:  # the others are the same at every level
             each = [statement_counts(clip_facts(name, row.emotion, written[i], clips[i], facts_rng(seed, row.clip, name)),
                                      units_true[i], region_true[i]) for i, row in enumerate(index.itertuples())]
             counted[name] = {key: metrics.sample(index, np.stack([c[key] for c in each])) for key in COUNTS}

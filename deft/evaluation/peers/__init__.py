@@ -47,6 +47,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
 def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd.DataFrame,
             target: pd.DataFrame | None, draw: int = 0) -> pd.DataFrame:
     from deft.clips.facs import EMOTIONS
+    from deft.clips.store import ClipStore
     from deft.evaluation.peers import bayes, linear, majority, template
     from deft.evaluation.protocols import roles_of
 
@@ -56,8 +57,12 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
         return linear.answers(asked, probability, EMOTIONS, fold)
     if system == "template":
         said = _answer("bayes-experts", profile, seed, index, folds, target, draw)
+        corpus = ClipStore(paths.work(profile) / "clips" / "corpus")
+        choosing = (corpus.index["split"] == "validation").to_numpy()
+        cut = template.threshold(_features(profile, "corpus", "motion_units", draw)[choosing], corpus.array("units_true")[choosing] > 0)
         motion = (runtime.load_array(paths.work(profile) / "motion" / part, name) for name in ("courses", "noise"))
-        return template.answer(said, _features(profile, part, "motion_units", draw), *motion)
+        written = template.texts(said["prediction"].tolist(), _features(profile, part, "motion_units", draw), *motion, cut)
+        return said.assign(text=written, text_class=said["prediction"])
     if system == "bayes-experts":
         probability = bayes.probabilities(bayes.clip_units(_features(profile, part, "motion_units", draw)),
                                           _base_rate(profile))
