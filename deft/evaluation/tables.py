@@ -262,7 +262,7 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
 
     `all_minus*`: UF1 of all three less that of the row, on the draws that both have; `all_minus_nll*`: the same of NLL.
     `unit_auroc*`: macro AUROC of the unit probabilities of a row with one expert, over units and sides that occur 10
-    times. `probe_*`: what linear probes read from that expert.
+    times. `probe_*`: what linear probes read from that expert. Both of the first draw of the experts.
     """
     answers = Answers.of(source)
     frame = answers.predictions[answers.predictions["set"] == "bench"]
