@@ -15,7 +15,7 @@ ENV := $(if $(USABLE),,.venv/.deft-stamp)
 # A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
 $(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
 
-.PHONY: env reproduce verify status test lab analyse data-check licensed bench clean help
+.PHONY: env reproduce verify status test lab analyse data-check licensed forget bench clean help
 
 env: $(ENV)                   ## make .venv from the lock (constraints.txt), or accept the active environment
 	@echo "environment: $(PY)"
@@ -46,6 +46,10 @@ data-check: $(ENV)            ## what your copy of a data set holds: make data-c
 licensed: $(ENV)              ## the chain on a data set of yours: make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso]
 	@test -n "$(DATASET)" || { echo "make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
 	@"$(PY)" -m deft licensed "$(DATASET)" --profile "$(PROFILE)" $(if $(DATA),--root "$(DATA)") $(if $(FOLDS),--folds "$(FOLDS)")
+
+forget: $(ENV)                ## list what holds faces of a data set; YES=1 removes it: make forget DATASET=casme2 [OWN=1] [YES=1]
+	@test -n "$(DATASET)" || { echo "make forget DATASET=casme2 [OWN=1] [YES=1]"; exit 2; }
+	@"$(PY)" -m deft forget "$(DATASET)" $(if $(OWN),--own) $(if $(YES),--yes)
 
 bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv
 	@"$(PY)" -m tests.bench --profile "$(PROFILE)"

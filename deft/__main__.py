@@ -1,4 +1,4 @@
-"""`python -m deft run|status|verify|analyse|data-check|licensed`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|verify|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
 import errno
@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
-COMMANDS = ("run", "status", "verify", "analyse", "data-check", "licensed")
+COMMANDS = ("run", "status", "verify", "analyse", "data-check", "licensed", "forget")
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     for command in (check, licensed):
         command.add_argument("dataset", help="casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme dfme csv")
         command.add_argument("--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)")
+    forget = commands.add_parser("forget", help="list every file with faces of a licensed data set, or remove them")
+    forget.add_argument("dataset", help="as for licensed")
+    forget.add_argument("--yes", action="store_true", help="remove them; without it they are listed")
+    forget.add_argument("--own", action="store_true", help="also the pages of `analyse`, of whatever clip they are")
     licensed.add_argument("--folds", default="3", help="how many, or loso: one per subject (default: 3)")
     licensed.add_argument("--profile", default="demo", help="whose experts and language model are used (default: demo)")
     check.add_argument("--strict", action="store_true", help="exit with 1 when anything is odd")
@@ -99,6 +103,10 @@ def main(arguments=None) -> int:
 
             licensed.run(licensed.recipe_of(given.dataset, given.root, given.profile, given.folds))
             return 0
+        if given.command == "forget":
+            from deft.forget import forget
+
+            return forget(given.dataset, given.yes, given.own)
         from deft.analyse import analyse
 
         report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
@@ -108,7 +116,7 @@ def main(arguments=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command not in ("analyse", "data-check", "licensed"):
+        if given.command not in ("analyse", "data-check", "licensed", "forget"):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -19,6 +19,7 @@ from deft.faces import landmarks
 from deft.licensed import material, stages
 from deft.mllm import language, score, tune
 from deft.motion import evidence
+from deft.run import RunError, lock
 
 TINY = language.LanguageSettings(hidden=32, layers=1, heads=1, intermediate=48)
 
@@ -77,7 +78,7 @@ def world(made, monkeypatch):
 
 
 def times(folder):
-    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != lock.NAME}
 
 
 # ---------------------------------------------------------------- folds
@@ -92,7 +93,11 @@ def test_every_subject_is_tested_once_and_never_where_they_trained(folds):
         role = splits.roles(told, fold)
         tested = {s for s, r in role.items() if r == "test"}
         assert tested and not tested & {s for s, r in role.items() if r == "train"}
-        assert "train" in role.values() and (folds != "loso" or "validation" in role.values())
+        assert "train" in role.values()
+        if folds == "loso":  # the field's LOSO: everybody else trains
+            assert sorted(s for s, r in role.items() if r == "train") == sorted(set(told["subject"]) - tested)
+            checked = splits.roles(material.with_validation(told), fold)  # what the linear peers get
+            assert list(checked.values()).count("validation") == 1 and {s for s, r in checked.items() if r == "test"} == tested
         assert any(s in tested for s in map("{:02d}".format, range(9)))  # no fold of people without a label alone
     if folds == "loso":
         assert told["fold"].nunique() == 9
@@ -102,8 +107,9 @@ def test_folds_that_cannot_be_made_say_so():
     few = pd.DataFrame({"subject": ["a", "b"], "emotion": ["happiness", "disgust"], "scored": True})
     with pytest.raises(licensed.LicensedError, match="needs at least 3"):
         material.folds_of(few, "set", "loso", 7)
-    with pytest.raises(licensed.LicensedError, match="from 2, or loso"):
-        material.folds_of(few, "set", "1", 7)
+    for bad in ("1", "0", "abc", "", "-3", "2.5", "\u0663", "3 "):
+        with pytest.raises(licensed.LicensedError, match="from 2, or loso"):
+            licensed.Recipe("casme2", paths.ROOT, folds=bad)
     same = pd.DataFrame({"subject": list("abcd"), "emotion": ["happiness", *["disgust"] * 3], "scored": True})
     with pytest.raises(licensed.LicensedError, match="fewer than two emotions"):
         material.folds_of(same, "set", "loso", 7)
@@ -145,9 +151,11 @@ def test_each_subject_is_answered_by_a_model_that_never_met_it(world):
 
 def test_clips_that_failed_are_named(world):
     _, recipe, lines, _ = world
-    left = [line for line in lines if line.startswith("left out")]
+    left = [part for line in lines for part in line.splitlines() if part.startswith("left out")]
     assert any("casme2_61_EP90_61" in line and "no face" in line for line in left)
-    assert any("must rise" in line for line in left) and len(left) == 3
+    assert any("2 clips" in line and "must rise" in line for line in left) and len(left) == 2  # one line for each reason
+    many = pd.DataFrame({"clip": [f"c{i}" for i in range(50)], "error": [f"c{i}: offset {i} is outside its 9 frames" for i in range(50)]})
+    assert len(material.left_out(many)) == 1 and "50 clips, c0, c1, c2 and 47 more" in material.left_out(many)[0]
     index = store.ClipStore(recipe.work / "clips" / "bench").index
     assert not index["clip"].str.contains("61_EP90_61").any() and len(index) == 13 - 3
 
@@ -203,6 +211,50 @@ def test_a_killed_run_goes_on_where_it_was(world, monkeypatch):
     assert (again.work / "predictions.jsonl").read_bytes() == (recipe.work / "predictions.jsonl").read_bytes()
 
 
+def test_a_damaged_prepared_clip_is_named_and_made_again(world):
+    _, recipe, _, _ = world
+    clips, _ = licensed.take(recipe)
+    ready = licensed.prepared(recipe, clips)
+    file = recipe.prepared / ready["file"][ready["error"] == ""].iloc[0]
+    whole = file.read_bytes()
+    for broken in (whole[:len(whole) // 2], whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]):
+        file.write_bytes(broken)
+        lines = []
+        assert ready.equals(licensed.prepared(recipe, clips, lines.append)) and file.read_bytes() == whole
+        assert [line for line in lines if str(file) in line]
+
+
+def test_one_run_at_a_time_whatever_its_folds(world):
+    _, recipe, _, _ = world
+    with lock.held(recipe.home, "a run"), pytest.raises(RunError, match="another run on casme2 .* is going on .process"):
+        licensed.run(replace(recipe, folds="3"))
+
+
+def test_answers_that_are_not_all_there_are_refused_by_name(world):
+    _, recipe, _, _ = world
+    rows = runtime.read_jsonl(recipe.work / "predictions.jsonl")
+    with pytest.raises(licensed.LicensedError, match="predictions.jsonl: .* answered .* of 10 clips; remove the file"):
+        licensed.score(recipe, rows[1:])
+
+
+def test_folds_are_refused_before_anything_is_prepared(world, monkeypatch):
+    _, recipe, _, _ = world
+    monkeypatch.setattr(material.prepare, "prepare", None)  # called, it would fail
+    for folds in ("99", "7"):
+        with pytest.raises(licensed.LicensedError, match=f"FOLDS={folds} needs at least"):
+            licensed.run(replace(recipe, folds=folds), lambda line: None)
+    with pytest.raises(licensed.LicensedError, match="1 subjects have .*FOLDS=loso needs"):
+        licensed.run(replace(recipe, folds="loso", subjects=1), lambda line: None)
+
+
+def test_the_data_report_is_saved_and_counted(world):
+    _, recipe, _, _ = world
+    report = pd.read_csv(recipe.work / material.REPORT)
+    assert len(report) == 4 and set(report["clip"]) >= {"casme2_04_EP12_01f"}
+    page = (paths.figures(recipe.set) / "tables" / "T2.md").read_text()
+    assert "Data report: 4 oddities, 1 repaired" in page and "EP12" not in page  # the apex `/`; three were kept as written
+
+
 def test_other_pictures_in_the_same_place_are_prepared_anew(world, tmp_path):
     from deft.clips import read
     from deft.motion import prepare
@@ -228,6 +280,7 @@ def test_a_set_of_coarse_classes_trains_nothing_and_is_answered_from_elsewhere(w
     table = licensed.run(smic, lambda line: None)
     assert set(table["system"]) == {stages.ELSEWHERE, "bayes-experts"} and set(table["scored by"]) == {"coarse"}
     assert set(table["clips"]) == {2} and table["classes"][0] == "surprise, negative"
+    assert set(table["protocol"]) == {"smic-hs, nothing trained on this set"}
     assert {r["constraint"] for r in runtime.read_jsonl(smic.work / "unimer" / "bench.jsonl")} == {"flow"}  # SMIC annotates no unit
     shutil.rmtree(paths.work("tiny") / "mllm" / "runs")
 
@@ -262,6 +315,8 @@ def test_samm_is_taken_like_any_other(world, tmp_path):
 def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
     recipe = licensed.recipe_of("casme2", paths.ROOT, "demo", "LOSO")
     assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (10, 2, 32, "loso") and recipe.set == "casme2-demo-loso"
+    two, three = (licensed.recipe_of("casme2", paths.ROOT, "demo", folds) for folds in "23")
+    assert len({recipe.set, two.set, three.set}) == 3 and recipe.prepared == two.prepared == three.prepared
     monkeypatch.delenv("DEFT_DATA", raising=False)
     with pytest.raises(ValueError, match="DEFT_DATA is not set"):
         licensed.recipe_of("casme2", None, "demo")

@@ -22,7 +22,7 @@ import deft.clips
 from deft import __main__ as command_line
 from deft import paths
 from deft.clips.facs import parse_action_units
-from deft.clips.readers import COLUMNS, READERS, ReaderError, fixtures, layout, library, sheets, workbook
+from deft.clips.readers import COLUMNS, READERS, ReaderError, check, fixtures, layout, library, sheets, workbook
 from deft.clips.readers.reel import FramesError
 from deft.clips.record import Clip
 from deft.closure import Closure
@@ -162,6 +162,19 @@ def test_smic_intervals_and_cameras(sets):
     assert report["what"].str.contains("sheet has no apex").sum() == 1
     assert {clip.subject for clip in clips} == {"s03", "s20"} and {clip.fps for clip in clips} == {100.0}
     assert len(clips[3].numbers) == 7  # cropped HS pictures: those of VIS, two frames of the same name, are another camera's
+
+
+def test_smic_with_apexes_and_with_remarks_below_the_table(tmp_path):
+    head = [*fixtures.SMIC_HEAD[:5], "ApexF", *fixtures.SMIC_HEAD[5:]]
+    rows = [["s3", "s3_ne_91", None, 105, 112, 108, 116, 122, 0, 0, None, 100, 160, 8, 7, None, 61, "negative"],
+            ["s3", "s3_po_92", None, 120, 127, 124, *[None] * 5, 100, 140, 8, None, None, 41, "positive"]]
+    remarks = [["all clips", "were cut by hand"], ["TotalVL: length of the video"]]
+    fixtures.Writer(tmp_path, False).book("SMIC-HS-E_annotation_2019.xlsx", HS=[head, *rows, [], *remarks])
+    clips, report = deft.clips.read("smic-hs", tmp_path, frames=False)
+    assert [(clip.filename, clip.apex, clip.apex_estimated) for clip in clips] == [("s3_ne_91", 108, False), ("s3_ne_91", 119, True), ("s3_po_92", 124, False)]
+    assert {clip.subject for clip in clips} == {"s03"} and not report["what"].str.contains("sheet has no apex").any()
+    below = report[report["what"].str.contains("text below the table")]
+    assert list(below["row"]) == [5, 6] and "were cut by hand" in below["value"].iloc[0] and "no apex; estimated" in at(report, 2, "apex2")
 
 
 def test_kinds_splits_and_rates(sets):
@@ -321,6 +334,42 @@ def test_subjects_of_ones_own_keep_their_first_spelling(tmp_path):
         f"c{i},{subject},200,0,2,4,12,happiness\n" for i, subject in enumerate(["1", "01", "s1", "anna1", "bo1"])))
     clips, report = deft.clips.read("csv", tmp_path, frames=False)
     assert [clip.subject for clip in clips] == ["1", "1", "1", "anna1", "bo1"] and list(report["row"]) == [3, 4]
+
+
+def test_units_that_do_not_exist_and_movements_too_long_for_micro_are_reported(tmp_path):
+    casme2_sheet(tmp_path, GOOD, changed(filename="EP01_02", units="-4"), changed(filename="EP01_03", units="4+99"),
+                 changed(filename="EP01_04", offset=10 + 201), changed(filename="EP01_05", offset=10 + 200))
+    clips, report = read(tmp_path)
+    assert "'-4' is no action unit" in at(report, 3, "Action Units") and clips[1].action_units == ()
+    assert "99 is no number of FACS" in at(report, 4, "Action Units") and [unit.code for unit in clips[2].action_units] == [4, 99]
+    assert "1.0 s from onset 10 to offset 211 is long" in at(report, 5, "OffsetFrame") and clips[3].offset == 211
+    assert set(report["row"]) == {3, 4, 5}
+
+
+def test_many_oddities_of_one_kind_take_few_lines(tmp_path, capsys):
+    casme2_sheet(tmp_path, *(changed(filename=f"EP01_{i:02d}", apex=10) for i in range(40)), changed(filename="EP02_01", emotion="amazement"))
+    assert command_line.main(["data-check", "casme2", "--root", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "41 oddities" in told and told.count("apex = onset") == check.SHOWN and f"and {40 - check.SHOWN} more of this kind" in told and "amazement" in told
+
+
+def test_an_archive_where_frames_should_be_is_mentioned(tmp_path, capsys):
+    with pytest.raises(ReaderError) as none:
+        read(tmp_path)
+    assert "unpacked" not in str(none.value)
+    with zipfile.ZipFile(tmp_path / "CASME2_RAW_selected.zip", "w") as archive:
+        archive.writestr("sub01/img1.jpg", "x")
+    with pytest.raises(ReaderError, match="CASME2_RAW_selected.zip: not unpacked yet"):
+        read(tmp_path)
+    casme2_sheet(tmp_path, GOOD)
+    assert command_line.main(["data-check", "casme2", "--root", str(tmp_path)]) == 0
+    assert "only the sheet was read; CASME2_RAW_selected.zip: not unpacked yet" in capsys.readouterr().out
+
+
+def test_clips_can_be_compared_and_looked_for(sets):
+    clips = sets["samm"][1]
+    again = deft.clips.read("samm", sets["samm"][0])[0]
+    assert clips[0] == clips[0] and clips == again and clips[3] in again and clips[0] != clips[1] and len({*clips, *again}) == len(clips)
 
 
 def test_duplicated_keys_are_both_kept(tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from deft import artifacts, paths, runtime
-from deft.run import clean, environment
+from deft.run import clean, environment, lock
 
 
 def test_seeds_depend_on_every_part_and_on_nothing_else():
@@ -79,7 +79,7 @@ def test_the_environment_check_says_what_differs(tmp_path):
     assert environment.pins("torch==2.13.0 ; python_version > '3'\n") == {"torch": "2.13.0"}
 
 
-def test_clean_keeps_the_reference(monkeypatch, tmp_path):
+def test_clean_keeps_the_reference(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
     for path in (tmp_path / "w/demo/a", tmp_path / "f/demo/F1.png", tmp_path / "f/demo/reference/T2.csv", tmp_path / "w/smoke/a"):
@@ -87,8 +87,21 @@ def test_clean_keeps_the_reference(monkeypatch, tmp_path):
         path.write_text("x")
     clean.clean("demo")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == ["f/demo/reference/T2.csv", "w/smoke/a"]
-    with pytest.raises(SystemExit):
-        clean.clean("../demo")
+    for wrong in ("../demo", "", ".", "demmo"):
+        assert clean.main([wrong]) == 2
+    assert "did you mean 'demo'" in capsys.readouterr().err
+
+
+def test_clean_refuses_during_a_run_and_follows_a_link(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
+    (tmp_path / "disk/demo").mkdir(parents=True)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w/demo").symlink_to(tmp_path / "disk/demo")
+    with lock.held(paths.work("demo"), "a run"):
+        assert clean.main(["demo"]) == 2 and "is going on" in capsys.readouterr().err and (tmp_path / "disk/demo/.lock").exists()
+    assert clean.main(["demo"]) == 0 and not (tmp_path / "disk/demo").exists() and not (tmp_path / "w/demo").is_symlink()
+    assert clean.main(["demo"]) == 0 and "nothing of demo" in capsys.readouterr().out  # a profile by name, though nothing is there
 
 
 # ---------------------------------------------------------------- artifacts

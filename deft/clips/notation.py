@@ -20,9 +20,12 @@ from dataclasses import dataclass, replace
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3001: ord(","), 0x3000: ord(" ")}
 _SEPARATORS = "+,;&\n"
 _UNIT = re.compile(
-    r"(?P<before>\?)?\s*(?P<first>[LRATB]{0,2})\s*(?P<kind>AU|AD|M)?[ _-]?(?P<second>[LRATB]{0,2})\s*"
+    r"(?P<before>\?)?\s*(?P<first>[LRATB]{0,2})\s*(?P<kind>AU|AD|M)?(?:(?<=[A-Z])[ _-])?(?P<second>[LRATB]{0,2})\s*"
     r"(?P<code>[0-9]{1,2})(?:\.0)?\s*(?P<intensity>[A-E])?\s*(?P<suffix>[LR])?\s*(?P<after>\?)?",
     re.IGNORECASE | re.ASCII)
+# What FACS (2002) numbers: units 1-46, descriptors and head and eye positions to 74, gross behaviours from 80. Others are misprints.
+CODES = frozenset({1, 2, *range(4, 47), *range(50, 75), *range(80, 86), 91, 92, 97, 98})
+NESTED = 40  # brackets in one cell; the sheets have two, and each costs a call below
 _OR = re.compile(r"(\bor\b|/)", re.IGNORECASE | re.ASCII)
 _REFLEX = re.compile(r"ref\s*\((?P<inside>.*)\)", re.IGNORECASE | re.ASCII | re.DOTALL)
 _REFLEX_BARE = re.compile(r"ref\.?\s+(?P<inside>.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
@@ -34,7 +37,7 @@ _QUOTED = re.compile(r"⟦(.*)⟧", re.DOTALL)  # our own way to print free text
 class ActionUnit:
     """One unit as annotated.
 
-    code: FACS number, 1-99. kind: "AU", "AD" (descriptor), "M" (movement) or "reflex". side: "L", "R", "A" (both,
+    code: FACS number, 1-99 as written (`CODES` has those that mean something). kind: "AU", "AD" (descriptor), "M" (movement) or "reflex". side: "L", "R", "A" (both,
     asymmetric) or "" (both, or not said). lip: "T" upper, "B" lower, or "". intensity: "A".."E" or "".
     certain: False if marked "?". group: units of one group are alternatives of each other.
     """
@@ -62,7 +65,10 @@ def parse_action_units(cell: object) -> ParsedUnits:
         return ParsedUnits()
     if isinstance(cell, numbers.Real) and not isinstance(cell, bool) and math.isfinite(cell) and cell == int(cell):
         cell = int(cell)  # spreadsheets hand over 12.0 for 12
-    groups, unparsed = _cell(str(cell))
+    text = str(cell)
+    if text.translate(_NARROW).count("(") > NESTED:
+        return ParsedUnits((), (text.strip(),))
+    groups, unparsed = _cell(text)
     units = tuple(replace(unit, group=g) for g, members in enumerate(groups) for unit in members)
     return ParsedUnits(units, tuple(unparsed))
 

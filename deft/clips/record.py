@@ -38,15 +38,16 @@ class Clip:
     """One record for every source of clips. Frame numbers are positions in `frames`.
 
     What a source does not say stays at its default: a simulated take has no rater, a sheet without frames has no pixels.
+    Two clips are equal when everything but their arrays is: comparing pixels would decode them.
     """
 
-    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
-    times_ms: np.ndarray  # (T,) float64, 0 = onset
+    frames: np.ndarray = field(compare=False)  # (T, H, W, 3) uint8 RGB
+    times_ms: np.ndarray = field(compare=False)  # (T,) float64, 0 = onset
     fps: float | None  # None when the frames are single instants
     identity: int | None = None
     seed: int | None = None
-    actions: Mapping[str, float] = field(default_factory=dict)  # simulator: unit (+ side) -> peak intensity, as asked for
-    truth: Truth | None = None  # None for a clip of a real camera
+    actions: Mapping[str, float] = field(default_factory=dict, hash=False)  # simulator: unit (+ side) -> peak intensity, as asked for
+    truth: Truth | None = field(default=None, compare=False)  # None for a clip of a real camera
     id: str = ""
     dataset: str = ""
     subject: str = ""

@@ -7,7 +7,7 @@ simulator answer, and their coarse class is scored.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,26 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import labels, readers, splits
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, format_units
+from deft.clips.readers.library import Library
+from deft.clips.readers.report import reason, tally
 from deft.faces import landmarks
 from deft.licensed.recipe import LOSO, LicensedError, Recipe
 from deft.motion import prepare
 
+REPORT = "data_report.csv"  # the oddities of the sheet and its frames, one row each; it names clips and stays in work/
 NO_FRAMES = "no frames were found; `make data-check` says where they were looked for"
+
+
+def odd(recipe: Recipe) -> str:
+    """"63 oddities, 8 repaired": the saved data report in short."""
+    return tally(pd.read_csv(recipe.work / REPORT, keep_default_na=False))
+
+
+def keep(path: Path, text: str) -> None:
+    """Write `text`, unless the file holds it already."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with runtime.atomic(path) as fresh:
+            fresh.write_text(text, encoding="utf-8")
 
 
 def class_of(dataset: str, label: str) -> str:
@@ -32,18 +47,19 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
     """(clips, table) sorted by subject and clip; columns clip, subject, label, emotion, coarse, truth, kind, units, scored.
 
     truth: what is scored, the emotion or, in a set of coarse classes, that class; `emotion` is then empty throughout.
-    Raises LicensedError for a missing folder, no frames, or labels among which there is nothing to choose.
+    The data report of `readers.read` is kept as work/<set>/`REPORT`. Raises LicensedError for a missing folder, no frames, or labels
+    among which there is nothing to choose.
     """
     root = Path(recipe.root)
     if recipe.dataset not in readers.READERS:
         raise readers.unknown(recipe.dataset)
     if not root.exists():
         raise LicensedError(f"{root} does not exist: say where your copy of {recipe.dataset} is (DATA=folder, or DEFT_DATA with {recipe.dataset}/ in it)")
-    clips, _ = readers.read(recipe.dataset, root)
+    clips, report = readers.read(recipe.dataset, root)
     clips.sort(key=lambda clip: (clip.subject, clip.id))
     if not any(clip.numbers for clip in clips):
         raise LicensedError(f"none of the {len(clips)} clips of {recipe.dataset} has frames below {root}: "
-                            f"`make data-check DATASET={recipe.dataset} DATA={root}` says where they were looked for")
+                            f"`make data-check DATASET={recipe.dataset} DATA={root}` says where they were looked for{Library(root).packed()}")
     table = pd.DataFrame([{"clip": clip.id, "subject": clip.subject, "label": clip.emotion, "emotion": class_of(recipe.dataset, clip.emotion),
                            "coarse": clip.coarse, "kind": clip.kind, "units": format_units(clip.action_units)} for clip in clips])
     fine, coarse = table["emotion"], table["coarse"].where(table["coarse"].isin(COARSE_CLASSES), "")
@@ -57,7 +73,9 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
     if recipe.subjects or recipe.clips_each:
         table = _some(table, recipe.subjects, recipe.clips_each)
         clips = [clips[row] for row in table.index]
-    return clips, table.reset_index(drop=True)
+    table = table.reset_index(drop=True)
+    keep(recipe.work / REPORT, report.to_csv(index=False, lineterminator="\n"))
+    return clips, table
 
 
 def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
@@ -70,18 +88,35 @@ def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
     return table.loc[sorted(order.groupby("subject").head(each or len(part)).index)]
 
 
-def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> pd.DataFrame:
-    """Every clip with frames through faces and flow, one file each (`deft.motion.prepare`); -> clip, file, error ("" or what is wrong)."""
+def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callable[[str], None] = print) -> pd.DataFrame:
+    """Every clip with frames through faces and flow, one file each (`deft.motion.prepare`); -> clip, file, error ("" or what is wrong).
+
+    A prepared file that is damaged is named and made again.
+    """
     cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
     filmed, sheet = [clip for clip in clips if clip.numbers], recipe.prepared / "failed.json"
     files = prepare.targets(filmed, cascade)
-    failed = runtime.read_json(sheet) if sheet.exists() else {}  # what failed fails again until its frames or this code change
+    failed = runtime.read_json(sheet) if sheet.exists() else {}  # what failed fails again until its frames or this code, and so its name, change
+    for name, file in files.items():
+        if (recipe.prepared / file).exists() and (wrong := prepare.damage(recipe.prepared / file, name)):
+            log(f"made again  {wrong}")
+            (recipe.prepared / file).unlink()
     if any(file not in failed and not (recipe.prepared / file).exists() for file in files.values()):
         found = prepare.prepare(filmed, recipe.prepared, cascade)
         failed |= {files[row.clip]: row.error for row in found.itertuples() if row.error}
         runtime.write_json(sheet, failed)
     errors = {clip.id: failed.get(files[clip.id], "") if clip.id in files else NO_FRAMES for clip in clips}
     return pd.DataFrame([{"clip": name, "file": "" if error else files[name], "error": error} for name, error in errors.items()])
+
+
+def left_out(ready: pd.DataFrame, shown: int = 3) -> list[str]:
+    """Lines about the clips that could not be prepared, grouped by reason: how many, the first few by name, what is wrong with the first."""
+    bad = ready[ready["error"] != ""]
+    lines = []
+    for _, part in bad.groupby(bad["error"].map(reason), sort=False):
+        more = f" and {len(part) - shown} more" if len(part) > shown else ""
+        lines.append(f"left out  {len(part)} clip{'s' * (len(part) > 1)}, {', '.join(part['clip'][:shown])}{more}: {part['error'].iloc[0]}")
+    return lines
 
 
 def uses(table: pd.DataFrame, ready: pd.DataFrame) -> pd.DataFrame:
@@ -96,22 +131,21 @@ def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.Dat
     """Subject-disjoint folds, every subject tested once -> subject, dataset, look, fold, validation_of (-1: of none).
 
     table: columns subject, emotion, scored. `look`, by which folds are stratified, is here the number of the subject's commonest
-    emotion: a recording has no look table. Under "loso" the subject tested in one fold validates in the next. Who has no clip with
-    an emotion is answered in some fold and trains none; in a set without emotions that is everybody.
+    emotion: a recording has no look table. Under "loso" everybody but the subject tested trains: validation chooses nothing in DEFT's
+    tuning, and the field leaves out one (peers that choose by validation: `with_validation`). Who has no clip with an emotion is
+    answered in some fold and trains none; in a set without emotions that is everybody.
+    Raises LicensedError when there are too few subjects, or a fold would train on fewer than two emotions.
     """
     scored = table[table["scored"] & (table["emotion"] != "")]
     if scored.empty:
         return pd.DataFrame({"subject": sorted(set(table["subject"])), "dataset": dataset, "look": -1, "fold": 0, "validation_of": -1})
     commonest = scored.groupby("subject")["emotion"].agg(lambda found: EMOTIONS.index(found.mode()[0]))
     people = pd.DataFrame({"subject": commonest.index, "dataset": dataset, "look": commonest.to_numpy()})
-    if folds != LOSO and not (folds.isdecimal() and int(folds) > 1):
-        raise LicensedError(f"FOLDS={folds}: give a number from 2, or {LOSO}")
     number = len(people) if folds == LOSO else int(folds)
     if len(people) < max(number, 3):
-        raise LicensedError(f"{len(people)} subjects have a prepared clip with an emotion the model answers; FOLDS={folds} needs at least {max(number, 3)}")
+        raise LicensedError(f"{len(people)} subjects have a clip with frames and an emotion the model answers; FOLDS={folds} needs at least {max(number, 3)}")
     if folds == LOSO:
-        people["fold"] = np.arange(number)
-        people["validation_of"] = (people["fold"] + 1) % number
+        people["fold"], people["validation_of"] = np.arange(number), -1
     else:
         people = splits.make_folds(people, number, seed)
     others = sorted(set(table["subject"]) - set(people["subject"]))
@@ -121,6 +155,17 @@ def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.Dat
         if scored["emotion"][scored["subject"].map(splits.roles(out, fold)) == "train"].nunique() < 2:
             raise LicensedError(f"fold {fold} would train on fewer than two emotions: take more subjects, or FOLDS={LOSO}")
     return out
+
+
+def with_validation(folds: pd.DataFrame) -> pd.DataFrame:
+    """The same folds, with a subject set aside for validation in each where none is: the one tested in the next fold.
+
+    The linear peers choose their strength and view there, so under "loso" they train on one subject fewer than DEFT.
+    """
+    if (folds["validation_of"] >= 0).any() or folds["fold"].nunique() < 3:
+        return folds
+    labelled = folds["look"] >= 0
+    return folds.assign(validation_of=((folds["fold"] - 1) % folds["fold"].nunique()).where(labelled, -1))
 
 
 def index_of(table: pd.DataFrame, dataset: str, fps: Sequence[float | None]) -> list[dict]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class LicensedError(ValueError):
 @dataclass(frozen=True)
 class Recipe:
     """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds: draws of base and
-    tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects, clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that
-    tune side by side (None: one a core)."""
+    tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects,
+    clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune
+    side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
 
     dataset: str
     root: Path
@@ -46,9 +48,19 @@ class Recipe:
     name: str = ""
     workers: int | None = None
 
+    def __post_init__(self):
+        if self.folds != LOSO and not re.fullmatch("[2-9]|[1-9][0-9]{1,3}", self.folds):
+            raise LicensedError(f"FOLDS={self.folds}: give a number from 2, or {LOSO}")
+
+    @property
+    def home(self) -> Path:
+        """work/<data set>-<profile>: what is the same under any folds, the prepared clips, and the lock of all its runs."""
+        return paths.work(self.name or f"{self.dataset}-{self.profile}")
+
     @property
     def set(self) -> str:
-        return self.name or f"{self.dataset}-{self.profile}" + (f"-{LOSO}" if self.folds == LOSO else "")
+        """The name under work/ and figures/. It says how many folds, so that one table never takes the place of another."""
+        return self.name or f"{self.home.name}-" + (LOSO if self.folds == LOSO else f"folds{self.folds}")
 
     @property
     def work(self) -> Path:
@@ -56,7 +68,7 @@ class Recipe:
 
     @property
     def prepared(self) -> Path:
-        return paths.work(self.set.removesuffix(f"-{LOSO}")) / "prepared"  # clip by clip, the same under any folds
+        return self.home / "prepared"
 
     @property
     def protocol(self) -> str:
@@ -80,7 +92,7 @@ def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -
     """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. root: by default `$DEFT_DATA/<dataset>`."""
     chain = Chain(profile)
     given = chain.parameters(book.find(chain.stages, "07"))
-    return Recipe(dataset, root or paths.data(dataset), profile, folds.lower(), seeds=given["draws"],
+    return Recipe(dataset, root or paths.data(dataset), profile, folds.strip().lower(), seeds=given["draws"],
                   **{name: given[name] for name in ("epochs", "batch", "seed")})
 
 

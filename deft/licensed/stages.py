@@ -14,7 +14,7 @@ from deft.clips.readers import RecordedClip
 from deft.evaluation import peers
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
-from deft.licensed.material import folds_of, index_of
+from deft.licensed.material import folds_of, index_of, with_validation
 from deft.licensed.recipe import LicensedError, Recipe, code, key_of, once
 from deft.mllm import score, tune
 from deft.motion import evidence, prepare
@@ -75,9 +75,9 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     A set without emotions trains nothing: `ELSEWHERE` and the textbook answer alone.
     """
     work, settings = recipe.work, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
-    index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv")["fold"]
+    index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str})
     trained = bool((index["emotion"] != "").any())
-    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique())) if trained else []
+    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds["fold"].unique())) if trained else []
     for remembered in (tune._inputs, tune.cached_bench):  # of this process; the set may have been described anew since
         remembered.cache_clear()
     keys = [tune.run_key(job, work, settings) for job in jobs]
@@ -88,7 +88,7 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
         rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
-        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED)
+        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED, folds=with_validation(folds))
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
 

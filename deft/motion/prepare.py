@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import zipfile
+import zlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +33,7 @@ from deft.faces import align, detect, landmarks
 from deft.motion import courses, flow
 
 FACES, MOTION = ("gray", "rgb", "landmarks", "matrix"), ("courses", "peak", "residual", "noise")
+SUM = "sha256"  # of the other arrays of a file, so that it is whole by itself and no list has to be kept beside thousands of them
 ATTEMPTS = 3  # a worker may be killed (memory, a scheduler); its clips are tried again
 
 
@@ -95,9 +98,43 @@ def _one(clip: Clip, target: Path, cascade, method: str) -> tuple[str, str]:
         arrays = describe(clip, cascade, method)
     except ValueError as error:  # what is wrong with one clip; anything else is a mistake of ours and stops the run
         return clip.id, str(error)
+    arrays = {"clip": np.array(clip.id), **arrays}
     with runtime.atomic(target) as temporary, open(temporary, "wb") as file:
-        np.savez(file, clip=np.array(clip.id), **arrays)
+        np.savez(file, **arrays, **{SUM: np.array(_sum(arrays))})
     return clip.id, ""
+
+
+def _sum(arrays: dict[str, np.ndarray]) -> str:
+    """sha256 over names, shapes and bytes."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def load(path: Path, clip: str) -> dict[str, np.ndarray]:
+    """The arrays of one prepared clip. Raises ValueError, naming the file, when it is damaged, altered or of another clip."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} of clip {clip} cannot be read ({error})") from error
+    if str(arrays.pop(SUM, "")) != _sum(arrays):
+        raise ValueError(f"{path} of clip {clip} was altered since it was written")
+    if str(arrays["clip"]) != clip:
+        raise ValueError(f"{path} holds clip {arrays['clip']}, not {clip}")
+    return arrays
+
+
+def damage(path: Path, clip: str) -> str:
+    """What is wrong with the prepared file of a clip, in words; "" when it is whole."""
+    try:
+        load(path, clip)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, np.ndarray]:
@@ -122,7 +159,7 @@ def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str =
 def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:
     """Write the prepared clips of `table` (from `prepare`, those without error) as faces/<set>/*.npy and motion/<set>/*.npy.
 
-    -> ids in the order of the arrays. Raises ValueError when no clip was prepared, FileNotFoundError when a file is gone.
+    -> ids in the order of the arrays. Raises ValueError when no clip was prepared or a file is damaged, FileNotFoundError when one is gone.
     """
     ready = table[table["error"] == ""]
     if ready.empty:
@@ -132,14 +169,15 @@ def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list
         for row, (name, file) in enumerate(zip(ready["clip"], ready["file"])):
             if not (folder / file).exists():
                 raise FileNotFoundError(f"{folder / file} of clip {name} is gone; run `prepare` again")
-            with np.load(folder / file, allow_pickle=False) as arrays:
-                if str(arrays["clip"]) != name:
-                    raise ValueError(f"{folder / file} holds clip {arrays['clip']}, not {name}; remove it and run `prepare` again")
-                for key in (*FACES, *MOTION):
-                    if key not in out:
-                        path = files.enter_context(runtime.atomic((faces if key in FACES else motion) / f"{key}.npy"))
-                        out[key] = np.lib.format.open_memmap(path, mode="w+", dtype=arrays[key].dtype, shape=(len(ready), *arrays[key].shape))
-                    out[key][row] = arrays[key]
+            try:
+                arrays = load(folder / file, name)
+            except ValueError as error:
+                raise ValueError(f"{error}; remove it and run `prepare` again") from error
+            for key in (*FACES, *MOTION):
+                if key not in out:
+                    path = files.enter_context(runtime.atomic((faces if key in FACES else motion) / f"{key}.npy"))
+                    out[key] = np.lib.format.open_memmap(path, mode="w+", dtype=arrays[key].dtype, shape=(len(ready), *arrays[key].shape))
+                out[key][row] = arrays[key]
         for array in out.values():
             array.flush()
     return list(ready["clip"])

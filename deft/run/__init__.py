@@ -1,8 +1,8 @@
 """The driver: notebooks in order, each rerun only when something it depends on has changed.
 
-`book` reads the notebooks, `deft.closure` finds the modules they import, `chain` knows where a profile keeps its records
-and locks it, `stale` decides what must run and says why, `execute` runs one notebook, `driver` runs the chain, `verify`
-compares tables with the committed reference. It knows notebooks, not models, and imports nothing heavy.
+`book` reads the notebooks, `deft.closure` finds the modules they import, `chain` knows where a profile keeps its records,
+`lock` lets one run at a time write them, `stale` decides what must run and says why, `execute` runs one notebook, `driver`
+runs the chain, `verify` compares tables with the committed reference. It knows notebooks, not models, and imports nothing heavy.
 """
 
 

@@ -1,18 +1,14 @@
 """Where one profile of one set of notebooks keeps its records, and the lock that lets only one run at a time write them."""
 
 import errno
-import fcntl
 import json
 import os
-import platform
 import shutil
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deft import cache, config, paths, runtime
-from deft.run import RunError, book
+from deft.run import RunError, book, lock
 
 SPACE_NEEDED = 200 * 2**20  # bytes; below this a run could not even keep its records and would end half-way
 
@@ -91,30 +87,10 @@ class Chain:
                 raise RunError(f"disk nearly full: {free / 2**20:.0f} MiB free at {folder}, at least {SPACE_NEEDED / 2**20:.0f} MiB needed; "
                                f"free some space or set {variable} to another disk")
 
-    @contextmanager
     def locked(self):
-        """Hold the profile's lock. The kernel drops it when the holder dies, so a lock left behind never blocks."""
-        path = self.work / ".lock"
-        with open(path, "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                raise RunError(f"another run of profile {self.profile!r} is going on ({file.read().strip() or 'holder unknown'}); "
-                               f"wait for it to end, or use another DEFT_WORK") from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
-            yield
+        """Hold the profile's lock while its records and products are written: see `lock.held`."""
+        return lock.held(self.work, f"another run of profile {self.profile!r}")
 
     def is_locked(self) -> bool:
         """Whether a run holds the lock now."""
-        path = self.work / ".lock"
-        try:
-            with open(path, encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
+        return lock.is_held(self.work)

@@ -43,7 +43,7 @@ def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Reco
     `clip.frames` has no frame, and onset, apex and offset are the sheet's own numbers.
 
     The report has `COLUMNS`: sheet, row (as a spreadsheet counts), column, value, what was done; and file and clip. No row is
-    left out: what cannot be used is empty on its clip, what was repaired stands in `clip.notes`. Its `attrs` say which sheets
+    left out (but for remarks below SMIC's table): what cannot be used is empty on its clip, what was repaired stands in `clip.notes`. Its `attrs` say which sheets
     and editions were read. Raises ReaderError, naming the file and the remedy, for an unknown name, a missing or unreadable
     sheet, or a sheet whose rows cannot be told apart.
     """

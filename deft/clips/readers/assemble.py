@@ -10,10 +10,13 @@ import numpy as np
 
 from deft.clips import labels
 from deft.clips.facs import parse_action_units
+from deft.clips.notation import CODES
 from deft.clips.readers.layout import Entry, Layout
 from deft.clips.readers.library import Library, Place
 from deft.clips.readers.recorded import RecordedClip
 from deft.clips.readers.reel import NO_FRAMES, Finder, Reel
+
+LONGEST = 1.0  # s; a micro-expression lasts up to half a second by the usual definition, and twice that is no slow one but a slip
 
 # ---------------------------------------------------------------- what the sheet says
 
@@ -48,6 +51,8 @@ def check_moments(entry: Entry) -> None:
         else:
             entry.odd("offset", f"lies before the onset {onset}; both left empty")
             entry.onset = entry.offset = onset = offset = None
+    if entry.kind == "micro" and entry.rate and None not in (onset, offset) and (lasts := (offset - onset) / entry.rate) > LONGEST:
+        entry.odd("offset", f"{lasts:.1f} s from onset {onset} to offset {offset} is long for a micro-expression; kept as written")
     middle = (onset + offset) // 2 if onset is not None and offset is not None else None
     outside = apex is not None and ((onset is not None and apex < onset) or (offset is not None and apex > offset))
     if apex is None or outside:
@@ -143,7 +148,9 @@ def clip(dataset: str, entry: Entry, layout: Layout, finder: Finder | None) -> R
     check_moments(entry)
     parsed = parse_action_units(entry.units)
     for text in parsed.unparsed:
-        entry.odd("units", f"{text!r} is no action unit; kept verbatim", entry.units)
+        entry.odd("units", f"{text[:60]!r} is no action unit; kept verbatim", entry.units)
+    for code in sorted({unit.code for unit in parsed.units} - CODES):
+        entry.odd("units", f"{code} is no number of FACS; kept as written", entry.units)
     if entry.emotion and not labels.known(dataset, entry.emotion):
         entry.odd("emotion", f"{entry.emotion!r} is not in the label table of {dataset}; kept, without a coarse class")
     elif not entry.emotion and not entry.coarse and entry.row.table.has("emotion"):

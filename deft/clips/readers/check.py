@@ -15,6 +15,9 @@ from deft.clips import labels
 from deft.clips.notation import ActionUnit
 from deft.clips.readers import READERS, RecordedClip, read, unknown
 from deft.clips.readers.library import Library
+from deft.clips.readers.report import reason
+
+SHOWN = 3  # oddities of one reason that are printed; a real sheet has hundreds of one kind
 
 
 def check(dataset: str, root: Path | None = None, strict: bool = False, report: Path | None = None) -> int:
@@ -22,10 +25,11 @@ def check(dataset: str, root: Path | None = None, strict: bool = False, report: 
     if dataset not in READERS:
         raise unknown(dataset)
     root = root or paths.data(dataset)
-    sheet_only = Library(root).empty if root.exists() else True
+    library = Library(root)
+    sheet_only = library.empty if root.exists() else True
     clips, oddities = read(dataset, root, frames=not sheet_only)
     counts = labels.check_counts(clips)
-    print("\n".join(summary(clips, oddities, sheet_only)))
+    print("\n".join(summary(clips, oddities, sheet_only, library.packed() if root.exists() else "")))
     print("\npublished counts")
     print("\n".join(compared(counts)))
     print(f"\ndata report: {len(oddities)} oddities" + (", nothing was dropped, every repair is marked on its clip" if len(oddities) else ""))
@@ -36,12 +40,12 @@ def check(dataset: str, root: Path | None = None, strict: bool = False, report: 
     return int(strict and len(oddities) > 0)
 
 
-def summary(clips: list[RecordedClip], oddities: pd.DataFrame, sheet_only: bool) -> list[str]:
-    """What was read, in lines."""
+def summary(clips: list[RecordedClip], oddities: pd.DataFrame, sheet_only: bool, packed: str = "") -> list[str]:
+    """What was read, in lines. packed: words about archives that may hold the missing frames."""
     attrs = oddities.attrs
     lines = [f"{attrs['dataset']}: {'; '.join(attrs['sheets'])}" + (f"; edition {', '.join(attrs['editions'])}" if attrs["editions"] else "")]
     if sheet_only:
-        lines.append("no picture and no video below this folder: only the sheet was read")
+        lines.append("no picture and no video below this folder: only the sheet was read" + packed)
     subjects = Counter(clip.subject for clip in clips)
     lines.append(f"clips      {len(clips)}" + _more("; ", Counter(clip.kind for clip in clips), 2) + _more("; ", Counter(clip.split for clip in clips if clip.split), 1))
     lines.append(f"subjects   {len(subjects)}" + (f" ({min(subjects.values())} to {max(subjects.values())} clips each)" if subjects else ""))
@@ -71,12 +75,15 @@ def compared(counts: pd.DataFrame) -> list[str]:
 
 
 def listed(oddities: pd.DataFrame) -> list[str]:
-    """One line per oddity: file, sheet, row, column, value, what was done."""
-    lines = []
-    for row in oddities.itertuples():
-        where = [row.file, row.sheet, "" if pd.isna(row.row) else f"row {row.row}", row.column]
-        value = f" {row.value[:60]!r}" if row.value else ""
-        lines.append(f"  {', '.join(part for part in where if part)}{value}: {row.what}")
+    """Lines of file, sheet, row, column, value, what was done: the first `SHOWN` of every reason, and how many more there are."""
+    lines: list[str] = []
+    for _, part in oddities.groupby([oddities["column"], oddities["what"].map(reason)], sort=False):
+        for row in part.head(SHOWN).itertuples():
+            where = [row.file, row.sheet, "" if pd.isna(row.row) else f"row {row.row}", row.column]
+            value = f" {row.value[:60]!r}" if row.value else ""
+            lines.append(f"  {', '.join(part for part in where if part)}{value}: {row.what}")
+        if len(part) > SHOWN:
+            lines.append(f"  ... and {len(part) - SHOWN} more of this kind (--report FILE writes them all)")
     return lines
 
 

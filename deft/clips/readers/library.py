@@ -95,6 +95,13 @@ class Library:
     def archives(self) -> list[Path]:
         return self._listing[1]
 
+    def packed(self) -> str:
+        """Words for an error where frames are missing: which archives lie here, "" when none do."""
+        if not self.archives:
+            return ""
+        more = f" and {len(self.archives) - 3} more" if len(self.archives) > 3 else ""
+        return f"; {', '.join(self.relative(path) for path in self.archives[:3])}{more}: not unpacked yet? Archives are never opened here"
+
     def find(self, tail: tuple) -> list[Place]:
         """Places whose path ends with the folder names of `tail`; the last may be a video. `...` after it: its name may go on."""
         places, open_end = self._listing[0], tail[-1] is ...

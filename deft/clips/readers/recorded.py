@@ -27,7 +27,7 @@ class _Decoded:
         return source.load() if isinstance(source, Reel) else source
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class RecordedClip(Clip):
     """A `Clip` with what only sheets know. `frames` runs from onset to offset and is decoded at every access.
 

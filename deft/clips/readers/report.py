@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 COLUMNS = ("sheet", "row", "column", "value", "what", "file", "clip")
+
+
+# In a row's `what`: the clip got a value that its cell does not have. Everything else was kept, left empty, or left out.
+REPAIRED = re.compile(r"estimated as|[Rr]ead as '?\w|stands for it|taken in order|taken for|was used|was believed|was read")
+
+
+def reason(what: str) -> str:
+    """The kind of an oddity: its words without what is particular to one row (numbers, names between quotes, paths)."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S*[0-9]\S*", "#", what)
+
+
+def tally(report: pd.DataFrame) -> str:
+    """"63 oddities, 8 repaired": what a table computed from these clips says about them."""
+    return f"{len(report)} oddities, {int(report['what'].str.contains(REPAIRED).sum())} repaired"
 
 
 class ReaderError(ValueError):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deft.clips.readers.library import Library
 from deft.clips.readers.report import ReaderError, Report
 from deft.clips.readers.workbook import SUFFIXES, Sheet, sheets
 
@@ -123,7 +124,7 @@ def find(root: Path, patterns: Sequence[str], named: Sequence[str], report: Repo
             return path
     found = ", ".join(_relative(path, root) for path in spreadsheets(root)[:8]) or "no spreadsheet at all"
     raise ReaderError(f"{root}: no annotation sheet; looked for {', '.join(named)} here and in the folders below, found {found}. "
-                      "It comes with the licence of the data set; put it into this folder under its own name")
+                      f"It comes with the licence of the data set; put it into this folder under its own name{Library(root).packed()}")
 
 
 def matching(root: Path, pattern: str, report: Report) -> Path | None:
