@@ -167,6 +167,26 @@ def test_two_witnesses():
         evidence.posterior(flow, yes, reliability=1.0)
 
 
+def test_a_unit_that_explains_the_motion_takes_it_from_units_that_share_its_regions(monkeypatch):
+    """Each unit alone: it comes first, and far fewer others seem to have moved than when each is asked by itself."""
+    moved, noise = 0.4 * evidence.TEMPLATES, np.full(len(evidence.TEMPLATES), 0.08)
+    shared = evidence.explain(moved, noise)
+    monkeypatch.setattr(evidence, "EXPLAIN", 0.0)
+    alone, others = evidence.explain(moved, noise), ~np.eye(len(moved), dtype=bool)
+    assert (shared.argmax(1) == np.arange(len(moved))).all() and (np.diagonal(shared) > 5).all()
+    assert (shared[others] > 0).sum() < 0.7 * (alone[others] > 0).sum()
+
+
+def test_outward_of_the_right_side_is_towards_smaller_x():
+    still = np.zeros((8, len(REGIONS), 5))
+    for side, towards in (("L", 1.0), ("R", -1.0)):
+        region, courses = REGIONS.index(("lip_corner", side)), still.copy()
+        courses[:, region, 0] = 0.5 * towards
+        row = evidence.region_row(courses, 0.1, region)
+        assert (row.side, row.direction, row.px) == (side, "outward", 0.5)
+        assert evidence.region_row(-courses, 0.1, region).direction == "inward"
+
+
 # ---------------------------------------------------------------- verdicts
 
 def test_four_verdicts_with_their_rows(smile):

@@ -68,6 +68,15 @@ def test_warping_by_no_flow_changes_nothing_and_by_flow_follows_it(texture):
         flow.warp(image, forward[:64])
 
 
+def test_warping_undoes_a_stretch_at_the_place_where_the_point_arrives():
+    """The flow lives where a point starts: what was at 80 arrives at 84.8, and the flow read there would be too long by a third."""
+    y, x = np.indices((128, 128), dtype=np.float32)
+    point = np.zeros((128, 128), np.float32)
+    cv2.circle(point, (80, 64), 4, 255, -1, cv2.LINE_AA)
+    carried = flow.warp(point, np.dstack([0.3 * (x - 64), 0 * y]))
+    assert (carried * x).sum() / carried.sum() == pytest.approx(84.8, abs=0.2)
+
+
 def test_warping_by_the_true_flow_explains_the_frame():
     clip = simulator.render(5, {"12": 0.35, "4": 0.3}, frames=28, truth="all", furrows=False)
     first, last, ok = flow.gray(clip.frames[0]).astype(float), flow.gray(clip.frames[27]).astype(float), clip.truth.valid[27]
@@ -81,6 +90,8 @@ def test_strain_ignores_translation_and_measures_stretch():
     assert np.abs(flow.strain(np.dstack([np.full_like(x, 2.0), np.full_like(x, -1.0)]))).max() == 0
     assert np.allclose(flow.strain(np.dstack([0.1 * x, 0 * y])), 0.1, atol=1e-6)
     assert flow.strain(np.zeros((3, 16, 16, 2))).shape == (3, 16, 16)
+    turn, shear = np.dstack([-0.02 * y, 0.02 * x]), np.dstack([0.02 * y, 0.02 * x])
+    assert np.abs(flow.strain(turn)).max() < 1e-6 and np.allclose(flow.strain(shear), 0.02 * np.sqrt(2), atol=1e-6)
 
 
 def test_colours_share_one_limit_and_name_directions():
