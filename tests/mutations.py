@@ -107,6 +107,10 @@ MUTATIONS = (
        "dropping or closed_up"),
     _m("experts-odds-lost", "mllm/model", "return (weight[..., None, None] * odds).sum(1) + correction", "return correction", "mllm", "unit_head"),
     _m("structure-never-swapped", "mllm/tune", "partner = int(rng.choice(rows)) if rng.random() < settings.swap else row", "partner = row", "mllm", "draws"),
+    _m("trained-on-test-subjects", "mllm/tune", 'bench.rows(job.fold, "train", "kept") if', 'bench.rows(job.fold, "test", "kept") if', "mllm", "training_subjects"),
+    _m("one-base-for-all-draws", "mllm/tune", "tokenizer, model = build(work, job.system, settings, seed, job.seed)",
+       "tokenizer, model = build(work, job.system, settings, seed, 0)", "mllm", "another_draw"),
+    _m("silence-taught-as-absence", "mllm/tune", 'end=complete or kind != "reasoning")', "end=True)", "mllm", "unconfirmed"),
     # ---------------------------------------------------------------- evaluation
     _m("recall-for-f1", "evaluation/metrics", "f1 = _ratio(2 * hit, true_n + said_n)", "f1 = _ratio(2 * hit, 2 * true_n)", "metrics"),
     _m("class-vanishes", "evaluation/metrics", "recall = _ratio(hit, true_n)", "recall = _ratio(hit, said_n)", "metrics"),

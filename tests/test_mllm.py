@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from deft import runtime
 from deft.clips.facs import EMOTIONS, UNITS
+from deft.clips.splits import roles
 from deft.mllm import language, prompt, score, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
@@ -275,6 +277,41 @@ def test_training_rows_are_disjoint_from_test_subjects(work):
     for fold in range(3):
         parts = [set(bench.index.subject.iloc[bench.rows(fold, role)]) for role in ("train", "validation", "test")]
         assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2]) and all(parts)
+
+
+class Seen(Exception):
+    """Raised in place of a step, with what the step was given."""
+
+
+def test_a_run_meets_kept_clips_of_training_subjects_only(work, monkeypatch):
+    def train(tokenizer, model, bench, rows, *rest, **more):
+        raise Seen(bench, rows)
+
+    monkeypatch.setattr(tune, "train", train)
+    for fold in range(3):
+        with pytest.raises(Seen) as seen:
+            tune.tune(tune.Job("deft-m", 0, fold), work, tune.TuneSettings(epochs=1, batch=8, lr=9e-4))
+        bench, rows = seen.value.args
+        role = roles(bench.folds, fold)
+        assert len(rows) and {role[s] for s in bench.index.subject.iloc[rows]} == {"train"} and set(bench.index.condition.iloc[rows]) == {"kept"}
+
+
+def test_another_draw_begins_from_a_base_of_its_own(work, monkeypatch):
+    def build(work, system, settings, seed, draw):
+        raise Seen(seed, tune.base_of(work, "base", draw))
+
+    monkeypatch.setattr(tune, "build", build)
+    seeds, bases = set(), []
+    shutil.copytree(work / "mllm" / "base", tune.base_of(work, "base", 1))
+    try:
+        for draw in (0, 1):
+            with pytest.raises(Seen) as seen:
+                tune.tune(tune.Job("deft-m", draw, 0), work, tune.TuneSettings(epochs=1, batch=8, lr=9e-4))
+            seeds.add(seen.value.args[0])
+            bases.append(seen.value.args[1])
+    finally:
+        shutil.rmtree(tune.base_of(work, "base", 1).parent)
+    assert len(seeds) == 2 and bases == [work / "mllm" / "base", tune.base_of(work, "base", 1)] and bases[0] != bases[1]
 
 
 def test_eight_examples_can_be_learned_by_heart(work):

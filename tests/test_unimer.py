@@ -233,6 +233,13 @@ def test_times_are_read_off_the_courses():
     assert timing.time_facts(COURSES[:2], 0.02, [MotionFact("inner brow", "B", "down")]) == ()  # onset, apex, hold: no course
 
 
+def test_first_needs_a_lead():
+    places, together = [("inner brow", "B"), ("lip corner", "L")], np.array(COURSES)
+    together[:, REGION_INDEX[("lip_corner", "L")], 1] = -1.2 * COURSES[:, REGION_INDEX[("brow_inner", "L")], 1]
+    assert timing.leader(COURSES, 0.02, places) == ("inner brow", "B")
+    assert timing.leader(together, 0.02, places) is None and timing.leader(COURSES, 0.02, places[:1]) is None
+
+
 def test_times_are_held_against_the_true_course():
     line = np.array([[0, 0.1, 0.8, 1, 1, 0.9, 0.8, 0.1, 0]])
     told = timing.against({"a": Facts(times=timing.time_facts(COURSES, 0.02, [MotionFact("inner brow", "B", "down")]))}, ["a"], line)
