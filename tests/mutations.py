@@ -134,7 +134,7 @@ MUTATIONS = (
     # ---------------------------------------------------------------- the driver
     _m("stale-does-not-spread", "run/stale", "if state != DONE:", "if state == RUNNING:", "driver"),
     _m("skipped-cell-is-success", "run/execute", "if cell.execution_count is None:", "if cell.execution_count == -1:", "driver"),
-    _m("two-runs-at-once", "run/chain", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)", "driver"),
+    _m("two-runs-at-once", "run/lock", "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)", "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)", "driver"),
     _m("altered-file-is-whole", "cache", "if runtime.sha256(folder / name) != known:", "if not runtime.sha256(folder / name):", "cache"),
     _m("changed-code-unseen", "cache", 'changes(before["modules"], after["modules"])', 'changes(before["modules"], before["modules"])', "cache driver"),
     _m("half-written-is-whole", "runtime", "        os.replace(temporary, path)", "        shutil.copyfile(temporary, path)", "runtime"),

@@ -14,7 +14,7 @@ from conftest import ROOT, write_notebook
 
 from deft.__main__ import main
 from deft.config import ConfigError
-from deft.run import RunError, driver, stale
+from deft.run import execute, RunError, driver, stale
 from deft.run.chain import Chain
 
 WRITE = "from deft import paths\npaths.work(profile).mkdir(parents=True, exist_ok=True)\n(paths.work(profile) / '{0}').write_text('{0}' + str(seed))"
@@ -334,3 +334,14 @@ def test_kernels_run_in_this_interpreter_with_fixed_threads(world):
 def test_unknown_command_names_the_nearest(world):
     done = command(world, "statsu")
     assert done.returncode == 2 and "did you mean 'status'" in done.stderr
+
+
+def test_a_cell_that_was_not_executed_is_no_success():
+    """papermill calls a cell completed even when the kernel died under it: only an execution count says that it ran."""
+    import nbformat.v4 as nb
+
+    ran, failed, skipped = (nb.new_code_cell("1", id=name, execution_count=count) for name, count in (("ran", 1), ("failed", 2), ("skipped", None)))
+    failed.outputs = [nb.new_output("error", ename="ValueError", evalue="", traceback=[])]
+    empty = nb.new_code_cell(" ", id="empty")
+    words = [execute._unfinished(nb.new_notebook(cells=[nb.new_markdown_cell("a"), *cells])) for cells in ((ran, empty), (ran, failed), (ran, skipped))]
+    assert words[0] == "" and "(failed) ended in an error" in words[1] and "cell 3 (skipped) was never executed" in words[2]
