@@ -31,7 +31,7 @@ FLOOR = 1e-6  # smallest probability that NLL believes
 SYSTEMS = {  # T2, in the order of its rows
     "deft": "three experts, soft words, small language model",
     "rgb-only": "the same language model on an RGB encoder of the same size and training",
-    "lr-flow": "logistic regression on DIS region flow (frozen yardstick)",
+    "lr-flow": "logistic regression on DIS region flow",
     "lr-experts": "logistic regression on the experts' outputs",
     "bayes-experts": "textbook prototypes on the motion expert's unit probabilities",
     "lr-pixels": "logistic regression on apex pixels",

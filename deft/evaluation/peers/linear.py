@@ -175,36 +175,28 @@ def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd
     folds None: subjects nobody trained on (the held-back set), answered by the mean over the readers of all folds.
     -> DataFrame clip, dataset, subject, fold (-1 when averaged), condition, truth, prediction, scores (dict per class).
     """
-    return predict_chosen({"": readers}, {"": x}, index, folds)
+    probability, fold = probabilities(readers, x, index, folds)
+    return answers(index, probability, readers[0].classes, fold)
+
+
+def probabilities(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """-> ((N, C) probabilities of the reader that never saw the clip's subject, (N,) its fold, -1 for the mean over all)."""
+    x, fold = np.asarray(x, np.float64), np.full(len(index), -1)
+    if folds is None:
+        return np.mean([reader.probabilities(x) for reader in readers], axis=0), fold
+    total = np.zeros((len(index), len(readers[0].classes)))
+    for reader in readers:
+        test = roles_of(index, folds, reader.fold) == "test"
+        total[test], fold[test] = reader.probabilities(x[test]), reader.fold
+    if (fold < 0).any():
+        raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
+    return total, fold
 
 
 def logits(probability: np.ndarray) -> np.ndarray:
     """Calibrated probabilities (N, 17, 2) -> log odds (N, 34), limited to about +-7."""
     p = np.clip(_flat(probability), 1e-3, 1 - 1e-3)
     return np.log(p / (1 - p))
-
-
-def predict_chosen(fitted: dict[str, list[Reader]], views: dict[str, np.ndarray], index: pd.DataFrame,
-                   folds: pd.DataFrame | None) -> pd.DataFrame:
-    """`predict`, each fold answered from the view (feature set) whose reader did best on its validation subjects.
-
-    fitted, views: name of the view -> one Reader per fold, -> features (N, D) of the clips of `index`.
-    """
-    each = {name: np.asarray(x, np.float64) for name, x in views.items()}
-    numbers = [reader.fold for reader in next(iter(fitted.values()))]
-    total = np.zeros((len(index), len(next(iter(fitted.values()))[0].classes)))
-    where = np.full(len(index), -1)
-    for place, number in enumerate(numbers):
-        name = max(fitted, key=lambda view: fitted[view][place].chosen["validation_uf1"])
-        reader = fitted[name][place]
-        if folds is None:
-            total += reader.probabilities(each[name]) / len(numbers)
-            continue
-        test = roles_of(index, folds, number) == "test"
-        total[test], where[test] = reader.probabilities(each[name][test]), number
-    if folds is not None and (where < 0).any():
-        raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
-    return answers(index, total, next(iter(fitted.values()))[0].classes, where)
 
 
 def fit_predict(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
