@@ -179,6 +179,8 @@ def test_c3_is_not_won_by_silence(world):
     table = constructions.t4(PROFILE)
     own = table[table["annotation_noise"] == "own"].set_index("construction")
     assert own.loc["au", "both_over_unit_recall"] == 1 == own.loc["au", "both_over_unit_recall_low"]
+    none = own.loc["none"]  # writers who know the class alone name few units that moved
+    assert none["unit_recall"] < 0.5 and none["both_over_unit_recall"] == pytest.approx(1 / none["unit_recall"], rel=2e-3)
     found = {v.claim: v for v in claims.judge({"T4": table})}["C3"]
     assert len(found.checks) == 7 and "no model was trained under no constraint, annotation alone, flow alone" in found.note
     table.loc[(table["construction"] == "au") & (table["annotation_noise"] == "own"), ["both_over_unit_recall", "both_over_unit_recall_low",
