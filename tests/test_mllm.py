@@ -125,6 +125,21 @@ def test_merged_equals_unmerged(tokenizer):
     assert torch.allclose(model(**inputs).logits, apart, atol=1e-5)
 
 
+def test_one_product_is_what_peft_computes(tokenizer):
+    """Loss and every gradient, against peft's own forward on a copy."""
+    mine = fresh(tokenizer, trained=True)
+    theirs = copy.deepcopy(mine)
+    replaced = [layer.__dict__.pop("forward") for layer in theirs.language.modules() if "forward" in layer.__dict__]
+    assert len(replaced) == 7 * TINY.layers                                 # every linear layer of the decoder
+    inputs = {**examples(tokenizer, mine, 4), **made_up(4), "emotion": torch.arange(4), "units": torch.zeros(4, 17, 2)}
+    losses = [model(**inputs).loss for model in (mine, theirs)]
+    for loss in losses:
+        loss.backward()
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    for (name, one), other in zip(mine.named_parameters(), theirs.parameters()):
+        assert (one.grad is None) == (other.grad is None) and (one.grad is None or torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5)), name
+
+
 def test_saved_and_loaded_give_the_same_logits(tokenizer, tmp_path):
     model = fresh(tokenizer, trained=True)
     model.save_pretrained(tmp_path)

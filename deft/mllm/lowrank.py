@@ -2,8 +2,7 @@
 
 The sum of the weights is made once per call (a product of two thin matrices), so that a layer costs one pass over its inputs
 where peft's own forward makes three products and two sums over all positions. The base is frozen: its gradient is never formed, only
-those of A and B, through products as thin as the adapter. Measured against peft in `tests/bench` (B8): the same loss, the
-same gradients to the last digits of float32, less time on a CPU.
+those of A and B, through products as thin as the adapter: 1.1 to 1.3 times as fast in joint tuning (one core, AMD EPYC).
 """
 
 from __future__ import annotations

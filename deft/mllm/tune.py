@@ -176,7 +176,7 @@ def plan(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], sett
         shuffled = runtime.rng(seed, "mllm/order", epoch).permutation(len(rows))
         whole = len(rows) // settings.batch * settings.batch or len(rows)
         drawn = [draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p), flat) for p in shuffled[:whole]]
-        drawn.sort(key=lambda e: len(e["input_ids"]))
+        drawn.sort(key=lambda e: sum(e["attention_mask"]))                  # what is computed once masked positions are left out
         batches = [drawn[i:i + settings.batch] for i in range(0, whole, settings.batch)]
         for i in runtime.rng(seed, "mllm/batches", epoch).permutation(len(batches)):
             order += batches[i]
