@@ -15,7 +15,7 @@ ENV := $(if $(USABLE),,.venv/.deft-stamp)
 # A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
 $(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
 
-.PHONY: env reproduce verify status test lab analyse data-check licensed forget bench clean help
+.PHONY: env check reproduce verify reference status test lab analyse data-check licensed forget bench clean help
 
 env: $(ENV)                   ## make .venv from the lock (constraints.txt), or accept the active environment
 	@echo "environment: $(PY)"
@@ -23,8 +23,14 @@ env: $(ENV)                   ## make .venv from the lock (constraints.txt), or 
 reproduce: $(ENV)             ## run every notebook that needs it: all tables and figures of PROFILE
 	@"$(PY)" -m deft run --profile "$(PROFILE)"
 
-verify: $(ENV)                ## compare the tables with the committed reference, claim by claim
+check: $(ENV)                 ## a minute, nothing trained: tables and verdicts again from the committed answers
+	@"$(PY)" -m deft check --profile "$(PROFILE)"
+
+verify: $(ENV)                ## your run against the reference: verdicts, numbers in their intervals, integrity
 	@"$(PY)" -m deft verify --profile "$(PROFILE)"
+
+reference: $(ENV)             ## hours: five complete runs with other draws and limits, and the spread that verify uses
+	@"$(PY)" -m deft reference --profile "$(PROFILE)" $(if $(RUNS),--runs "$(RUNS)")
 
 status: $(ENV)                ## what is stale, and why
 	@"$(PY)" -m deft status --profile "$(PROFILE)"

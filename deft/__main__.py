@@ -1,4 +1,4 @@
-"""`python -m deft run|status|verify|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|verify|check|reference|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
 import errno
@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
-COMMANDS = ("run", "status", "verify", "analyse", "data-check", "licensed", "forget")
+COMMANDS = ("run", "status", "verify", "check", "reference", "analyse", "data-check", "licensed", "forget")
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     main = Parser(prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands.")
     commands = main.add_subparsers(dest="command", required=True)
     for name, words in (("run", "run every notebook that needs it"), ("status", "what is stale and why"),
-                        ("verify", "compare tables with the committed reference")):
+                        ("verify", "compare a run with the committed reference: verdicts, numbers, integrity"),
+                        ("check", "the reference's tables and verdicts again from its committed answers; nothing is trained"),
+                        ("reference", "make complete runs with other draws, and from them the spread that verify uses")):
         command = commands.add_parser(name, help=words)
         command.add_argument("--profile", default="demo", help="a file notebooks/params/<profile>.yaml (default: demo)")
         command.add_argument("--notebooks", type=Path, default=paths.NOTEBOOKS, help=argparse.SUPPRESS)
@@ -38,11 +40,19 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--only", metavar="STAGE", help="this stage alone")
             command.add_argument("--from", dest="start", metavar="STAGE", help="this stage and those after it")
             command.add_argument("--force", action="store_true", help="run even what has not changed")
+        if name in ("status", "verify", "check"):
+            command.add_argument("--json", action="store_true", help="machine-readable")
         if name == "status":
-            command.add_argument("--json", action="store_true", help="machine-readable: [{stage, state, reason}]")
             command.add_argument("--deep", action="store_true", help="read and hash every product again, whatever its size and time say")
-        if name == "verify":
-            command.add_argument("--write-reference", action="store_true", help="keep the present tables as the new reference")
+        if name == "reference":
+            command.add_argument("--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)")
+            command.add_argument("--limits", default="none,avx2", help="instruction sets, taken in turn: none, avx2 (default: both)")
+            command.add_argument("--threads", default="1,2", help="threads of the matrix library, taken in turn (default: 1,2)")
+            command.add_argument("--name", default="", help="put before the runs' names, so that runs of several machines lie side by side")
+            command.add_argument("--trial", action="store_true", help="judge the new runs by the spread of the others, do not count them in it")
+            command.add_argument("--fresh", action="store_true", help="take over no finished stage: each run makes everything")
+            command.add_argument("--carry", action="store_true", help="first: the runs that are there (of older code) count for the spread alone from now on")
+            command.add_argument("--spread-only", action="store_true", help="compute spread.csv from the runs that are there, make none")
     analyse = commands.add_parser("analyse", help="look at one clip of your own: a video or a folder of frames")
     analyse.add_argument("clip", type=Path)
     for name in ("onset", "apex", "offset"):
@@ -91,9 +101,22 @@ def main(arguments=None) -> int:
         if given.command == "status":
             return status(given.profile, given.notebooks, given.json, given.deep)
         if given.command == "verify":
-            from deft.run import verify
+            from deft.verify import judge
 
-            return verify.write_reference(given.profile) if given.write_reference else verify.verify(given.profile)
+            return judge.verify(given.profile, given.notebooks, given.json)
+        if given.command == "check":
+            from deft.verify import check
+
+            return check.check(given.profile, given.json)
+        if given.command == "reference":
+            from deft.verify import produce
+
+            if given.carry:
+                produce.carry(given.profile)
+            if given.spread_only:
+                return produce.spread_only(given.profile)
+            return produce.reference_runs(produce.Plan(given.profile, given.notebooks, given.runs, tuple(given.limits.split(",")), tuple(given.threads.split(",")),
+                                                       given.name, given.trial, given.fresh))
         if given.command == "data-check":
             from deft.clips.readers.check import check
 

@@ -4,7 +4,9 @@ The README table, the tests and the notebooks all read this one list. Saving goe
 so that every product carries its profile, seed and commit, and says that it was SIMULATED.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from deft import paths, runtime
 
@@ -17,6 +19,45 @@ CLAIMS = {
     "C6": "the answers (class, evidence, reasoning) are interpretable, local motion above all",
 }
 
+UNTRAINED_CLAIMS = ("C2",)  # what their checks read (T1) has no trained part
+
+EXACT = "exact"  # nothing trained is in it: the same on every machine, up to EXACT_TOLERANCE
+STATISTICAL = "statistical"  # something trained is in it: another draw or another processor gives another value
+MACHINE = "machine"  # time and memory: not compared
+CELL_KINDS = (EXACT, STATISTICAL, MACHINE)
+NOT_PRODUCTS = ("manifest.json", "reference", "bench.csv")  # what lies beside the products and is not in their manifest
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Cells of one kind: columns by name or pattern (`model_*`), and rows by the words in a column."""
+    kind: str
+    columns: tuple[str, ...] = ("*",)
+    rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def covers(self, row: Mapping[str, str], column: str) -> bool:
+        """Whether the cell `column` of a row ({column: text}) is meant."""
+        return any(fnmatchcase(column, pattern) for pattern in self.columns) \
+            and all(row.get(name) in words for name, words in self.rows.items())
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells of a table are: `keys` name a row, the first rule that covers a cell gives its kind, else `otherwise`."""
+    keys: tuple[str, ...]
+    otherwise: str
+    rules: tuple[Rule, ...] = ()
+
+    def name(self, row: Mapping[str, str]) -> str:
+        """The name of a row, of its filled key columns: `deft · bench · broken`."""
+        return " · ".join(row[key] for key in self.keys if row.get(key))
+
+    def kind(self, row: Mapping[str, str], column: str) -> str:
+        """`exact`, `statistical` or `machine`."""
+        if column in self.keys:
+            return EXACT
+        return next((rule.kind for rule in self.rules if rule.covers(row, column)), self.otherwise)
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -27,6 +68,7 @@ class Artifact:
     notebook: str
     function: str
     inputs: tuple[str, ...]
+    cells: Cells | None = None  # tables only
 
     @property
     def kind(self) -> str:
@@ -40,25 +82,39 @@ class Artifact:
         return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf"))
 
 
-def _table(id, title, claim, inputs, module="tables"):
-    return Artifact(id, title, claim, "09_tables", f"deft.evaluation.{module}.{id.lower()}", inputs)
+def _table(id, title, claim, inputs, cells, module="tables"):
+    return Artifact(id, title, claim, "09_tables", f"deft.evaluation.{module}.{id.lower()}", inputs, cells)
 
 
 def _figure(id, title, claim, inputs):
     return Artifact(id, title, claim, "10_figures", f"deft.evaluation.figures.{id.lower()}", inputs)
 
 
+# Words and counts are the same in every run, in whatever table they stand.
+COUNTED = Rule(EXACT, ("kind", "protocol", "note", "source", "selection", "other", "experts", "interval", "clips", "draws", "texts", "model",
+                       "model_draws", "model_interval"))
+UNTRAINED = ("lr-flow", "lr-pixels", "majority")  # readers without a network; what compares them with one is statistical
+COMPARED = ("deft_minus*", "all_minus*", "rgb_minus*", "*_over_blind*", "*_over_deft*")
+
 REGISTRY: tuple[Artifact, ...] = (
-    _table("T1", "Data and Uni-MER: what the annotations say against what moved", ("C2",), ("clips/bench", "evidence/bench", "unimer")),
-    _table("T2", "Main results: every system, tie kept and tie broken", ("C1", "C5"), ("predictions.jsonl",)),
-    _table("T3", "Experts: each alone, all pairs, all three", ("C4",), ("predictions.jsonl",)),
+    _table("T1", "Data and Uni-MER: what the annotations say against what moved", ("C2",), ("clips/bench", "evidence/bench", "unimer"),
+           Cells(("dataset",), EXACT)),
+    _table("T2", "Main results: every system, tie kept and tie broken", ("C1", "C5"), ("predictions.jsonl",),
+           Cells(("protocol", "system", "set", "condition"), STATISTICAL,
+                 (Rule(EXACT, rows={"kind": ("reported",)}), COUNTED, Rule(STATISTICAL, COMPARED), Rule(EXACT, rows={"system": UNTRAINED})))),
+    _table("T3", "Experts: each alone, all pairs, all three", ("C4",), ("predictions.jsonl",), Cells(("system", "condition"), STATISTICAL, (COUNTED,))),
     _table("T4", "Uni-MER: four constructions against the truth, at three levels of annotation noise", ("C3",),
-           ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"), "constructions"),
-    _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench")),
+           ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"),
+           Cells(("construction", "annotation_noise"), EXACT, (COUNTED, Rule(STATISTICAL, ("model_*", "both_minus_model_*")))), "constructions"),
+    _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench"),
+           Cells(("system", "condition"), STATISTICAL, (COUNTED,))),
     Artifact("T8", "Flow estimators: error by size of the motion, clean and through a camera, on faces and on pictures no simulator made", ("C2", "C3"),
-             "13_meflow", "deft.evaluation.flow_study.t8", ("meflow",)),
-    Artifact("T8b", "What the estimator does to evidence and recognition", ("C2", "C3"), "13_meflow", "deft.evaluation.flow_effect.t8b", ("clips/corpus", "faces/corpus", "meflow")),
-    _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm")),
+             "13_meflow", "deft.evaluation.flow_study.t8", ("meflow",),
+             Cells(("estimator", "set", "nuisance", "magnitude_bin"), EXACT, (Rule(MACHINE, ("pairs_per_second",)), Rule(STATISTICAL, rows={"estimator": ("meflow",)})))),
+    Artifact("T8b", "What the estimator does to evidence and recognition", ("C2", "C3"), "13_meflow", "deft.evaluation.flow_effect.t8b", ("clips/corpus", "faces/corpus", "meflow"),
+             Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),))),
+    _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm"),
+           Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),))),
     _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
     _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),
     _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts")),
@@ -120,12 +176,16 @@ def save_figure(fig, id: str, profile: str, seed: int = 7) -> None:
             fig.savefig(temporary, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
 
 
+def products(folder) -> list:
+    """Every file of figures/<profile> that its manifest must list, sorted: all but NOT_PRODUCTS and what is hidden or half-written."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+            and p.relative_to(folder).parts[0] not in NOT_PRODUCTS]
+
+
 def write_manifest(profile: str, seed: int = 7) -> dict:
     """Write figures/<profile>/manifest.json: profile, seed, provenance and the hash of every product there; returns it."""
     folder = paths.figures(profile)
-    files = {str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size}
-             for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "manifest.json" and not p.name.startswith(".")
-             and p.relative_to(folder).parts[0] not in ("reference", "licensed")}  # licensed: notebook 12's, stamped on its own
+    files = {str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size} for p in products(folder)}
     missing = [f for a in REGISTRY for f in a.files if f not in files]
     manifest = {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
     runtime.write_json(folder / "manifest.json", manifest)

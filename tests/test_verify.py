@@ -1,81 +1,431 @@
-"""Comparing regenerated tables with the reference: tolerance, words, missing pieces, claims."""
+"""`make verify` and `make check` on a made-up world: what is compared, what is noticed, and how often chance alone is taken for a difference."""
 
+import csv
+import dataclasses
+import gzip
 import json
+import shutil
 
+import numpy as np
 import pytest
 
-from deft.run import RunError, verify
+from deft import artifacts, paths, runtime
+from deft.closure import Closure
+from deft.evaluation import claims, tables
+from deft.run import RunError, stale
+from deft.run.chain import Chain
+from deft.verify import cells, check, integrity, judge, produce, recompute, reference, spread
+from tests import figure_world
+from tests.conftest import write_notebook
 
-CSV = "system,uf1,interval\ndeft,0.81,\"0.81 [0.78, 0.84]\"\n"
+PROFILE = "tiny"
+MADE = ("T2", "T3", "T7", "F6")
+REGISTERED = {a.id: a for a in artifacts.REGISTRY}  # the made-up world registers MADE alone
+
+
+def run_of(folder, rng=None):
+    """A figures folder with this world's tables; with `rng`, trained numbers moved as another draw would move them."""
+    (folder / "tables").mkdir(parents=True)
+    for path in (paths.figures(PROFILE) / "tables").glob("T*.csv"):
+        rows, what = cells.rows(path), artifacts.get(path.stem).cells
+        for row in rows:
+            moved = {}
+            for column, text in row.items():
+                if rng is not None and text and what.kind(row, column) == artifacts.STATISTICAL:
+                    stem = column.removesuffix("_low").removesuffix("_high")
+                    moved.setdefault(stem, 0.01 * rng.normal())
+                    row[column] = f"{float(text) + moved[stem]:.4f}"
+        with open(folder / "tables" / path.name, "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    for name in ("claims.json", "claims.md"):
+        shutil.copyfile(paths.figures(PROFILE) / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One whole run with its reference of six runs: folders work/ and figures/, a chain of one notebook."""
+    place, patch = tmp_path_factory.mktemp("verify"), pytest.MonkeyPatch()
+    patch.setenv("DEFT_WORK", str(place / "work"))
+    patch.setenv("DEFT_FIGURES", str(place / "figures"))
+    patch.setattr(artifacts, "REGISTRY", tuple(a for a in artifacts.REGISTRY if a.id in MADE))
+    patch.setattr(figure_world, "SYSTEMS", (*figure_world.SYSTEMS, "majority", "deft-m"))
+    figure_world.make(PROFILE)
+    (paths.figures(PROFILE) / "tables" / "T2.csv").unlink()
+    for id in ("T2", "T3", "T7"):
+        artifacts.save_table(getattr(tables, id.lower())(PROFILE), id, PROFILE)
+    for number, suffix in enumerate(("png", "pdf")):
+        (paths.figures(PROFILE) / f"F6.{suffix}").write_bytes(bytes([number]) * 200)
+    claims.write(PROFILE)
+    artifacts.write_manifest(PROFILE)
+    notebooks = place / "notebooks"
+    (notebooks / "params").mkdir(parents=True)
+    (notebooks / "params" / f"{PROFILE}.yaml").write_text("all:\n  seed: 7\n")
+    write_notebook(notebooks, "09_tables", ["1"], ["predictions.jsonl"], [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files])
+    chain = Chain(PROFILE, notebooks)
+    stage, hashes = chain.stages[0], stale.Hashes(chain)
+    chain.write_record(stage, {"state": "done", "fingerprint": stale.fingerprint(chain, stage, hashes, Closure(chain.root)),
+                               "outputs": {name: hashes.entry(name) for w in stage.writes for name in hashes.files(w)}})
+    patch.setattr(judge, "known_profile", lambda profile: None)
+    patch.setattr(check, "known_profile", lambda profile: None)
+    rng = np.random.default_rng(5)
+    for number in range(6):
+        reference.write_run(PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng))
+    reference.keep(PROFILE, paths.figures(PROFILE))
+    reference.write_spread(PROFILE, simulations=300)
+    artifacts.write_manifest(PROFILE)
+    yield place
+    patch.undo()
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path))
-    for folder in ("tables", "reference"):
-        (tmp_path / "demo" / folder).mkdir(parents=True)
-        (tmp_path / "demo" / folder / "T2.csv").write_text(CSV)
-    (tmp_path / "demo" / "reference" / "tolerance.json").write_text('{"default": {"absolute": 0.02}}')
-    return tmp_path / "demo"
+def world(made, tmp_path, monkeypatch):
+    """A copy of the made run that a test may spoil."""
+    for name in ("work", "figures", "notebooks"):
+        shutil.copytree(made / name, tmp_path / name)
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "figures"))
+    return tmp_path
 
 
-def test_equal_tables_agree(world, capsys):
-    assert verify.verify("demo") == 0
+def judged(world):
+    return judge.judge(PROFILE, world / "notebooks")
+
+
+def edit(path, old, new, count=1):
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} does not stand in {path}"
+    path.write_text(text.replace(old, new, count), encoding="utf-8")
+
+
+def move_cell(path, row, column, by):
+    rows = cells.rows(path)
+    rows[row][column] = f"{float(rows[row][column]) + by:.4f}"
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def named(result):
+    return {p["what"] for p in result["integrity"]} | {id for id, entry in result["tables"].items() if entry["differs"] or entry["outside"]}
+
+
+# ---------------------------------------------------------------- a run as it should be
+def test_a_whole_run_is_verified_and_the_verdicts_come_first(world, capsys):
+    assert judge.verify(PROFILE, world / "notebooks") == 0
     out = capsys.readouterr().out
-    assert "T2   agrees" in out and "C5   tables T2 agree" in out
+    assert out.startswith("6 of 6 verdicts as in the reference; ") and out.rstrip().endswith("\nverified")
+    result = judged(world)
+    counts = [sum(len(entry[name]) if isinstance(entry[name], list) else entry[name] for entry in result["tables"].values()) for name in ("statistical", "outside", "exact", "differs")]
+    assert counts[0] > 100 and counts[2] > 50 and counts[1] == counts[3] == 0 and result["integrity"] == []
+    json.dumps(result)
 
 
-def test_within_tolerance_agrees_beyond_it_differs_with_words(world, capsys):
-    table = world / "tables" / "T2.csv"
-    table.write_text(CSV.replace("deft,0.81", "deft,0.825"))
-    assert verify.verify("demo") == 0
-    table.write_text(CSV.replace("0.84]", "0.87]"))
-    assert verify.verify("demo") == 1
-    out = capsys.readouterr().out
-    assert "interval: 0.84 -> 0.87, allowed 0.02" in out and "C5   tables T2 differ in T2" in out
+def test_another_draw_is_verified_up_to_what_was_altered_by_hand(world):
+    """Another draw's tables over this run's: no number differs from the reference, but they do not follow from the answers."""
+    other = run_of(world / "other", np.random.default_rng(99))
+    for path in (other / "tables").glob("*.csv"):
+        shutil.copyfile(path, paths.figures(PROFILE) / "tables" / path.name)
+    result = judged(world)
+    assert not any(entry["differs"] or entry["outside"] for entry in result["tables"].values()) and result["drift"]["inside"]
+    assert result["exit"] == 1 and {"tables/T2.csv", "tables/T3.csv"} <= named(result)
 
 
-@pytest.mark.parametrize("text, words", [
-    (CSV.replace("deft", "other"), "'deft' -> 'other'"),
-    (CSV.replace("uf1", "uar"), "columns"),
-    (CSV + "x,1,1\n", "2 rows instead of 1"),
-    (None, "was not made"),
-])
-def test_what_differs_is_said(world, capsys, text, words):
-    path = world / "tables" / "T2.csv"
-    path.unlink() if text is None else path.write_text(text)
-    assert verify.verify("demo") == 1
-    assert words in capsys.readouterr().out
+# ---------------------------------------------------------------- tampering
+def swap_predictions(world):
+    path = paths.work(PROFILE) / "predictions.jsonl"
+    rows = runtime.read_jsonl(path)
+    first = next(row for row in rows if row["system"] == "deft" and row["prediction"] == row["truth"])
+    first["prediction"] = next(row["prediction"] for row in rows if row["prediction"] != first["truth"])
+    runtime.write_jsonl(path, rows)
 
 
-def test_a_changed_verdict_fails(world, capsys):
-    (world / "reference" / "claims.json").write_text(json.dumps({"claims": [{"claim": "C5", "verdict": "supported"}]}))
-    (world / "claims.json").write_text(json.dumps({"claims": [{"claim": "C5", "verdict": "not supported"}]}))
-    assert verify.verify("demo") == 1
-    assert "the reference says 'supported'" in capsys.readouterr().out
+def flip_figure(world):
+    path = paths.figures(PROFILE) / "F6.png"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
 
 
-def test_machine_dependent_columns_can_be_ignored_and_bad_rules_are_refused(world):
-    (world / "tables" / "T2.csv").write_text(CSV.replace("deft,0.81", "deft,0.5"))
-    rules = world / "reference" / "tolerance.json"
-    rules.write_text('{"default": {"absolute": 0}, "T2": {"uf1": "ignore"}}')
-    assert verify.verify("demo") == 0
-    rules.write_text('{"default": {"absolut": 0}}')
-    with pytest.raises(RunError, match="must be"):
-        verify.verify("demo")
-    rules.write_text("{}")
-    with pytest.raises(RunError, match="default"):
-        verify.verify("demo")
+def swap_figures(world):
+    a, b = (paths.figures(PROFILE) / f"F6.{suffix}" for suffix in ("png", "pdf"))
+    one, other = a.read_bytes(), b.read_bytes()
+    a.write_bytes(other), b.write_bytes(one)
 
 
-def test_no_reference_is_said(world):
-    with pytest.raises(RunError, match="no reference"):
-        verify.verify("smoke")
+def figure_and_manifest(world):
+    flip_figure(world)
+    artifacts.write_manifest(PROFILE)
 
 
-def test_write_reference_keeps_an_existing_tolerance(world):
-    (world / "tables" / "T2.csv").write_text(CSV.replace("0.81", "0.5"))
-    assert verify.verify("demo") == 1
-    assert verify.write_reference("demo") == 0
-    assert verify.verify("demo") == 0
-    assert json.loads((world / "reference" / "tolerance.json").read_text()) == {"default": {"absolute": 0.02}}
+def table_and_reference(world):
+    for path in (paths.figures(PROFILE) / "tables" / "T2.csv", paths.figures(PROFILE) / "reference" / "T2.csv"):
+        move_cell(path, 0, "uf1", 0.004)
+
+
+def figures_file(name, old, new):
+    return lambda world: edit(paths.figures(PROFILE) / name, old, new)
+
+
+def first_number(name):
+    """Changes the first digit after the first decimal point of a page's body."""
+    def change(world):
+        path = paths.figures(PROFILE) / "tables" / name
+        text = path.read_text()
+        start = text.index("deft")
+        place = text.index("0.", start) + 2
+        path.write_text(text[:place] + str((int(text[place]) + 5) % 10) + text[place + 1:])
+    return change
+
+
+def rewrite_json(path, change):
+    def spoil(world):
+        value = runtime.read_json(paths.figures(PROFILE) / path)
+        change(value)
+        runtime.write_json(paths.figures(PROFILE) / path, value)
+    return spoil
+
+
+def executed(world):
+    chain = Chain(PROFILE, world / "notebooks")
+    chain.executed.mkdir(parents=True)
+    book = chain.executed / "09_tables.ipynb"
+    book.write_text("{}")
+    chain.write_record(chain.stages[0], {**chain.record(chain.stages[0]), "executed_sha256": runtime.sha256(book)})
+    book.write_text("{} ")
+
+
+def edit_run(world):
+    path = paths.figures(PROFILE) / "reference" / "runs" / "run1" / reference.CELLS
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"0.", b"1.", 1), mtime=0))
+
+
+TAMPERINGS = {
+    "one prediction swapped": (swap_predictions, "tables/T2.csv"),
+    "a trained cell inside its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1", 0.002), "tables/T2.csv"),
+    "a cell beyond its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T3.csv", 0, "uf1", 0.6), "T3"),
+    "a cell of the Markdown page": (first_number("T2.md"), "tables/T2.md"),
+    "a cell of the LaTeX page": (first_number("T7.tex"), "tables/T7.tex"),
+    "the caption of a page": (figures_file("tables/T2.md", "SIMULATED", "REAL"), "tables/T2.md"),
+    "one byte of a figure": (flip_figure, "F6.png"),
+    "two figures swapped": (swap_figures, "F6.png"),
+    "a figure and its manifest": (figure_and_manifest, "09_tables"),
+    "a hash in the manifest": (rewrite_json("manifest.json", lambda m: m["files"]["F6.png"].update(sha256="0" * 64)), "F6.png"),
+    "claims.md": (figures_file("claims.md", "fails", "holds"), "claims.md"),
+    "a verdict in claims.json": (rewrite_json("claims.json", lambda c: c["claims"][4].update(verdict="supported")), "claims.json"),
+    "a check in claims.json": (rewrite_json("claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)), "claims.json"),
+    "claims.json is no list of verdicts": (rewrite_json("claims.json", lambda c: c.pop("claims")), "claims.json"),
+    "a system renamed": (figures_file("tables/T2.csv", ",rgb-only,", ",rgb-mostly,"), "tables/T2.csv"),
+    "a table deleted": (lambda w: (paths.figures(PROFILE) / "tables" / "T7.csv").unlink(), "T7"),
+    "a table taken out of the reference": (lambda w: (paths.figures(PROFILE) / "reference" / "T7.csv").unlink(), "reference/T7.csv"),
+    "table and reference edited together": (table_and_reference, "tables/T2.csv"),
+    "the executed notebook": (executed, "executed/09_tables.ipynb"),
+    "every interval widened": (rewrite_json("reference/spread.json", lambda m: m.update(critical=1e9)), "reference/spread.json"),
+    "a spread widened": (lambda w: edit(paths.figures(PROFILE) / "reference" / "spread.csv", ",statistical,0.", ",statistical,9."), "reference/spread.csv"),
+    "a product that nobody made": (lambda w: (paths.figures(PROFILE) / "F7.png").write_bytes(b"x"), "F7.png"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_tampering_is_noticed_and_named(world, what):
+    spoil, name = TAMPERINGS[what]
+    spoil(world)
+    result = judged(world)
+    assert result["exit"] == 1 and name in named(result), result["integrity"]
+
+
+def test_an_edited_run_of_the_reference_is_refused(world):
+    edit_run(world)
+    result = judged(world)
+    assert result["exit"] != 0 and any("run1" in p["words"] for p in result["integrity"])
+
+
+# ---------------------------------------------------------------- what cannot be checked
+def test_without_runs_it_could_not_be_checked(world):
+    shutil.rmtree(paths.figures(PROFILE) / "reference" / "runs")
+    result = judged(world)
+    assert result["exit"] == 2 and any("no spread" in p["words"] for p in result["integrity"])
+
+
+def test_a_stale_stage_could_not_be_checked_and_is_named(world):
+    write_notebook(world / "notebooks", "09_tables", ["2"], ["predictions.jsonl"], [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files])
+    result = judged(world)
+    assert result["exit"] == 2 and "09_tables" in named(result)
+
+
+def test_no_reference_and_no_run_are_said(world):
+    shutil.rmtree(paths.figures(PROFILE) / "tables")
+    result = judged(world)
+    assert result["exit"] != 0 and any("make reproduce" in p["words"] for p in result["integrity"])
+
+
+# ---------------------------------------------------------------- verdicts
+def test_a_verdict_may_move_to_its_neighbour_when_its_numbers_do_not(world, monkeypatch):
+    where, mine = paths.figures(PROFILE) / "reference", paths.figures(PROFILE)
+    runs = reference.read_runs(where)
+
+    def states(said, seen, outside=()):
+        monkeypatch.setattr(reference, "verdicts_of", lambda value: {claim: said for claim in artifacts.CLAIMS})
+        told = {name: ({**about, "verdicts": {claim: seen[n % len(seen)] for claim in artifacts.CLAIMS}}, numbers) for n, (name, (about, numbers)) in enumerate(runs.items())}
+        return judge.compare_verdicts(where, mine, told, set(outside))[4]["state"]
+
+    assert states("supported", ["supported"]) == judge.SAME
+    assert states("undecided", ["supported"]) == judge.NEAR
+    assert states("undecided", ["supported"], {"C5, check 2"}) == judge.OTHER
+    assert states("not supported", ["supported"]) == judge.OTHER
+    assert states("not supported", ["supported", "undecided"]) == judge.NEAR
+    assert states("not run", ["supported", "undecided"]) == judge.OTHER
+
+
+# ---------------------------------------------------------------- intervals
+def fleet(rng, runs, rows=30):
+    """Runs whose 120 cells move with sd .01 to .04, a third of it in common."""
+    keys = [("T2", f"r{i}", column) for i in range(rows) for column in ("uf1", "uf1_low", "uar", "nll")]
+    sd = np.random.default_rng(1).uniform(0.01, 0.04, len(keys))
+    common = np.random.default_rng(2).normal(size=(3, len(keys)))
+    return [dict(zip(keys, 0.5 + sd * (0.3 * rng.normal(size=3) @ common + 0.85 * rng.normal(size=len(keys))))) for _ in range(runs)]
+
+
+def test_false_alarm_is_rare_over_references_and_a_shift_is_seen():
+    rng, alarms, seen = np.random.default_rng(3), [], []
+    for _ in range(6):
+        reach = spread.of_runs(fleet(rng, 5))
+        told = spread.measure(reach, list("abcde"), simulations=250)
+        for new in fleet(rng, 50):
+            t = spread.ratios(reach, np.array(list(new.values())), told["least_prior"])
+            alarms.append(np.abs(t).max() > told["critical"] or spread.drift(t) > told["critical_drift"])
+        t = spread.ratios(reach, np.array(list(new.values())) + 0.4 * (np.arange(120) < 4), told["least_prior"])
+        seen.append(np.abs(t).max() > told["critical"])
+    assert np.mean(alarms) <= 0.02 and all(seen)
+
+
+def test_moderation_draws_variances_together_as_far_as_they_agree():
+    groups = np.zeros(400, int)
+    alike = 0.02 * np.sqrt(np.random.default_rng(0).chisquare(4, 400) / 4)
+    out, weight = spread.moderated(alike, groups, 4, floor=0.5)
+    assert weight[0] > 30 and out.std() < 0.1 * alike.std() and abs(out.mean() - 0.02) < 0.002
+    unlike = alike * np.exp(np.random.default_rng(1).normal(0, 1.5, 400))
+    assert spread.moderated(unlike, groups, 4, floor=0.5)[1][0] < 3
+    still = np.where(np.arange(400) < 5, 0.0, alike)
+    assert (spread.moderated(still, groups, 4, floor=4)[0][:5] > 0.003).all(), "a cell that never moved may move as its kind does"
+
+
+def test_carried_runs_widen_nothing_but_the_spread():
+    rng = np.random.default_rng(0)
+    runs, older = fleet(rng, 3), [{key: value + 5 for key, value in run.items()} for run in fleet(rng, 4)]
+    reach = spread.of_runs(runs, older)
+    assert reach.complete == 3 and reach.runs == 7 and np.allclose(reach.mean, spread.of_runs(runs).mean)
+    assert reach.sd.max() < 0.1 and reach.factor == pytest.approx(np.sqrt(4 / 3))
+
+
+# ---------------------------------------------------------------- kinds of cells
+@pytest.mark.parametrize("artifact", [a for a in artifacts.REGISTRY if a.id.startswith("T")], ids=lambda a: a.id)
+def test_every_cell_has_one_kind_and_every_row_one_name(artifact):
+    rows = cells.rows(paths.ROOT / "figures" / "demo" / "reference" / f"{artifact.id}.csv")
+    names = [artifact.cells.name(row) for row in rows]
+    assert len(set(names)) == len(names) and all(names)
+    for row in rows:
+        for column, text in row.items():
+            kind = artifact.cells.kind(row, column)
+            assert kind in artifacts.CELL_KINDS
+            if kind == artifacts.STATISTICAL and text:
+                assert cells.NUMBER.match(text), f"{artifact.id}, {column}: words {text!r} cannot be statistical"
+
+
+@pytest.mark.parametrize("table, row, column, kind", [
+    ("T1", {"dataset": "sim-a"}, "flow_auroc", "exact"), ("T2", {"kind": "simulated", "system": "lr-flow"}, "uf1", "exact"),
+    ("T2", {"kind": "simulated", "system": "lr-flow"}, "deft_minus_low", "statistical"), ("T2", {"kind": "simulated", "system": "deft"}, "uf1", "statistical"),
+    ("T2", {"kind": "reported", "system": "HTNet"}, "uf1", "exact"), ("T2", {"kind": "simulated", "system": "deft"}, "clips", "exact"),
+    ("T4", {"construction": "au"}, "unit_precision", "exact"), ("T4", {"construction": "au"}, "model_uf1", "statistical"), ("T4", {"construction": "au"}, "model", "exact"),
+    ("T8", {"estimator": "meflow"}, "epe", "statistical"), ("T8", {"estimator": "dis"}, "epe", "exact"), ("T8", {"estimator": "meflow"}, "pairs_per_second", "machine"),
+    ("T9", {}, "seconds", "machine"), ("T9", {}, "parameters", "exact")])
+def test_kinds_are_those_of_what_is_trained(table, row, column, kind):
+    assert REGISTERED[table].cells.kind(row, column) == kind
+
+
+def test_exact_cells_are_equal_to_a_thousandth():
+    cell = lambda text: cells.Cell(text, artifacts.EXACT)  # noqa: E731
+    assert not cells.exact_difference(cell("0.5000"), cell("0.501")) and cells.exact_difference(cell("0.5"), cell("0.5011"))
+    assert cells.exact_difference(cell("12"), None) and cells.exact_difference(cell("a"), cell("b")) and not cells.exact_difference(cell("44.10"), cell("44.13"))
+
+
+# ---------------------------------------------------------------- check, reference
+def test_check_follows_from_the_committed_answers_alone(world):
+    shutil.rmtree(paths.work(PROFILE))
+    assert check.found(PROFILE)["exit"] == 0
+    move_cell(paths.figures(PROFILE) / "reference" / "T2.csv", 0, "uf1", 0.004)
+    result = check.found(PROFILE)
+    assert result["exit"] == 1 and result["tables"]["T2"]["differs"]
+    (paths.figures(PROFILE) / "reference" / check.ANSWERS).unlink()
+    assert check.found(PROFILE)["exit"] == 2
+
+
+def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):
+    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    plan = produce.Plan(PROFILE)
+    told = [plan.run(number) for number in range(4)]
+    assert {(run["limits"], run["threads"]) for run in told} == {("none", 1), ("avx2", 1), ("none", 2), ("avx2", 2)}
+    assert told[0]["draw"] == 0 and len({run["draw"] for run in told}) == 4 and len({run["name"] for run in told}) == 4
+    assert not {run["draw"] for run in told} & {dataclasses.replace(plan, trial=True).run(number)["draw"] for number in range(4)}
+    with pytest.raises(RunError, match="--limits"):
+        produce.Plan(PROFILE, limits=("sse9",))
+
+
+def chain_with_draw(world, monkeypatch):
+    """Three notebooks: one that nothing draws for, one that draws, one that writes a table from both."""
+    monkeypatch.setenv("DEFT_WORK", str(world / "w"))
+    monkeypatch.setenv("DEFT_FIGURES", str(world / "f"))
+    books = world / "books"
+    (books / "params").mkdir(parents=True)
+    (books / "params" / "tiny.yaml").write_text("all:\n  draw: 0\n")
+    start = "import os\nfrom pathlib import Path\nwork = Path(os.environ['DEFT_WORK']) / profile\nwork.mkdir(parents=True, exist_ok=True)\n"
+    write_notebook(books, "01_data", [start + "(work / 'data.txt').write_text('data')"], [], ["data.txt"], 'profile = "tiny"')
+    write_notebook(books, "02_train", [start + "(work / 'model.txt').write_text(str(draw))"], ["data.txt"], ["model.txt"], 'profile = "tiny"\ndraw = 0')
+    write_notebook(books, "03_tables", [start + "1"], ["model.txt"], ["figures:tables/T2.csv"], 'profile = "tiny"')
+    write_notebook(books, "04_show", ["1"], ["model.txt"], ["shown.txt"], 'profile = "tiny"')
+    return books
+
+
+def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch):
+    books = chain_with_draw(tmp_path, monkeypatch)
+    chain = produce.with_draw("tiny", books, 300)
+    assert [chain.parameters(stage).get("draw") for stage in chain.stages] == [None, 300, None, None]
+    assert produce.drawn(chain) == {"02_train", "03_tables", "04_show"} and [stage.name for stage in produce.needed(chain)] == ["01_data", "02_train", "03_tables"]
+    source = Chain("tiny", books)
+    runtime.write_json(source.record_path(source.stages[0]), {"state": "done"})
+    (source.work / "data.txt").write_text("data")
+    elsewhere = produce._Elsewhere({"data.txt": source.work / "data.txt"}, {"01_data": {"state": "done"}})
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w2"))
+    assert produce.share(elsewhere, chain) == ["01_data"] and (tmp_path / "w2" / "tiny" / "data.txt").read_text() == "data"
+    assert chain.record(chain.stages[0]) == {"state": "done"} and produce.share(elsewhere, chain) == []
+    assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
+
+
+# ---------------------------------------------------------------- the path of its own
+def test_the_own_path_shares_no_code_with_the_tables():
+    text = (paths.ROOT / "deft" / "verify" / "recompute.py").read_text()
+    assert "from deft" not in text and "import deft" not in text
+
+
+def test_recomputed_numbers_are_many_and_right(world):
+    again = recompute.of_work(paths.work(PROFILE))
+    for id, least in (("T2", 60), ("T3", 15)):
+        compared, words = recompute.differences(again[id], cells.rows(paths.figures(PROFILE) / "tables" / f"{id}.csv"))
+        assert compared >= least and not words, (id, compared, words)
+
+
+def test_scores_are_those_of_scikit_learn():
+    from sklearn.metrics import f1_score, recall_score
+
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(0, 4, 200), rng.integers(0, 6, 200)  # class 4 never occurs, 5 is outside the vocabulary
+    told = recompute.scores(truth, said, 5)
+    assert told["uf1"] == pytest.approx(f1_score(truth, said, labels=range(5), average="macro", zero_division=0))
+    assert told["uar"] == pytest.approx(recall_score(truth, said, labels=range(5), average="macro", zero_division=0))
+
+
+def test_pages_are_read_as_they_are_written(world):
+    assert integrity.pages(PROFILE) == []

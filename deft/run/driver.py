@@ -73,6 +73,8 @@ def run_stage(chain: Chain, stage, hashes: stale.Hashes, closure: Closure) -> st
                   finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), fingerprint=mark)
     if error:
         record["error"] = error
+    else:
+        record["executed_sha256"] = runtime.sha256(chain.executed / f"{stage.name}.ipynb")
     chain.write_record(stage, record)
     return error
 

@@ -1,0 +1,237 @@
+"""Is what lies there what the run made? Stages, hashes, pages against their tables, tables against the answers, verdicts against the tables.
+
+Every function returns problems as `Problem`: `altered` (something is not what it says it is: the run is not verified) or `unchecked`
+(it could not be looked at: a stage is stale, a file is missing).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deft import artifacts, paths, runtime
+from deft.run import RunError
+from deft.verify import cells, reference
+
+ALTERED, UNCHECKED = "altered", "unchecked"
+LATEX = {r"\&": "&", r"\%": "%", r"\$": "$", r"\#": "#", r"\_": "_", r"\{": "{", r"\}": "}", r"\textasciitilde ": "~", r"\textasciicircum ": "^",
+         r"\textbackslash ": "\\"}
+PAGE_DIGITS = 5e-4  # pages show three digits
+
+
+@dataclass(frozen=True)
+class Problem:
+    state: str
+    what: str  # the file or stage
+    words: str
+
+
+def stages(profile: str, notebooks: Path) -> list[Problem]:
+    """Stages that are not done. An output that was changed after it was written is altered; stale code or inputs leave the rest unchecked."""
+    from deft.run import stale
+    from deft.run.chain import Chain
+
+    found = []
+    for row in stale.states(Chain(profile, notebooks), deep=True):
+        if row["state"] != stale.DONE:
+            bad = row["reason"].startswith("output ") and row["state"] == stale.STALE
+            found.append(Problem(ALTERED if bad else UNCHECKED, row["stage"], f"{row['state']}: {row['reason']}"))
+    chain = Chain(profile, notebooks)
+    for stage in chain.stages:
+        executed, told = chain.executed / f"{stage.name}.ipynb", (chain.record(stage) or {}).get("executed_sha256")
+        if told and (not executed.is_file() or runtime.sha256(executed) != told):
+            found.append(Problem(ALTERED, f"executed/{executed.name}", "is not the notebook that the run executed"))
+    return found
+
+
+def manifest(profile: str) -> list[Problem]:
+    """Every product under figures/<profile> against the hash that its manifest recorded, and no product without one."""
+    folder = paths.figures(profile)
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return [Problem(UNCHECKED, "manifest.json", f"does not exist at {folder}; run `make reproduce`")]
+    try:
+        listed = runtime.read_json(path)["files"]
+        wanted = {name: entry["sha256"] for name, entry in listed.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [Problem(ALTERED, "manifest.json", f"is not a manifest ({error})")]
+    there = {p.relative_to(folder).as_posix(): p for p in artifacts.products(folder)}
+    found = [Problem(ALTERED, name, "is listed in manifest.json and not there") for name in sorted(wanted.keys() - there.keys())]
+    found += [Problem(ALTERED, name, "is not listed in manifest.json") for name in sorted(there.keys() - wanted.keys())]
+    found += [Problem(ALTERED, name, "is not what manifest.json recorded (sha256)") for name, p in there.items() if name in wanted and runtime.sha256(p) != wanted[name]]
+    promised = [name for a in artifacts.REGISTRY for name in a.files if name not in wanted]
+    return found + [Problem(UNCHECKED, name, "is registered and was not made") for name in promised]
+
+
+# ---------------------------------------------------------------- pages
+def markdown_rows(text: str) -> list[dict[str, str]]:
+    """The first table of a Markdown page as {column: text} rows."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(split[0], row)) for row in split[2:]] if len(split) > 2 else []
+
+
+def latex_rows(text: str) -> list[dict[str, str]]:
+    """The first tabular of a LaTeX page as {column: text} rows."""
+    match = re.search(r"\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule", text, re.S)
+    if not match:
+        return []
+
+    def plain(cell):
+        for written, meant in LATEX.items():
+            cell = cell.replace(written, meant)
+        return cell.strip()
+
+    split = [[plain(cell) for cell in re.split(r"(?<!\\)&", line.removesuffix(r"\\").rstrip())]
+             for line in (match[1] + match[2]).splitlines() if line.strip()]
+    return [dict(zip(split[0], row)) for row in split[1:]]
+
+
+def page_difference(page: list[dict[str, str]], table: list[dict[str, str]]) -> str:
+    """The first difference between a page and its CSV, in words. An interval stands in the cell of its number: `0.763 [0.701, 0.809]`."""
+    if len(page) != len(table):
+        return f"shows {len(page)} rows, the CSV has {len(table)}"
+    columns = list(table[0]) if table else []
+    bounds = {c for c in columns if c.endswith(("_low", "_high")) and c.rsplit("_", 1)[0] in columns}
+    shown = set(page[0]) if page else set()
+    if unknown := shown - set(columns):
+        return f"shows a column {sorted(unknown)[0]!r} that the CSV has not"
+    for number, (mine, row) in enumerate(zip(page, table), start=1):
+        for column in columns:
+            if column in bounds:
+                continue
+            text, wanted = mine.get(column, ""), [row[column], *(row[f"{column}{end}"] for end in ("_low", "_high") if f"{column}{end}" in bounds)]
+            if words := _cell_difference(text, [value for value in wanted if value != ""]):
+                return f"row {number}, {column}: {words}"
+    return ""
+
+
+def _cell_difference(text: str, wanted: list[str]) -> str:
+    values = re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", text)
+    if wanted and all(cells.NUMBER.match(value) for value in wanted):
+        if len(values) != len(wanted):
+            return f"shows {text!r}, the CSV has {', '.join(wanted)}"
+        for value, want in zip(values, wanted):
+            if abs(float(value) - float(want)) > PAGE_DIGITS * max(1.0, abs(float(want))) + 1e-9:
+                return f"shows {text!r}, the CSV has {', '.join(wanted)}"
+        return ""
+    words = " ".join("".join(wanted).split())
+    if " ".join(text.split()) == words or (not words and text in ("", "-", "nan", "NaN", "None", "not available")):
+        return ""
+    return f"shows {text!r}, the CSV has {words!r}"
+
+
+def pages(profile: str) -> list[Problem]:
+    """Markdown and LaTeX pages of every table against its CSV."""
+    found = []
+    for artifact in cells.tables():
+        folder = paths.figures(profile) / "tables"
+        if not (folder / f"{artifact.id}.csv").is_file():
+            continue
+        table = cells.rows(folder / f"{artifact.id}.csv")
+        for suffix, read in (("md", markdown_rows), ("tex", latex_rows)):
+            path = folder / f"{artifact.id}.{suffix}"
+            if not path.is_file():
+                continue  # the manifest names what was not made
+            words = page_difference(read(path.read_text(encoding="utf-8")), table)
+            if words:
+                found.append(Problem(ALTERED, f"tables/{path.name}", f"is not its CSV: {words}"))
+    return found
+
+
+def recomputed(profile: str) -> list[Problem]:
+    """Tables against `recompute`, which reads the answers and stored features by a path of its own."""
+    from deft.verify import recompute
+
+    work, folder = paths.work(profile), paths.figures(profile) / "tables"
+    if not (work / "predictions.jsonl").is_file():
+        return [Problem(UNCHECKED, "predictions.jsonl", f"does not exist at {work}; run `make reproduce`")]
+    try:
+        again = recompute.of_work(work)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return [Problem(ALTERED, "predictions.jsonl", f"cannot be read as answers ({type(error).__name__}: {error}); run 08_answers again")]
+    found = []
+    for id, numbers in again.items():
+        if not (folder / f"{id}.csv").is_file():
+            continue  # the manifest names what was not made
+        compared, words = recompute.differences(numbers, cells.rows(folder / f"{id}.csv"))
+        found += [Problem(ALTERED, f"tables/{id}.csv", word) for word in words]
+        if not compared:
+            found.append(Problem(UNCHECKED, f"tables/{id}.csv", "no number of it could be recomputed"))
+    return found
+
+
+# ---------------------------------------------------------------- verdicts, reference
+def verdicts(profile: str) -> list[Problem]:
+    """claims.json and claims.md of a run against the rules applied to its tables."""
+    folder = paths.figures(profile)
+    return claims_again(folder, folder / "tables", profile)
+
+
+def claims_again(folder: Path, tables: Path, profile: str) -> list[Problem]:
+    """claims.json and claims.md in `folder` against the rules applied to the CSV files in `tables`."""
+    from deft.evaluation import claims
+
+    try:
+        written = reference.claims_of(folder)
+    except RunError as error:
+        return [Problem(UNCHECKED if "does not exist" in str(error) else ALTERED, "claims.json", str(error))]
+    again = claims.judge(tables)
+    found, fresh = [], json.loads(json.dumps(runtime._plain([asdict(v) for v in again])))
+    for old, new in zip(written["claims"], fresh):
+        changed = [name for name in new if old.get(name) != new[name]]
+        if changed:
+            found.append(Problem(ALTERED, "claims.json", f"{new['claim']}: {changed[0]} is not what the rules give on these tables"
+                                 + (f" ({old.get('verdict')!r}, the rules say {new['verdict']!r})" if "verdict" in changed else "")))
+    if len(written["claims"]) != len(fresh):
+        found.append(Problem(ALTERED, "claims.json", f"{len(written['claims'])} claims, the rules judge {len(fresh)}"))
+    page = folder / "claims.md"
+    if not page.is_file():
+        found.append(Problem(UNCHECKED, "claims.md", f"does not exist at {folder}"))
+    elif page.read_text(encoding="utf-8") != claims.markdown(again, profile):
+        found.append(Problem(ALTERED, "claims.md", "is not what the rules give on these tables"))
+    return found
+
+
+def reference_whole(where: Path) -> list[Problem]:
+    """The reference against the register (no table may be taken out), and its spread against its runs."""
+    found, known = [], {a.id for a in cells.tables()}
+    there = {p.stem for p in where.glob("T*.csv")}
+    found += [Problem(ALTERED, f"reference/{id}.csv", "is registered and not in the reference") for id in sorted(known - there)]
+    found += [Problem(ALTERED, f"reference/{id}.csv", "is in the reference and not registered") for id in sorted(there - known)]
+    runs = reference.read_runs(where)
+    if len(reference.counted(runs)) < 2:
+        return found
+    for name in (reference.SPREAD, reference.MEASURED):
+        if not (where / name).is_file():
+            found.append(Problem(UNCHECKED, f"reference/{name}", "is missing; `python -m deft reference --spread-only` writes it from the runs"))
+    if not found:
+        found += [Problem(ALTERED, f"reference/{reference.SPREAD}", words) for words in _other_spread(where, runs)]
+        found += [Problem(ALTERED, f"reference/{reference.MEASURED}", words) for words in _other_measure(where, runs)]
+    return found
+
+
+def _other_spread(where: Path, runs: dict) -> list[str]:
+    """How spread.csv differs from what the runs give, up to the rounding of another machine."""
+    wanted, there = (list(csv.DictReader(io.StringIO(text))) for text in (reference.spread_text(where, runs), (where / reference.SPREAD).read_text(encoding="utf-8")))
+    if len(wanted) != len(there):
+        return [f"has {len(there)} cells, the runs beside it give {len(wanted)}"]
+    for mine, row in zip(there, wanted):
+        if any(mine.get(c) != row[c] for c in ("table", "row", "column", "kind", "runs")) \
+                or any(abs(float(mine[c] or 0) - float(row[c] or 0)) > 1e-3 * max(abs(float(row[c] or 0)), 1e-6) for c in ("mean", "sd")):
+            return [f"{row['table']}, {row['row']}, {row['column']} is not what the runs beside it give"]
+    return []
+
+
+def _other_measure(where: Path, runs: dict) -> list[str]:
+    """Critical values far from what a short simulation of the runs gives: nobody widens every interval by hand."""
+    from deft.verify import spread
+
+    told, reach = runtime.read_json(where / reference.MEASURED), reference.spread_of(where, runs)
+    again = spread.measure(reach, [*reference.counted(runs), *reference.counted(runs, "carried")], simulations=200, floors=(told["least_prior"],))
+    return [f"{name} is {told.get(name)}, a short simulation of the runs gives {again[name]}" for name in ("critical", "critical_drift")
+            if not 0.6 < float(told.get(name) or 0) / again[name] < 1.7] + ([] if told.get("cells") == again["cells"] else [f"speaks of {told.get('cells')} cells, the runs have {again['cells']}"])

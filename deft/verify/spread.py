@@ -1,0 +1,206 @@
+"""How much do trained numbers vary from run to run, and what may a new run be? Prediction intervals with a measured false alarm.
+
+A few complete runs give every statistical cell a mean and a standard deviation, the latter from a handful of numbers. Three steps:
+- *Moderation*: the variance of a cell is drawn towards that of cells of like kind (same table, same column), as strongly as the
+  variances of that kind agree with each other (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004).
+- *Two critical values* for a whole run, where t = (new - mean) / (moderated sd * sqrt(1 + 1 / runs)): one for the largest |t| of all cells,
+  which gives the interval of each cell, and one for the root mean square of all t (the *drift*), which sees many small shifts at once.
+- *Measured*, not assumed: runs are simulated from the reference runs (variances drawn from their posterior, errors correlated as the
+  runs' residuals are, shrunk), the whole procedure is repeated on each, and each critical value is the .995 quantile of its statistic.
+  How strongly variances are drawn together at least is what makes the intervals narrowest at that false alarm. Then every reference run
+  is judged by the others. If one of them lies beyond, the critical value is raised to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma, polygamma
+
+FALSE_ALARM = 0.01  # of a whole run, all its cells together
+LEAST_PRIORS = (4.0, 8.0, 16.0, 32.0, 64.0)  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
+SIMULATIONS, CHUNK = 2000, 250
+MINIMUM_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the reference runs say of each statistical cell (M cells): `values` (R, M), `groups` (M,) numbers of like kinds.
+
+    complete: how many of the R runs stand behind the mean; the others are carried over from older code for the spread alone.
+    """
+
+    keys: tuple[tuple[str, str, str], ...]
+    values: np.ndarray
+    groups: np.ndarray
+    complete: int
+
+    @property
+    def runs(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.values.mean(axis=0)
+
+    @property
+    def sd(self) -> np.ndarray:
+        return self.values.std(axis=0, ddof=1)
+
+    def without(self, run: int) -> Spread:
+        """The same from all runs but one."""
+        return Spread(self.keys, np.delete(self.values, run, axis=0), self.groups, self.complete - (run < self.complete))
+
+    @property
+    def factor(self) -> float:
+        """Standard deviations of (new run - mean) per standard deviation of a run."""
+        return float(np.sqrt(1 + 1 / self.complete))
+
+
+def like(key: tuple[str, str, str]) -> tuple[str, str]:
+    """What makes cells alike: their table, and their column without `_low` and `_high`."""
+    table, _, column = key
+    return table, column.removesuffix("_low").removesuffix("_high")
+
+
+def of_runs(runs: list[dict[tuple[str, str, str], float]], carried: list[dict[tuple[str, str, str], float]] = ()) -> Spread:
+    """Spread of the cells that every run has. runs, carried: {(table, row, column): number} each.
+
+    Carried runs are shifted to the mean of the others, and their scatter is widened for the mean of their own that this costs.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"{len(runs)} run(s) have no spread; at least 2 are needed")
+    keys = tuple(key for key in runs[0] if all(key in run for run in (*runs, *carried)))
+    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(like(key) for key in keys))}
+    values = np.array([[run[key] for key in keys] for run in runs], np.float64).reshape(len(runs), len(keys))
+    if len(carried) > 1:
+        older = np.array([[run[key] for key in keys] for run in carried], np.float64)
+        older = (older - older.mean(axis=0)) * np.sqrt(len(carried) / (len(carried) - 1))
+        values = np.concatenate([values, values.mean(axis=0) + older])
+    return Spread(keys, values, np.array([kinds[like(key)] for key in keys], int), len(runs))
+
+
+def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
+    """x with trigamma(x) = y > 0, by Newton's method on 1 / trigamma."""
+    x = 0.5 + 1 / y
+    for _ in range(8):  # it converges quadratically from below
+        value = polygamma(1, x)
+        x = np.maximum(x + value * (1 - value / y) / polygamma(2, x), 1e-8)
+    return x
+
+
+def prior(variance: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (..., G) of one kind of cell, each from `degrees` -> (prior variance (...), prior degrees of freedom (...)).
+
+    Moments of log variances under a scaled F distribution. Cells that never moved say nothing of how much such a cell moves, so they are
+    left out; where nothing of the kind moved, the prior variance is 0.
+    """
+    variance = np.asarray(variance, np.float64)
+    moved = variance > 0
+    number = moved.sum(axis=-1)
+    e = np.where(moved, np.log(np.where(moved, variance, 1.0)) - digamma(degrees / 2) + np.log(degrees / 2), 0.0)
+    mean = e.sum(axis=-1) / np.maximum(number, 1)
+    extra = (np.where(moved, (e - mean[..., None]) ** 2, 0.0).sum(axis=-1) / np.maximum(number - 1, 1)) - polygamma(1, degrees / 2)
+    known = (number > 1) & (extra > 1e-6)
+    d0 = np.where(known, 2 * _inverse_trigamma(np.where(known, extra, 1.0)), np.where(number > 1, 1e3, 0.0))
+    half = np.maximum(d0, 1e-3) / 2
+    s0 = np.where(known, np.exp(mean + digamma(half) - np.log(half)), np.exp(mean))
+    return np.where(number > 0, s0, 0.0), np.minimum(d0, 1e3)
+
+
+def moderated(sd: np.ndarray, groups: np.ndarray, degrees: float, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """(..., M) standard deviations -> (moderated ones (..., M), prior degrees of freedom per cell (..., M))."""
+    variance, out, weight = np.square(sd), np.empty_like(sd), np.empty_like(sd)
+    for group in np.unique(groups):
+        here = groups == group
+        s0, d0 = prior(variance[..., here], degrees)
+        d0 = np.maximum(d0, floor)[..., None]
+        out[..., here] = np.sqrt((degrees * variance[..., here] + d0 * s0[..., None]) / (degrees + d0))
+        weight[..., here] = d0
+    return np.maximum(out, 5e-5), weight  # tables are rounded to four digits: no cell is known better
+
+
+def scale(spread: Spread, floor: float) -> np.ndarray:
+    """(M,) what one unit of t is worth for each cell."""
+    return moderated(spread.sd, spread.groups, spread.runs - 1, floor)[0] * spread.factor
+
+
+def ratios(spread: Spread, new: np.ndarray, floor: float) -> np.ndarray:
+    """(M,) new numbers -> t of each."""
+    return (new - spread.mean) / scale(spread, floor)
+
+
+def drift(t: np.ndarray) -> np.ndarray:
+    """(..., M) -> (...) root mean square, each |t| counted as 4 at most, so that it is not the largest one again."""
+    return np.sqrt(np.square(np.minimum(np.abs(t), 4.0)).mean(axis=-1))
+
+
+def shrinkage(residual: np.ndarray) -> float:
+    """How much of the residuals' correlation is taken for real, 0 .. 1 (Schaefer and Strimmer, 2005). residual: (R, M) around the mean.
+
+    With a handful of runs most of a sample correlation is chance; the less of it is believed, the larger the largest |t| becomes.
+    """
+    n = len(residual)
+    z = residual / np.maximum(residual.std(axis=0, ddof=1), 1e-12)
+    z = z[:, residual.std(axis=0) > 0][:, ::max(1, residual.shape[1] // 250)]
+    if z.shape[1] < 2 or n < 3:
+        return 0.0
+    product = z[:, :, None] * z[:, None, :]
+    mean = product.mean(axis=0)
+    variance = n / (n - 1) ** 3 * ((product - mean) ** 2).sum(axis=0)
+    correlation = n / (n - 1) * mean
+    off = ~np.eye(z.shape[1], dtype=bool)
+    return float(np.clip(1 - variance[off].sum() / np.square(correlation[off]).sum(), 0.0, 1.0))
+
+
+def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: int = 7, floors: tuple[float, ...] = LEAST_PRIORS) -> dict[float, np.ndarray]:
+    """New runs that differ from the reference runs by chance alone -> {floor: (simulations, 3)}.
+
+    kept: share of the residuals' correlation that the simulated errors have. The three columns: the largest |t|, the drift, and the
+    geometric mean of what one unit of t is worth.
+    """
+    rng, degrees, runs = np.random.default_rng(seed), spread.runs - 1, spread.runs
+    residual = spread.values - spread.mean
+    common = residual / np.maximum(spread.sd, 1e-12) / np.sqrt(degrees)  # (R, M): rows combine to errors of the runs' own correlation
+    common = np.where(spread.sd > 0, common, 0.0)
+    typical, weight = moderated(spread.sd, spread.groups, degrees, floor=0.5)
+    own = np.where(spread.sd > 0, np.sqrt(1 - kept), 1.0)
+    found: dict[float, list[np.ndarray]] = {floor: [] for floor in floors}
+    for start in range(0, simulations, CHUNK):
+        number = min(CHUNK, simulations - start)
+        true = typical * np.sqrt((degrees + weight) / rng.chisquare(np.broadcast_to(degrees + weight, (number, len(spread.keys)))))
+        error = np.sqrt(kept) * rng.normal(size=(number, runs + 1, runs)) @ common + own * rng.normal(size=(number, runs + 1, len(spread.keys)))
+        value = error * true[:, None]
+        mean, sd = value[:, :spread.complete].mean(axis=1), value[:, :-1].std(axis=1, ddof=1)
+        for floor in floors:
+            unit = moderated(sd, spread.groups, degrees, floor)[0] * spread.factor
+            t = (value[:, -1] - mean) / unit
+            found[floor].append(np.stack([np.abs(t).max(axis=1), drift(t), np.exp(np.log(unit).mean(axis=1))], axis=1))
+    return {floor: np.concatenate(parts) for floor, parts in found.items()}
+
+
+def measure(spread: Spread, names: list[str], simulations: int = SIMULATIONS, seed: int = 7, floors: tuple[float, ...] = LEAST_PRIORS) -> dict:
+    """The critical values and what was measured of them, ready for JSON. names: of the runs.
+
+    Errors that go together make the largest |t| smaller and the drift more uncertain, and a few runs hardly tell how far they do. So each
+    statistic is measured under the shrunk correlation and under all of it, and takes the larger value.
+    """
+    kept = shrinkage(spread.values - spread.mean)
+    loose, tight = simulate(spread, kept, simulations, seed, floors), simulate(spread, 1.0, simulations, seed + 1, floors)
+    quantile = {floor: [max(np.quantile(part[floor][:, k], 1 - FALSE_ALARM / 2) for part in (loose, tight)) for k in (0, 1)] for floor in loose}
+    floor = min(loose, key=lambda f: quantile[f][0] * np.median(loose[f][:, 2]))
+    simulated, left_out = quantile[floor], []
+    if spread.complete > MINIMUM_RUNS:
+        for run, name in enumerate(names[:spread.complete]):
+            t = ratios(spread.without(run), spread.values[run], floor)
+            worst = int(np.abs(t).argmax())
+            left_out.append({"run": name, "largest": round(float(abs(t[worst])), 3), "cell": list(spread.keys[worst]), "drift": round(float(drift(t)), 3)})
+    critical = [max([float(value), *(entry[name] for entry in left_out)]) for name, value in zip(("largest", "drift"), simulated)]
+    alarm = [float(((part[floor][:, 0] > critical[0]) | (part[floor][:, 1] > critical[1])).mean()) for part in (loose, tight)]
+    return {"cells": len(spread.keys), "runs": spread.runs, "critical": round(critical[0], 3), "critical_drift": round(critical[1], 3),
+            "simulated": {"critical": round(float(simulated[0]), 3), "critical_drift": round(float(simulated[1]), 3), "simulations": simulations, "seed": seed,
+                          "false_alarm": round(max(alarm), 4), "largest_median": round(float(np.median(loose[floor][:, 0])), 3),
+                          "drift_median": round(float(np.median(loose[floor][:, 1])), 3)},
+            "least_prior": floor, "correlation_kept": round(kept, 3), "false_alarm_wanted": FALSE_ALARM, "left_out": left_out,
+            "left_out_beyond_simulated": sum(bool(entry["largest"] > simulated[0] or entry["drift"] > simulated[1]) for entry in left_out)}
