@@ -14,7 +14,7 @@ from conftest import ROOT, write_notebook
 
 from deft.__main__ import main
 from deft.config import ConfigError
-from deft.run import execute, RunError, driver, stale
+from deft.run import RunError, driver, execute, stale
 from deft.run.chain import Chain
 
 WRITE = "from deft import paths\npaths.work(profile).mkdir(parents=True, exist_ok=True)\n(paths.work(profile) / '{0}').write_text('{0}' + str(seed))"

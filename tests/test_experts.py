@@ -314,14 +314,15 @@ def test_the_epoch_that_does_best_on_validation_subjects_is_kept(tmp_path, gramm
     data = made_up("texture")
     history = pretrain.pretrain("texture", data, Settings(epochs=3, batch=24, rate=2e-2), tmp_path)
     scores = [row["score"] for row in history]
-    assert min(scores) < max(scores) and pretrain.validate(pretrain.load(tmp_path), data, data.rows("validation"))["score"] == pytest.approx(max(scores), abs=1e-6)
+    kept = pretrain.validate(pretrain.load(tmp_path), data, data.rows("validation"))["score"]
+    assert min(scores) < max(scores) and kept == pytest.approx(max(scores), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", SPEAKING)
 def test_units_of_a_mirrored_face_are_those_of_the_face_with_sides_exchanged(name):
     data, model = made_up(name, 4, 2), pretrain.build(name, sizes(name), 7).eval()
-    turned = pairs.Pairs(data.index, {k: pairs.mirror(k, pairs.tensor(k, v)).numpy() * (255 if k in pairs.BYTES else 1) if k in model.keys else v
-                                      for k, v in data.arrays.items()})
+    mirrored = {k: pairs.mirror(k, pairs.tensor(k, data.arrays[k])).numpy() * (255 if k in pairs.BYTES else 1) for k in model.keys}
+    turned = pairs.Pairs(data.index, {**data.arrays, **mirrored})
     logits, other = (pretrain.look(model, one)[1] for one in (data, turned))
     assert np.allclose(other, logits[..., ::-1], atol=1e-3) and not np.allclose(logits, logits[..., ::-1], atol=1e-3)
 
@@ -380,7 +381,8 @@ def test_the_honest_calibration_error_is_that_of_subjects_who_fitted_nothing():
     r = np.random.default_rng(2)
     subject = np.repeat(np.arange(20), 30)
     active = r.random((600, 17, 2)) < 0.5
-    logits = np.where(active, 2.0, -2.0) * np.where(subject % 2 == 0, 1.0, -1.0)[:, None, None] + r.normal(0, 0.5, active.shape)
+    turned = np.where(subject % 2 == 0, 1.0, -1.0)[:, None, None]
+    logits = np.where(active, 2.0, -2.0) * turned + r.normal(0, 0.5, active.shape)
     report = calibrate.Calibration.fit(logits, active, subject).report
     assert report["ece_held_out"] > 0.3 > 0.1 > report["ece_fitted"]
 
@@ -400,11 +402,12 @@ def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
 
 
 def training_batch(name: str, count: int = 12) -> tuple:
-    """(expert in eval mode, inputs, targets) as the training loop hands them to `loss`; eval mode, so that dropout draws nothing."""
+    """(expert, inputs, targets) as the training loop hands them to `loss`; in eval mode, so that dropout draws nothing."""
     data, words = made_up(name), ["the", "left", "right", "brow"]
     targets, constants = pretrain._targets(name, data, data.rows("train"), Settings(), words)
     chosen = np.arange(count) * 4
-    model = pretrain.build(name, {"texture": {"subjects": 4}, "motion": {"subjects": 4, "words": 4}}.get(name, {}), 7).eval()
+    wide = {"texture": {"subjects": 4}, "motion": {"subjects": 4, "words": 4}}.get(name, {})
+    model = pretrain.build(name, wide, 7).eval()
     inputs = {key: pairs.tensor(key, data.arrays[key]) for key in pairs.INPUTS[name]}
     if "landmarks" in targets:
         model.mean_shape.copy_(targets["landmarks"].mean(0))
@@ -421,23 +424,24 @@ def test_every_weight_of_an_expert_and_of_its_adversaries_is_taught_by_the_loss(
     assert not untaught
 
 
-@pytest.mark.parametrize("name, factor", [("texture", "identity"), ("texture", "look"), ("texture", "direction"), ("motion", "identity"), ("motion", "look")])
+@pytest.mark.parametrize("name, factor", [("texture", "identity"), ("texture", "look"), ("texture", "direction"),
+                                          ("motion", "identity"), ("motion", "look")])
 def test_an_adversary_in_the_total_loss_turns_its_gradient_against_the_encoder(name, factor, grammar):
     model, inputs, targets = training_batch(name)
     for other, adversary in model.adversary.items():
         if other != factor:
             torch.nn.init.zeros_(adversary.read[-1].weight)  # sends no gradient back
-    seen = []
+    seen, encoder_end = [], model.tokens.weight if name == "texture" else model.tokens[1].weight
     model.adversary[factor].register_forward_hook(lambda module, given, out: seen.append(given[0]))
     pull = {}
     for strength in (0.0, 1.0):
         model.strength = strength
         total, _ = model.loss(inputs, targets, torch.Generator().manual_seed(0))
-        pull[strength] = torch.autograd.grad(total, model.tokens.weight if name == "texture" else model.tokens[1].weight, retain_graph=True)[0]
+        pull[strength] = torch.autograd.grad(total, encoder_end, retain_graph=True)[0]
     read = model.adversary[factor].read(seen[-1].flatten(1))  # the same reader without reversal
     target = targets["subject" if factor == "identity" else factor]
-    own = torch.nn.functional.mse_loss(read, target) if factor == "direction" else torch.nn.functional.cross_entropy(read, target)
-    towards = torch.autograd.grad(own, model.tokens.weight if name == "texture" else model.tokens[1].weight)[0]
+    own = (torch.nn.functional.mse_loss if factor == "direction" else torch.nn.functional.cross_entropy)(read, target)
+    towards = torch.autograd.grad(own, encoder_end)[0]
     added = pull[1.0] - pull[0.0]
     assert torch.nn.functional.cosine_similarity(added.flatten(), towards.flatten(), dim=0) < -0.98
 

@@ -69,7 +69,7 @@ def test_warping_by_no_flow_changes_nothing_and_by_flow_follows_it(texture):
 
 
 def test_warping_undoes_a_stretch_at_the_place_where_the_point_arrives():
-    """The flow lives where a point starts: what was at 80 arrives at 84.8, and the flow read there would be too long by a third."""
+    """The flow lives where a point starts: what was at 80 arrives at 84.8; the flow read there would be a third too long."""
     y, x = np.indices((128, 128), dtype=np.float32)
     point = np.zeros((128, 128), np.float32)
     cv2.circle(point, (80, 64), 4, 255, -1, cv2.LINE_AA)
@@ -175,7 +175,8 @@ def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
 def test_the_peak_map_is_the_mean_of_apex_and_hold(smile):
     gray, face = smile[:2]
     field, _ = courses.flows(gray, face)
-    assert np.array_equal(courses.describe(gray, face)["peak"], courses.peak_map(field[2:4].mean(0)))  # frames 3 and 4 are flows 2 and 3
+    mean = field[2:4].mean(0)  # frames 3 and 4 are flows 2 and 3
+    assert np.array_equal(courses.describe(gray, face)["peak"], courses.peak_map(mean))
     assert courses.peak_positions(9) == (3, 4) and courses.peak_positions(3) == (1, 2)
 
 
@@ -221,7 +222,8 @@ def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shif
     """The flow says that nothing moved, the frame moved by .7 px: of the edges that leaves, less than a third stays."""
     later = moved(texture, constant(*shift)).astype(np.float32)
     missed = cv2.resize(later - texture, (64, 64), interpolation=cv2.INTER_AREA) / 255
-    left = courses.residual(texture.astype(np.float32), later, np.zeros((128, 128, 2), np.float32))[0].astype(np.float64)
+    nothing = np.zeros((128, 128, 2), np.float32)
+    left = courses.residual(texture.astype(np.float32), later, nothing)[0].astype(np.float64)
     inner = slice(8, -8)
     assert np.sqrt((left[inner, inner] ** 2).mean()) < 0.33 * np.sqrt((missed[inner, inner] ** 2).mean())
 

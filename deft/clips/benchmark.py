@@ -1,8 +1,8 @@
 """`sim-v1`: the benchmark that is fixed before any model sees it, and the corpus that experts are pretrained on.
 
-A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the raters
-wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen: the hashes of the plans stand in
-`frozen/sim-v1.json`, and fingerprints of rendered clips (`deft.clips.fingerprint`) beside them in `frozen/sim-v1-pictures.npz`.
+A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the
+raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen: the hashes of the plans
+stand in `frozen/sim-v1.json`, fingerprints of rendered clips (`deft.clips.fingerprint`) in `frozen/sim-v1-pictures.npz`.
 
 Entanglement (claim C1) is a dial: every subject wears one of five looks; with probability `tie` a clip shows the emotion
 that belongs to the look, otherwise an emotion drawn without regard to it. Condition "kept" uses `tie`, "broken" uses 0.
@@ -29,7 +29,7 @@ from deft.clips.simulator.appearance import face_of
 
 FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
 BENCH_FRAMES, APEX, HOLD = 9, 3, 4  # stored frames per clip, positions of the annotated apex and of the hold frame
-CORPUS_FROZEN = (24, 6)  # subjects and clips of each in the frozen plan of the corpus: clip n of person m is the same in every size
+CORPUS_FROZEN = (24, 6)  # people and clips of each whose plans are frozen
 
 # The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
 LINEAR_YARDSTICK = "peak"
@@ -69,7 +69,7 @@ class CameraSpec:
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """Everything that decides `sim-v1` but the simulator itself. Intensities are FACS-like fractions of a full movement."""
+    """All that decides `sim-v1` but the simulator itself. Intensities are FACS-like fractions of a full movement."""
 
     version: str = "sim-v1"
     seed: int = 20251114
@@ -97,7 +97,7 @@ class BenchmarkSpec:
     size: int = 128  # px of the square frames
     frames: int = BENCH_FRAMES  # stored frames of a clip, from onset to offset
     apex: int = APEX  # position of the apex among them
-    corpus_frames: tuple[int, ...] = (0, APEX, HOLD)  # which of these positions a clip of the corpus keeps; the second is its apex
+    corpus_frames: tuple[int, ...] = (0, APEX, HOLD)  # the positions that a clip of the corpus keeps; the second is its apex
 
     @property
     def hash(self) -> str:
@@ -106,9 +106,9 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What one clip will show. `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset.
+    """What one clip will show.
 
-    `appearance`: the fields of its look; `apex`: position of the apex among `key_frames`; `size`: px.
+    `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset. `appearance`: the fields of its look; `apex`: position of the apex among `key_frames`; `size`: px.
     """
 
     clip: str
@@ -231,7 +231,8 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                         clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
                         identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
                         annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
-                        fps=camera.fps, key_frames=key_frames(0, apex, offset, spec.frames, spec.apex), camera=_items(camera),
+                        fps=camera.fps, key_frames=key_frames(0, apex, offset, spec.frames, spec.apex),
+                        camera=_items(camera),
                         landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
                         seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
                         appearance=_items(spec.looks[look]), size=spec.size, apex=spec.apex))
@@ -270,7 +271,8 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
                 annotated="", timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms), fps=200.0,
                 key_frames=tuple(frames[position] for position in spec.corpus_frames), camera=_items(camera),
                 landmark_jitter=spec.landmark_jitter, distractor=distractor if count else "neutral",
-                split="validation" if number % 6 == 5 else "train", seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
+                split="validation" if number % 6 == 5 else "train",
+                seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
                 appearance=_items(spec.looks[look]), size=spec.size, apex=1))
     return plans
 
@@ -283,20 +285,22 @@ def identity_of(plan: ClipPlan) -> simulator.Identity:
 def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
     """One clip as a shard stores it -> (its row of the index, its arrays by name)."""
     clip = simulator.render_clip(
-        identity_of(plan), dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
-        camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=plan.apex,
+        identity_of(plan), dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps,
+        timing=simulator.Timing(*plan.timing), camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=plan.apex,
         distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (), fps=plan.fps)
     truth = clip.truth
     jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
-    row = {"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition, "look": plan.look,
-           "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps, "onset": 0, "apex": plan.apex,
-           "offset": len(plan.key_frames) - 1, "units": plan.annotated, "distractor": plan.distractor, "split": plan.split}
+    row = {"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition,
+           "look": plan.look, "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps,
+           "onset": 0, "apex": plan.apex, "offset": len(plan.key_frames) - 1, "units": plan.annotated,
+           "distractor": plan.distractor, "split": plan.split}
     peak = np.zeros((len(UNITS), 2), np.float32)
     for key, intensity in plan.actions:
         sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
         peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
     return row, {
-        "frames": clip.frames, "landmarks": (truth.landmarks[0] + jitter).astype(np.float32), "landmarks_true": truth.landmarks.astype(np.float32),
+        "frames": clip.frames, "landmarks": (truth.landmarks[0] + jitter).astype(np.float32),
+        "landmarks_true": truth.landmarks.astype(np.float32),
         "flow_true": truth.skin_flow[plan.apex].astype(np.float16), "units_true": peak,
         "furrows_true": truth.furrows[plan.apex].astype(np.float32), "envelope": truth.envelope.astype(np.float32)}
 
@@ -335,7 +339,8 @@ def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:
 
 COVERS = {
     "plan, held_back": "every clip of the benchmark and of its held-back twin at full size",
-    "corpus": f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; a larger corpus continues the same draws",
+    "corpus": f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; "
+              "a larger corpus continues the same draws",
     "pictures": "fingerprints of clips of all three sets, in sim-v1-pictures.npz: frames, landmarks as written, truth",
 }
 
@@ -343,8 +348,8 @@ COVERS = {
 def frozen_clips(spec: BenchmarkSpec) -> dict[str, list[ClipPlan]]:
     """The clips whose pictures are frozen, by set.
 
-    Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any. Held back:
-    one clip under each camera. Corpus: one clip of each distractor.
+    Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any.
+    Held back: one clip under each camera. Corpus: one clip of each distractor.
     """
     def first(plans: list[ClipPlan], **wanted) -> ClipPlan:
         """The first plan that has the most of what is wanted."""
@@ -356,10 +361,12 @@ def frozen_clips(spec: BenchmarkSpec) -> dict[str, list[ClipPlan]]:
         for turn in range(2):
             dataset = cameras[(look + turn) % len(cameras)]
             mine = [plan for plan in bench if plan.look == look and plan.dataset == dataset]
-            chosen.append(first(mine, condition=("kept", "broken")[(look + turn) % 2], distractor=("", "blink", "", "gaze")[len(chosen) % 4]))
+            chosen.append(first(mine, condition=("kept", "broken")[(look + turn) % 2],
+                                distractor=("", "blink", "", "gaze")[len(chosen) % 4]))
     held_back, corpus = plan_bench(spec, held_back=True), plan_corpus(spec, *CORPUS_FROZEN)
     return {"bench": chosen,
-            "heldback": [first([plan for plan in held_back if plan.dataset == name], look=number + 1) for number, name in enumerate(cameras)],
+            "heldback": [first([plan for plan in held_back if plan.dataset == name], look=number + 1)
+                         for number, name in enumerate(cameras)],
             "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")]}
 
 
@@ -376,15 +383,16 @@ def fingerprints(plans: list[ClipPlan]) -> list[dict[str, np.ndarray]]:
 def _changes(before, now, name: str = "") -> list[str]:
     """'tie (0.85 -> 0.8)' for every number in which two nested records differ."""
     if isinstance(before, dict) and isinstance(now, dict):
+        inner = f"{name}." if name else ""
         return [line for key in {**before, **now}
-                for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{name}.{key}" if name else str(key))]
+                for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{inner}{key}")]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [line for place, (a, b) in enumerate(zip(before, now)) for line in _changes(a, b, f"{name}[{place}]")]
     return [] if before == now else [f"{name} ({before} -> {now})"]
 
 
 def check_frozen(spec: BenchmarkSpec) -> dict:
-    """Compare `spec`, its full plans and the pictures of `frozen_clips` with the frozen record; return `freeze_record(spec)`.
+    """Compare `spec`, its plans and the pictures of `frozen_clips` with the frozen record; return `freeze_record(spec)`.
 
     Raises ValueError with what moved: parameters first, then plans, then pictures, landmarks and truth. Takes a few
     seconds: the frozen clips are rendered.
@@ -397,8 +405,9 @@ def check_frozen(spec: BenchmarkSpec) -> dict:
     if not moved:
         moved = _picture_changes(spec)
     if moved:
-        raise ValueError(f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: {'; '.join(moved)}. Restore "
-                         "deft/clips/benchmark.py and deft/clips/simulator, or name a new version; numbers of two benchmarks must never share a name")
+        raise ValueError(f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: "
+                         f"{'; '.join(moved)}. Restore deft/clips/benchmark.py and deft/clips/simulator, or name a new "
+                         "version; numbers of two benchmarks must never share a name")
     return found
 
 
@@ -421,9 +430,11 @@ def _picture_changes(spec: BenchmarkSpec) -> list[str]:
         known = frozen_fingerprints(spec, which)
         unknown = [plan.clip for plan in plans if plan.clip not in known]
         if unknown:
-            raise ValueError(f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: restore the file (git checkout)")
+            raise ValueError(f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: "
+                             "restore the file (git checkout)")
         names = [plan.clip for plan in plans]
-        moved += [f"{which}: {line}" for line in fingerprint.differences([known[name] for name in names], fingerprints(plans), names)]
+        found = fingerprint.differences([known[name] for name in names], fingerprints(plans), names)
+        moved += [f"{which}: {line}" for line in found]
     return moved
 
 
@@ -434,12 +445,12 @@ def _parameters(spec: BenchmarkSpec) -> dict:
 
 def freeze_record(spec: BenchmarkSpec) -> dict:
     """Hashes of the parameters and of the full plans; of the corpus, whose size a profile chooses, the first people."""
-    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)), "held_back": plan_hash(plan_bench(spec, held_back=True)),
-            "corpus": plan_hash(plan_corpus(spec, *CORPUS_FROZEN))}
+    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)),
+            "held_back": plan_hash(plan_bench(spec, held_back=True)), "corpus": plan_hash(plan_corpus(spec, *CORPUS_FROZEN))}
 
 
 def freeze(spec: BenchmarkSpec, **notes) -> None:
-    """Write the frozen record and the pictures' fingerprints. notes: what else the record says, e.g. the difficulty that was measured."""
+    """Write the frozen record and the pictures' fingerprints. notes: what else the record says, e.g. the difficulty."""
     arrays = {}
     for which, plans in frozen_clips(spec).items():
         measured = fingerprints(plans)
