@@ -61,7 +61,7 @@ def _inputs(inputs: Iterable) -> dict[str, str]:
 
 
 def _parts(inputs: Iterable, settings: dict | None, code: str) -> dict[str, dict]:
-    return {"inputs": _inputs(inputs), "settings": json.loads(json.dumps(settings or {}, sort_keys=True, default=str)),
+    return {"inputs": _inputs(inputs), "settings": json.loads(json.dumps(settings or {}, sort_keys=True, default=str), parse_constant=str),
             "modules": {name: digest[:16] for name, digest in code_of(code).items()} if code else {}, "lock": {"": lock()} if code else {}}
 
 

@@ -32,7 +32,6 @@ def world(folder, first=0):
     work = fake_bench.write(folder)
     tune.pretrain_all([replace(TINY, seed=language.seed_of_draw(7, first + d)) for d in (0, 1)], [tune.base_of(work, "base", d) for d in (0, 1)],
                       workers=1, log=lambda line: None)
-    tune._inputs.cache_clear()
     tune.cached_bench.cache_clear()
     return work
 

@@ -2,20 +2,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from deft import paths, runtime
+from deft import cache, paths, runtime
 from deft.clips import store
 from deft.clips.readers.fixtures import MARK
-from deft.closure import Closure
 from deft.experts.data import NAMES as EXPERTS
-from deft.mllm import tune
 from deft.run import book
 from deft.run.chain import Chain
 
@@ -97,24 +93,13 @@ def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -
 
 
 # ---------------------------------------------------------------- what is done already
-def key_of(*parts: object) -> str:
-    """Hash over anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@cache
-def code() -> str:
-    """Hash over the modules that the chain on licensed data reaches."""
-    return key_of(Closure(paths.ROOT).files([], ["deft.licensed"]))
-
-
-def once(work: Path, stage: str, key: str, outputs: Iterable[str], make: Callable[[], object]) -> None:
-    """Run `make`, unless `outputs` (below `work`) are there and were made from the same inputs (`key`). Recorded last."""
-    record = work / "stages.json"
-    done = runtime.read_json(record) if record.exists() else {}
-    if done.get(stage) != key or not all((work / name).exists() for name in outputs):
+def once(work: Path, stage: str, outputs: Iterable[str], make: Callable[[], object], inputs: Iterable[Path] = (), **settings: object) -> str:
+    """Run `make`, unless `outputs` (files and folders below `work`) are whole and of the same inputs, settings and code; -> their key."""
+    state = cache.fresh(work, inputs, settings, "deft.licensed", name=stage, files=outputs)
+    if not state:
         make()
-        runtime.write_json(record, {**done, stage: key})
+        state.seal()
+    return state.key
 
 
 # ---------------------------------------------------------------- the profile's part
@@ -128,15 +113,14 @@ def borrow(recipe: Recipe) -> str:
     if absent := next((part for part in (*borrowed, "clips/corpus") if not (source / part).exists()), None):
         raise LicensedError(f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and language "
                             "model; then run this again (notebooks 01 to 07 are enough)")
-    files = [path for part in borrowed for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part]) if path.is_file()]
-    key = key_of([(path.relative_to(source).as_posix(), tune.digest(path)) for path in files])
+    corpus = store.ClipStore(source / "clips" / "corpus")
+    units = corpus.array("units_true")
 
     def copy() -> None:
         for part in borrowed:
             with runtime.atomic(recipe.work / part) as fresh:
                 (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, fresh)
-        corpus = store.ClipStore(source / "clips" / "corpus")
-        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), key, units_true=corpus.array("units_true"))
+        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), "borrowed", units_true=units)
 
-    once(recipe.work, "borrowed", key, (*borrowed, "clips/corpus/units.npz"), copy)
-    return key
+    return once(recipe.work, "borrowed", (*borrowed, "clips/corpus/units.npz"), copy, [source / part for part in borrowed],
+                units=hashlib.sha256(units.tobytes()).hexdigest())

@@ -15,7 +15,7 @@ from deft.evaluation import peers
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
 from deft.licensed.material import folds_of, index_of, with_validation
-from deft.licensed.recipe import LicensedError, Recipe, code, key_of, once
+from deft.licensed.recipe import LicensedError, Recipe, once
 from deft.mllm import score, tune
 from deft.motion import evidence, prepare
 from deft.unimer import build, schema
@@ -37,13 +37,13 @@ def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame,
     folds = folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
     rows = index_of(mine, recipe.dataset, [clip.fps for clip, usable in zip(clips, good) if usable])
     constraint = "both" if (mine["units"] != "").any() else "flow"
-    key = key_of(rows, list(ready["file"][good]), folds.to_dict("records"), constraint, borrowed, recipe.seed, code())
+    shard = work / "clips" / "bench" / "clips.npz"
 
     def make() -> None:
         runtime.write_json(work / "set.json", {"dataset": recipe.dataset, "root": str(recipe.root), "profile": recipe.profile, "folds": recipe.folds,
                                                "simulated": recipe.simulated, "words": recipe.words, **runtime.provenance()})
         prepare.gather(ready, recipe.prepared, work / "faces" / "bench", work / "motion" / "bench")
-        store.write_shard(work / "clips" / "bench" / "clips.npz", rows, key)
+        store.write_shard(shard, rows, "licensed")
         with runtime.atomic(work / "clips" / "folds.csv") as fresh:
             folds.to_csv(fresh, index=False)
         courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
@@ -56,9 +56,9 @@ def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame,
         for name in EXPERTS:
             pretrain.extract(name, "bench", work)
 
-    once(work, "described", key, ("clips/bench/clips.npz", "clips/folds.csv", "unimer/bench.jsonl", "evidence/bench/probability.npy",
-                                  *(f"features/bench/{name}.npy" for name in EXPERTS)), make)
-    return key
+    outputs = ("clips/bench", "clips/folds.csv", "faces/bench", "motion/bench", "evidence/bench", "unimer/bench.jsonl", "features/bench")
+    return once(work, "described", outputs, make, [recipe.prepared / file for file in ready["file"][good]], rows=rows, folds=folds.to_dict("records"),
+                constraint=constraint, borrowed=borrowed, seed=recipe.seed)
 
 
 def verdicts(recipe: Recipe) -> pd.Series:
@@ -78,21 +78,20 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str})
     trained = bool((index["emotion"] != "").any())
     jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds["fold"].unique())) if trained else []
-    for remembered in (tune._inputs, tune.cached_bench):  # of this process; the set may have been described anew since
-        remembered.cache_clear()
-    keys = [tune.run_key(job, work, settings) for job in jobs]
-    if not all(tune.finished(job.folder(work), key) for job, key in zip(jobs, keys)):
+    tune.cached_bench.cache_clear()  # of this process; the set may have been described anew since
+    states = [tune.state_of(job, work, settings) for job in jobs]
+    if not all(states):
         tune.tune_all(jobs, work, settings, recipe.workers, log)
-    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*/manifest.json"))
+    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*"))
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
-        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
+        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, others)], 1, log)[0]
         rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED, folds=with_validation(folds))
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
 
-    once(work, "answered", key_of(described, keys, [tune.digest(path) for path in others]), ("predictions.jsonl",), make)
+    once(work, "answered", ("predictions.jsonl",), make, others, described=described, runs=[state.key for state in states])
     return runtime.read_jsonl(work / "predictions.jsonl")
 
 

@@ -8,9 +8,7 @@ read a doubtful detector before it meets one (learning.md). The stages see no fr
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from deft import runtime
+from deft import cache, runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import prompt
 from deft.unimer import grammar
@@ -88,6 +86,7 @@ def load_base(folder: Path):
                                 "holds config.json, tokenizer.json and *.safetensors")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    model.config._name_or_path = ""  # else every model made from it would carry this machine's path
     missing = [m for m in prompt.MARKERS if m not in tokenizer.get_vocab()]
     if missing:
         tokenizer.add_special_tokens({"additional_special_tokens": missing})
@@ -200,26 +199,18 @@ def text_batches(tokenizer, settings: LanguageSettings, make, steps: int):
             yield drawn[turn * settings.batch:(turn + 1) * settings.batch]
 
 
-def source_hash() -> str:
-    """Hash of the code that decides what the base becomes: grammar, facts, prototypes, prompt, this file."""
-    root = Path(__file__).parents[1]
-    files = ("unimer/grammar.py", "unimer/facts.py", "clips/facs.py", "mllm/prompt.py", "mllm/language.py")
-    return hashlib.sha256(b"".join((root / name).read_bytes() for name in files)).hexdigest()[:16]
-
-
 def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
 
-    Draws come from (seed, step), so a run killed and started again writes the same bytes. A finished folder with the
-    same settings and the same grammar is kept.
+    Draws come from (seed, step), so a run killed and started again writes the same bytes. A finished folder of the
+    same settings and code is kept.
     """
     folder = Path(folder)
     tokenizer = build_tokenizer()
-    request = {**asdict(settings), "vocabulary": len(tokenizer), "sources": source_hash()}
-    done = folder / "history.json"                                  # written last
-    if done.exists() and runtime.read_json(done)["settings"] == json.loads(json.dumps(request)):
-        return runtime.read_json(done)
-    done.unlink(missing_ok=True)
+    request = {**asdict(settings), "vocabulary": len(tokenizer)}
+    state = cache.fresh(folder, settings=request, code="deft.mllm.language")
+    if state:
+        return runtime.read_json(folder / "history.json")
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
     steps = settings.text_steps + settings.soft_steps
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
@@ -246,5 +237,6 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     tokenizer.save_pretrained(folder)
     history = {"settings": request, "parameters": sum(p.numel() for p in model.parameters()),
                "soft_from": settings.text_steps, "loss": [round(v, 5) for v in curve]}
-    runtime.write_json(done, history)
+    runtime.write_json(folder / "history.json", history)
+    state.seal()
     return history

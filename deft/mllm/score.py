@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from deft import cache
 from deft.clips.facs import EMOTIONS
 from deft.mllm import prompt
 from deft.mllm.model import DeftLLMForConditionalGeneration
@@ -31,6 +32,8 @@ def question(kind: str = "reasoning") -> str:
 
 def load(folder: Path):
     """(tokenizer, model) of a finished run, ready to answer."""
+    if words := cache.damage(folder):
+        raise ValueError(f"{words}; run 07_joint_tuning again")
     model = DeftLLMForConditionalGeneration.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), model.eval()
 

@@ -17,8 +17,6 @@ An RGB-only model cannot be treated so: its looks and its motion arrive in the s
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import multiprocessing
 import os
 import tempfile
@@ -35,7 +33,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging as hf_logging
 
-from deft import paths, runtime
+from deft import cache, paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.clips.splits import roles
 from deft.clips.store import ClipStore
@@ -266,9 +264,9 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
 
     if job.system not in SYSTEMS:
         raise ValueError(f"unknown system '{job.system}'; choose among {', '.join(SYSTEMS)}")
-    folder, key = job.folder(work), run_key(job, work, settings)
-    if finished(folder, key):
-        return runtime.read_json(folder / "history.json")
+    folder, state = job.folder(work), state_of(job, work, settings)
+    if state:
+        return {**runtime.read_json(folder / "history.json"), **state.about}
     bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
     if job.system in CONSTRUCTIONS:
         bench = taught(bench, work, CONSTRUCTIONS[job.system])
@@ -288,49 +286,26 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     history = {**asdict(job), "streams": model.config.streams, "clips": len(rows), "steps": len(curve),
                "parameters": sum(p.numel() for p in model.parameters()),
                "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-               "seconds": round(time.perf_counter() - started, 1), **report, "curve": curve}
+               **report, "curve": curve}
     with runtime.atomic(folder) as fresh:                                   # the folder appears whole or not at all
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
         runtime.write_json(fresh / "history.json", history)
-        runtime.write_json(fresh / "manifest.json", {"key": key, "files": {p.name: digest(p) for p in sorted(fresh.iterdir())}})
-    return history
+    state.seal(**(about := {"seconds": round(time.perf_counter() - started, 1)}))
+    return {**history, **about}
 
 
 # ---------------------------------------------------------------- what is finished
-def digest(path: Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-@functools.lru_cache(maxsize=8)
-def _inputs(work: Path, base: str, streams: str, construction: str = "both", draw: int = 0) -> str:
-    """Hash over everything a run reads: base, features, records or lessons, folds, and the code that tunes."""
-    told = work / "unimer" / "bench.jsonl" if construction == "both" else lessons.path(work / "unimer", construction)
-    files = [base_of(work, base, draw) / "model.safetensors", told, work / "clips" / "folds.csv"]
+def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
+    """Whether a run is finished, over everything it reads: base, features, records or lessons, folds, settings, and the code that tunes."""
+    work, (streams, base) = Path(work), SYSTEMS[job.system]
+    construction = CONSTRUCTIONS.get(job.system, "both")
+    inputs = [base_of(work, base, job.seed), work / "clips" / "folds.csv",
+              work / "unimer" / "bench.jsonl" if construction == "both" else lessons.path(work / "unimer", construction)]
+    features = draws.features(work, "bench", job.seed)
     for name in prompt.streams_of(streams):
-        features = draws.features(work, "bench", draw)
-        files += [p for p in (features / f"{name}.npy", features / f"{name}_units.npy") if p.exists()]
-    files += [Path(__file__).parent / f"{name}.py" for name in ("prompt", "model", "tune")]
-    missing = [str(p) for p in files if not p.exists()]
-    if missing:
-        raise FileNotFoundError(f"joint tuning needs {missing[0]}; run the stage that writes it (make status)")
-    return hashlib.sha256("".join(digest(p) for p in files).encode()).hexdigest()
-
-
-def run_key(job: Job, work: Path, settings: TuneSettings) -> str:
-    streams, base = SYSTEMS[job.system]
-    request = {**asdict(job), **asdict(settings), "epochs_rows": _inputs(Path(work), base, streams, CONSTRUCTIONS.get(job.system, "both"), job.seed)}
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-
-
-def finished(folder: Path, key: str) -> bool:
-    """True if the manifest, written last, is of this request and every file still has its hash."""
-    manifest = Path(folder) / "manifest.json"
-    if not manifest.exists():
-        return False
-    found = runtime.read_json(manifest)
-    return found["key"] == key and all((folder / name).exists() and digest(folder / name) == value
-                                       for name, value in found["files"].items())
+        inputs += [features / f"{name}.npy", *features.glob(f"{name}_units.npy")]
+    return cache.fresh(job.folder(work), inputs, {**asdict(job), **asdict(settings)}, "deft.mllm.tune")
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,6 @@ Work is spread by joblib: threads by default (OpenCV and numpy release the lock)
 from __future__ import annotations
 
 import hashlib
-import inspect
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from deft import runtime
+from deft import cache, runtime
 from deft.clips.benchmark import key_frames
 from deft.clips.record import Clip
 from deft.faces import align, detect, landmarks
@@ -75,7 +74,7 @@ def targets(clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, met
     Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in the place of
     others are prepared anew; of an array of frames it is the clip's id.
     """
-    common = hashlib.sha256(f"{method}/{_source()}".encode())
+    common = hashlib.sha256(cache.key(settings={"method": method}, code="deft.motion.prepare").encode())
     for array in () if cascade is None else (cascade.mean, cascade.weight, cascade.bias):
         common.update(np.ascontiguousarray(array))
     names = {}
@@ -85,10 +84,6 @@ def targets(clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, met
         own = (clip.id, clip.onset, clip.apex, clip.offset, stats, getattr(reel, "positions", ()), common.hexdigest())
         names[clip.id] = hashlib.sha256(repr(own).encode()).hexdigest()[:24] + ".npz"
     return names
-
-
-def _source() -> str:
-    return hashlib.sha256("".join(inspect.getsource(m) for m in (courses, flow, align)).encode()).hexdigest()
 
 
 def _one(clip: Clip, target: Path, cascade, method: str) -> tuple[str, str]:
