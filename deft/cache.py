@@ -30,10 +30,13 @@ def lock(root: Path = paths.ROOT) -> str:
     return hashlib.sha256(text + ".".join(platform.python_version_tuple()[:2]).encode()).hexdigest()
 
 
+_MODULES = Closure(paths.ROOT)  # read once per process, which goes on with the code it has imported
+
+
 @lru_cache(maxsize=None)
-def code_of(code: str, root: Path = paths.ROOT) -> dict[str, str]:
-    """{file: hash} of everything a dotted name reaches; read once per process, which goes on with the code it has imported."""
-    return Closure(root).files([], [code])
+def code_of(code: str) -> dict[str, str]:
+    """{file: hash} of everything a dotted name reaches."""
+    return _MODULES.files([], [code])
 
 
 @lru_cache(maxsize=None)
