@@ -1,6 +1,6 @@
 """The one rule for "is it unchanged": content of inputs, settings, code without comments and docstrings, and whole files."""
 
-import json
+import ast
 import shutil
 
 import pytest
@@ -180,3 +180,68 @@ def test_a_damaged_checkpoint_is_named_and_training_starts_over(tmp_path):
         kept.path.write_bytes(damaged)
         with pytest.warns(RuntimeWarning, match="training starts over"):
             assert kept.load(*run()) == ([], {})
+
+
+# ---------------------------------------------------------------- code of every stage
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package that may be edited."""
+    root = tmp_path_factory.mktemp("copy")
+    shutil.copytree(paths.ROOT / "deft", root / "deft", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def known(package):
+    """A closure that has read every module of the copy; a test that edits one forgets that one alone."""
+    return closure.Closure(package)
+
+
+def asked():
+    """Every `code` that the package gives to the cache, from the calls themselves."""
+    found = set()
+    for path in (paths.ROOT / "deft").rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) in ("cache.fresh", "cache.fresh_file", "cache.key"):
+                given = [a for a in [*call.args, *(k.value for k in call.keywords if k.arg == "code")] if isinstance(a, ast.Constant)]
+                found |= {a.value for a in given if isinstance(a.value, str) and a.value.startswith("deft.")}
+    return sorted(found)
+
+
+# (module, a constant in it) that a stage reaches over one other module at least, and that its own rule once forgot
+FAR = {"deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"), "deft.experts.pretrain": ("unimer/grammar.py", None),
+       "deft.motion.prepare": ("motion/rigid.py", "CUT"), "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
+       "deft.mllm.language": ("clips/facs.py", None), "deft.mllm.tune": ("unimer/facts.py", None), "deft.licensed": ("faces/detect.py", "AGREE")}
+
+
+def test_every_stage_that_keeps_its_work_is_tried_here():
+    assert set(asked()) == set(FAR)
+
+
+@pytest.mark.parametrize("code", asked())
+def test_a_constant_far_away_changes_the_key_and_words_do_not(code, package, known):
+    module, constant = FAR[code]
+    path, name = package / "deft" / module, "deft." + module.removesuffix(".py").replace("/", ".")
+    before, text = known.files([], [code]), path.read_text(encoding="utf-8")
+    own = package / next(file for file in (code.replace(".", "/") + ".py", code.replace(".", "/") + "/__init__.py") if (package / file).is_file())
+    assert path != own and f"deft/{module}" in before
+
+    def after(changed):
+        assert changed != text
+        path.write_text(changed, encoding="utf-8")
+        known._known.pop(name, None)
+        try:
+            return known.files([], [code])
+        finally:
+            path.write_text(text, encoding="utf-8")
+            known._known.pop(name, None)
+
+    tree = ast.parse(text)
+    number = next(node for one in tree.body if isinstance(one, (ast.Assign, ast.AnnAssign, ast.FunctionDef)) and (constant is None or constant in ast.unparse(one).split("=")[0])
+                  for node in ast.walk(one) if isinstance(node, ast.Constant) and type(node.value) in (int, float))
+    lines = text.splitlines(keepends=True)
+    line = lines[number.lineno - 1].encode()
+    lines[number.lineno - 1] = (line[:number.col_offset] + repr(number.value + 1).encode() + line[number.end_col_offset:]).decode()
+    assert {file for file, digest in after("".join(lines)).items() if digest != before[file]} == {f"deft/{module}"}
+    assert after("\n\n# said\n" + text.replace('"""', '"""Said. ', 1).replace("\ndef ", "\n\n\n# said\ndef ") + "\n# said\n") == before
