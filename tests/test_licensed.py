@@ -96,8 +96,6 @@ def test_every_subject_is_tested_once_and_never_where_they_trained(folds):
         assert "train" in role.values()
         if folds == "loso":  # the field's LOSO: everybody else trains
             assert sorted(s for s, r in role.items() if r == "train") == sorted(set(told["subject"]) - tested)
-            checked = splits.roles(material.with_validation(told), fold)  # what the linear peers get
-            assert list(checked.values()).count("validation") == 1 and {s for s, r in checked.items() if r == "test"} == tested
         assert any(s in tested for s in map("{:02d}".format, range(9)))  # no fold of people without a label alone
     if folds == "loso":
         assert told["fold"].nunique() == 9

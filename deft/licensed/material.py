@@ -132,7 +132,7 @@ def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.Dat
 
     table: columns subject, emotion, scored. `look`, by which folds are stratified, is here the number of the subject's commonest
     emotion: a recording has no look table. Under "loso" everybody but the subject tested trains: validation chooses nothing in DEFT's
-    tuning, and the field leaves out one (peers that choose by validation: `with_validation`). Who has no clip with an emotion is
+    tuning nor in the peers (their settings come from simulated clips), and the field leaves out one. Who has no clip with an emotion is
     answered in some fold and trains none; in a set without emotions that is everybody.
     Raises LicensedError when there are too few subjects, or a fold would train on fewer than two emotions.
     """
@@ -155,17 +155,6 @@ def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.Dat
         if scored["emotion"][scored["subject"].map(splits.roles(out, fold)) == "train"].nunique() < 2:
             raise LicensedError(f"fold {fold} would train on fewer than two emotions: take more subjects, or FOLDS={LOSO}")
     return out
-
-
-def with_validation(folds: pd.DataFrame) -> pd.DataFrame:
-    """The same folds, with a subject set aside for validation in each where none is: the one tested in the next fold.
-
-    The linear peers choose their strength and view there, so under "loso" they train on one subject fewer than DEFT.
-    """
-    if (folds["validation_of"] >= 0).any() or folds["fold"].nunique() < 3:
-        return folds
-    labelled = folds["look"] >= 0
-    return folds.assign(validation_of=((folds["fold"] - 1) % folds["fold"].nunique()).where(labelled, -1))
 
 
 def index_of(table: pd.DataFrame, dataset: str, fps: Sequence[float | None]) -> list[dict]:

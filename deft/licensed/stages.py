@@ -14,7 +14,7 @@ from deft.clips.readers import RecordedClip
 from deft.evaluation import peers
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
-from deft.licensed.material import folds_of, index_of, with_validation
+from deft.licensed.material import folds_of, index_of
 from deft.licensed.recipe import LicensedError, Recipe, once
 from deft.mllm import score, tune
 from deft.motion import evidence, prepare
@@ -87,7 +87,7 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
         rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, others)], 1, log)[0]
-        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED, folds=with_validation(folds))
+        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED)
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
 

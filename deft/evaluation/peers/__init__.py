@@ -47,12 +47,11 @@ SETTINGS = {
 }
 
 
-def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS, folds: pd.DataFrame | None = None) -> list[dict]:
+def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
     """Rows of predictions.jsonl for every peer, kept and broken clips.
 
     part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
     the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
-    folds: with the validation subjects by which the linear peers choose (default: clips/folds.csv).
     The solvers are convex and unseeded: another seed gives the same answers. Peers that read the experts answer once per draw of
     the experts, the others once; column `seed` is the draw's number.
     """
@@ -65,7 +64,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
 
     work = paths.work(profile)
     index = ClipStore(work / "clips" / "bench").index
-    folds = read_folds(work / "clips" / "folds.csv") if folds is None else folds
+    folds = read_folds(work / "clips" / "folds.csv")
     target = None if part == "bench" else ClipStore(work / "clips" / part).index
     rows: list[dict] = []
     for system in systems:
