@@ -7,10 +7,18 @@ SHELL := /bin/bash
 PROFILE ?= demo
 PYTHON ?= python3
 
+# What a user gives is data: `value` takes it unexpanded, recipes read it from the environment ("$$CLIP"), so that a file called
+# a"b, a`b`, a$b or $(...) is only a name. A variable that nothing reads is refused: apex=5 would be ignored in silence.
+GIVEN := PROFILE PYTHON CLIP ONSET APEX OFFSET FPS LANDMARKS OUT DATASET DATA FOLDS STRICT OWN YES RUNS
+KNOWN := $(GIVEN) DEFT_%
+$(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter-out $(KNOWN),$(name)),$(error \
+  unknown variable $(name); known: $(GIVEN). Capital letters count. A variable of the environment goes before make: $(name)=... make))))
+$(foreach name,$(filter $(KNOWN),$(.VARIABLES)),$(if $(value $(name)),$(eval override $(name) := $$(value $(name)))$(eval export $(name))))
+
 # An active virtual or conda environment that already has the locked packages is used as it is; otherwise .venv is made here.
-ACTIVE := $(firstword $(VIRTUAL_ENV) $(CONDA_PREFIX))
-USABLE := $(if $(ACTIVE),$(shell "$(ACTIVE)/bin/python" -m deft.run.environment --quiet >/dev/null 2>&1 && echo yes))
-PY := $(if $(USABLE),$(ACTIVE)/bin/python,.venv/bin/python)
+ACTIVE := $${VIRTUAL_ENV:-$$CONDA_PREFIX}/bin/python
+USABLE := $(if $(value VIRTUAL_ENV)$(value CONDA_PREFIX),$(shell "$(ACTIVE)" -m deft.run.environment --quiet >/dev/null 2>&1 && echo yes))
+PY := $(if $(USABLE),$(ACTIVE),.venv/bin/python)
 ENV := $(if $(USABLE),,.venv/.deft-stamp)
 # A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
 $(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
@@ -21,19 +29,19 @@ env: $(ENV)                   ## make .venv from the lock (constraints.txt), or 
 	@echo "environment: $(PY)"
 
 reproduce: $(ENV)             ## run every notebook that needs it: all tables and figures of PROFILE
-	@"$(PY)" -m deft run --profile "$(PROFILE)"
+	@"$(PY)" -m deft run --profile="$$PROFILE"
 
 check: $(ENV)                 ## a minute, nothing trained: tables and verdicts again from the committed answers
-	@"$(PY)" -m deft check --profile "$(PROFILE)"
+	@"$(PY)" -m deft check --profile="$$PROFILE"
 
 verify: $(ENV)                ## your run against the reference: verdicts, numbers in their intervals, integrity
-	@"$(PY)" -m deft verify --profile "$(PROFILE)"
+	@"$(PY)" -m deft verify --profile="$$PROFILE"
 
 reference: $(ENV)             ## hours: five complete runs with other draws and limits, and the spread that verify uses
-	@"$(PY)" -m deft reference --profile "$(PROFILE)" $(if $(RUNS),--runs "$(RUNS)")
+	@"$(PY)" -m deft reference --profile="$$PROFILE" $${RUNS:+"--runs=$$RUNS"}
 
 status: $(ENV)                ## what is stale, and why
-	@"$(PY)" -m deft status --profile "$(PROFILE)"
+	@"$(PY)" -m deft status --profile="$$PROFILE"
 
 test: $(ENV)                  ## every test, with one smoke run of all notebooks
 	@"$(PY)" -m pytest tests
@@ -41,37 +49,38 @@ test: $(ENV)                  ## every test, with one smoke run of all notebooks
 lab: $(ENV)                   ## open the notebooks in JupyterLab, on this machine only, with its token
 	@"$(PY)" -m jupyter lab --ServerApp.ip=127.0.0.1 notebooks
 
-analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=]
-	@test -n "$(CLIP)" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n]"; exit 2; }
-	@"$(PY)" -m deft analyse "$(CLIP)" --profile "$(PROFILE)" $(if $(ONSET),--onset "$(ONSET)") $(if $(APEX),--apex "$(APEX)") $(if $(OFFSET),--offset "$(OFFSET)")
+analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=] [FPS=] [LANDMARKS=file.csv] [OUT=folder]
+	@test -n "$$CLIP" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n] [FPS=frames per second] [LANDMARKS=OpenFace.csv] [OUT=folder]"; exit 2; }
+	@"$(PY)" -m deft analyse --profile="$$PROFILE" $${ONSET:+"--onset=$$ONSET"} $${APEX:+"--apex=$$APEX"} $${OFFSET:+"--offset=$$OFFSET"} \
+	  $${FPS:+"--fps=$$FPS"} $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${OUT:+"--out=$$OUT"} -- "$$CLIP"
 
 data-check: $(ENV)            ## what your copy of a data set holds: make data-check DATASET=casme2 [DATA=folder] [STRICT=1]
-	@test -n "$(DATASET)" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
-	@"$(PY)" -m deft data-check "$(DATASET)" $(if $(DATA),--root "$(DATA)") $(if $(STRICT),--strict)
+	@test -n "$$DATASET" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@"$(PY)" -m deft data-check $${DATA:+"--root=$$DATA"} $${STRICT:+--strict} -- "$$DATASET"
 
 licensed: $(ENV)              ## the chain on a data set of yours: make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso]
-	@test -n "$(DATASET)" || { echo "make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
-	@"$(PY)" -m deft licensed "$(DATASET)" --profile "$(PROFILE)" $(if $(DATA),--root "$(DATA)") $(if $(FOLDS),--folds "$(FOLDS)")
+	@test -n "$$DATASET" || { echo "make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@"$(PY)" -m deft licensed --profile="$$PROFILE" $${DATA:+"--root=$$DATA"} $${FOLDS:+"--folds=$$FOLDS"} -- "$$DATASET"
 
 forget: $(ENV)                ## list what holds faces of a data set; YES=1 removes it: make forget DATASET=casme2 [OWN=1] [YES=1]
-	@test -n "$(DATASET)" || { echo "make forget DATASET=casme2 [OWN=1] [YES=1]"; exit 2; }
-	@"$(PY)" -m deft forget "$(DATASET)" $(if $(OWN),--own) $(if $(YES),--yes)
+	@test -n "$$DATASET" || { echo "make forget DATASET=casme2 [OWN=1] [YES=1]"; exit 2; }
+	@"$(PY)" -m deft forget $${OWN:+--own} $${YES:+--yes} -- "$$DATASET"
 
 bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv
-	@"$(PY)" -m tests.bench --profile "$(PROFILE)"
+	@"$(PY)" -m tests.bench --profile="$$PROFILE"
 
 clean:                        ## remove the intermediate data and products of PROFILE (the reference stays)
-	@$(PYTHON) -m deft.run.clean "$(PROFILE)"
+	@"$$PYTHON" -m deft.run.clean "$$PROFILE"
 
 help:                         ## this table of contents
 	@echo "make TARGET [PROFILE=demo|smoke]      (default: demo)"; echo
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
 
 .venv/.deft-stamp: constraints.txt pyproject.toml
-	@command -v "$(PYTHON)" >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$(PYTHON)" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }
-	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python has no venv/ensurepip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	@.venv/bin/python -c "" 2>/dev/null || { echo "making .venv"; "$(PYTHON)" -m venv --clear .venv; }
+	@command -v "$$PYTHON" >/dev/null || { echo "error: $$PYTHON not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$$PYTHON" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python has no venv/ensurepip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	@.venv/bin/python -c "" 2>/dev/null || { echo "making .venv"; "$$PYTHON" -m venv --clear .venv; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || { echo "error: .venv has no pip; remove .venv and run make env again"; exit 1; }
 	@.venv/bin/python -m deft.run.environment --quiet || { echo "installing the locked packages into .venv (minutes, once)"; .venv/bin/python -m pip install --quiet -r constraints.txt \
 	  || { echo "error: pip could not install the lock; check the network (or PIP_INDEX_URL) and run make env again"; exit 1; }; }

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deft import paths, runtime
+from deft import config, paths, runtime
 from deft.clips.facs import NAMES, SIDES, UNITS
 from deft.evaluation.figures import draw
 from deft.faces import align, detect, landmarks as points, regions
@@ -52,6 +52,7 @@ def analyse(path, onset=None, apex=None, offset=None, landmarks=None, profile="d
     second when the source does not say. Raises AnalyseError, FaceError or OSError with a remedy; nothing is half-written.
     """
     path = Path(path)
+    config.check_profile(profile, paths.NOTEBOOKS)
     check_order(onset, apex, offset)
     folder = _writable(Path(out) if out else paths.work(profile) / "own" / (_plain_name(path.stem or path.name) or "clip"))
     frames, found_fps = detect.read_clip(path)

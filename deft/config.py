@@ -31,6 +31,13 @@ def profiles(notebooks: Path) -> list[str]:
     return sorted(p.stem for p in (Path(notebooks) / "params").glob("*.yaml"))
 
 
+def check_profile(profile: str, notebooks: Path) -> None:
+    """Raise ConfigError for a profile that does not exist: its name becomes part of paths, so `../x` must not pass."""
+    known = profiles(notebooks)
+    if profile not in known:
+        raise ConfigError(f"unknown profile {profile!r}; {nearest(profile, known)}")
+
+
 def literals(source: str, where: str) -> dict:
     """Parameters of a `parameters` cell: `name = literal` or `name: type = literal`, one per line, nothing else."""
     try:

@@ -205,6 +205,13 @@ def test_the_flow_is_the_one_the_experts_and_the_calibration_know():
         assert {**stages["03_motion"], **config.overrides(profile, stages, paths.NOTEBOOKS)["03_motion"]}["method"] == courses.METHOD
 
 
+@pytest.mark.parametrize("profile", ["../../escaped", "/tmp/escaped", "nope", "demo/../x", ""])
+def test_only_a_known_profile_is_used(tmp_path, capsys, monkeypatch, profile):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path / "a" / "work"))
+    assert command(["analyse", str(tmp_path / "absent.mp4"), "--profile", profile]) == 2
+    assert f"unknown profile {profile!r}" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_names_become_folder_names():
     assert analyse._plain_name("../../etc/passwd") == "etc_passwd" and analyse._plain_name("...") == ""
     assert issubclass(analyse.AnalyseError, ValueError) and issubclass(detect.FaceError, ValueError)

@@ -59,6 +59,17 @@ def test_forms_of_the_sheets(cell, units, unparsed):
     assert parse_action_units(cell).unparsed == unparsed
 
 
+@pytest.mark.parametrize("cell", ["(" * 15_000 + "4" + ")" * 15_000, "ref(" * 6_000 + "4" + ")" * 6_000, "(" * 15_000,
+                                  "((4)+" * 3_000 + "4" + ")" * 3_000])
+def test_brackets_without_end_are_returned_verbatim(cell):
+    parsed = parse_action_units(cell)
+    assert parsed == ParsedUnits((), (cell,)) and parse_action_units(format_units(parsed)) == parsed
+
+
+def test_brackets_that_somebody_could_have_written_are_read():
+    assert short("(" * 8 + "4 or R12" + ")" * 8) == short("(4 or R12)")
+
+
 UNIT = st.builds(
     ActionUnit, code=st.integers(1, 99), kind=st.sampled_from(["AU", "AD", "M", "reflex"]), side=st.sampled_from(["", "L", "R", "A"]),
     lip=st.sampled_from(["", "T", "B"]), intensity=st.sampled_from(["", "A", "B", "C", "D", "E"]), certain=st.booleans())

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 # Full-width forms map one character to one character, so no digits can be joined by it.
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3001: ord(","), 0x3000: ord(" ")}
 _SEPARATORS = "+,;&\n"
+_DEEPEST = 32  # brackets in brackets: no annotator writes more than two, and Python's stack is finite
 _UNIT = re.compile(
     r"(?P<before>\?)?\s*(?P<first>[LRATB]{0,2})\s*(?P<kind>AU|AD|M)?(?:(?<=[A-Z])[ _-])?(?P<second>[LRATB]{0,2})\s*"
     r"(?P<code>[0-9]{1,2})(?:\.0)?\s*(?P<intensity>[A-E])?\s*(?P<suffix>[LR])?\s*(?P<after>\?)?",
@@ -107,11 +108,13 @@ def _print(unit: ActionUnit) -> str:
     return f"ref({word})" if unit.kind == "reflex" else word
 
 
-def _cell(text: str) -> tuple[list[list[ActionUnit]], list[str]]:
-    """-> (groups of alternatives, unparsed)."""
+def _cell(text: str, depth: int = 0) -> tuple[list[list[ActionUnit]], list[str]]:
+    """-> (groups of alternatives, unparsed). depth: brackets around the text."""
+    if depth > _DEEPEST:
+        return [], [text]
     groups, unparsed = [], []
     for term in _split(text):
-        more, rest = _term(term)
+        more, rest = _term(term, depth)
         groups += more
         unparsed += rest
     return groups, unparsed
@@ -159,21 +162,21 @@ def _escaped(text: str, i: int) -> bool:
     return backslashes % 2 == 1
 
 
-def _term(term: str) -> tuple[list[list[ActionUnit]], list[str]]:
+def _term(term: str, depth: int) -> tuple[list[list[ActionUnit]], list[str]]:
     narrow = term.translate(_NARROW).strip()
     if quoted := _QUOTED.fullmatch(narrow):
         return [], [_unescape(_QUOTED.fullmatch(term.strip()).group(1))]
     if unit := _unit(narrow):
         return [[unit]], []
     if reflex := _reflex(narrow):
-        groups, unparsed = _cell(reflex.group("inside"))
+        groups, unparsed = _cell(reflex.group("inside"), depth + 1)
         if groups and not unparsed:
             return [[replace(unit, kind="reflex") for unit in group] for group in groups], []
         return [], [term]
     if narrow.startswith("(") and _closes(narrow) in (len(narrow) - 1, len(narrow) - 2):
         doubt = narrow.endswith("?")
         if narrow.endswith(")") or doubt:
-            groups, unparsed = _cell(narrow[1:_closes(narrow)])
+            groups, unparsed = _cell(narrow[1:_closes(narrow)], depth + 1)
             if groups and not unparsed:
                 return [[replace(u, certain=u.certain and not doubt) for u in group] for group in groups], []
         return [], [term]
