@@ -92,6 +92,8 @@ def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False) -> 
 
 def main(arguments=None) -> int:
     given = parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")   # a path that is not UTF-8 is printed as the bytes it has
     try:
         if given.command == "run":
             from deft.run import driver
@@ -133,6 +135,8 @@ def main(arguments=None) -> int:
         from deft.analyse import analyse
 
         report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
+        for note in json.loads((report.parent / "report.json").read_text(encoding="utf-8"))["notes"]:
+            print(f"note: {note}")
         print(f"report: {report}")
         return 0
     except (RunError, ConfigError) as error:

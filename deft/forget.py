@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deft import paths
 from deft.clips.readers import READERS, unknown
-from deft.clips.readers.library import PICTURES
+from deft.clips.footage import PICTURES
 from deft.run import RunError, lock
 from deft.run.clean import remove
 

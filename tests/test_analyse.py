@@ -1,6 +1,7 @@
 """A clip of the reader's own: the moments, the page and its safety, and every bad input's message."""
 
 import json
+import os
 import re
 
 import cv2
@@ -11,7 +12,8 @@ from deft import analyse, config, paths, runtime
 from deft.__main__ import main as command
 from deft.clips import simulator
 from deft.evaluation.figures import draw
-from deft.faces import align, detect, regions
+from deft.clips.footage import Footage
+from deft.faces import align, detect, landmarks, regions
 from deft.motion import courses
 from deft.report import moments, page, pictures
 from deft.run import book
@@ -94,7 +96,8 @@ def test_landmarks_of_the_readers_own_are_used(film, tmp_path, monkeypatch):
     clip = write_folder(tmp_path / "clip", frames[6:26])
     html = analyse.analyse(clip, onset=0, apex=15, landmarks=tmp_path / "points.csv", profile="smoke", fps=FPS)
     record = json.loads((html.parent / "report.json").read_text())
-    assert html.parent == tmp_path / "work" / "smoke" / "own" / "clip" and "from your file" in record["landmarks"]
+    assert "frames per second are assumed" not in html.read_text()
+    assert html.parent == tmp_path / "work" / "smoke" / "own" / analyse.folder_name(clip) and "from your file" in record["landmarks"]
     assert record["moments"]["found"] == ["offset"] and not record["fps_assumed"]
 
 
@@ -196,13 +199,99 @@ def test_a_full_disk_leaves_nothing_half_written(film, tmp_path, capsys, monkeyp
     monkeypatch.setattr(runtime, "write_json", full)
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "work"))
     said = complain(capsys, tmp_path, write_folder(tmp_path / "clip", film[0][4:24]), "--onset", 2, "--apex", 17)
-    assert "No space left" in said and not list((tmp_path / "out").iterdir())
+    assert "No space left" in said and not (tmp_path / "out").exists()
 
 
 def test_the_flow_is_the_one_the_experts_and_the_calibration_know():
     for profile in config.profiles(paths.NOTEBOOKS):
         stages = {s.name: s.defaults for s in book.load(paths.NOTEBOOKS)}
         assert {**stages["03_motion"], **config.overrides(profile, stages, paths.NOTEBOOKS)["03_motion"]}["method"] == courses.METHOD
+
+
+def shifted(film, by, until):
+    """The film on a wider canvas, its face `by` px further left in frame 0 and moving to its place until frame `until`."""
+    wide = np.pad(film, ((0, 0), (0, 0), (60, 60), (0, 0)), mode="edge")
+    return np.stack([np.roll(frame, -round(by * max(0, until - t) / until), 1) for t, frame in enumerate(wide)])
+
+
+def test_the_face_is_found_again_at_the_onset(film, tmp_path, monkeypatch):
+    """The face lies elsewhere in frame 0: landmarks of frame 0 would lie beside it."""
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    frames = shifted(np.concatenate([np.repeat(film[0][:1], 24, 0), film[0][2:28]]), 24, 6)   # at its place from frame 6, onset 28, apex 43
+    face, when, notes = analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS, apex=43)
+    eyes = align.eye_centres(film[1] + (60, 0))
+    distance = np.linalg.norm(eyes[1] - eyes[0])
+    assert face.at > 6 and np.linalg.norm(align.eye_centres(face.source) - eyes, axis=1).max() < 0.2 * distance
+    assert "apex" not in when.found and abs(when.onset - 28) <= 10 and any("found again in frame" in note for note in notes)
+
+
+def test_a_face_that_does_not_keep_its_place_is_refused(film, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    frames = shifted(film[0][:12], 28, 8)
+    with pytest.raises(analyse.AnalyseError, match="does not keep its place: its boxes in frame 0 and at the apex, frame 9, share"):
+        analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS, onset=0, apex=9)
+
+
+def test_a_face_that_is_gone_at_the_onset_is_said(film, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    monkeypatch.setattr(analyse.timing, "find", lambda *given, **more: moments.Moments(4, 9, 10, np.zeros(12), ("onset",)))
+    frames = film[0][:12].copy()
+    frames[3:6] = frames[3:6].mean((1, 2), keepdims=True)
+    monkeypatch.setattr(detect, "check_uncut", lambda frames: None)
+    with pytest.raises(detect.FaceError, match="frame 4: no face found"):
+        analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS)
+
+
+def test_moments_at_the_edge_have_a_sentence(film, tmp_path, capsys):
+    clip = write_folder(tmp_path / "few", film[0][:4])
+    assert "OFFSET 0 is the first frame" in complain(capsys, tmp_path, clip, "--offset", 0)
+    assert "APEX 0 is the first frame" in complain(capsys, tmp_path, clip, "--apex", 0)
+    assert "ONSET 3 is the last frame" in complain(capsys, tmp_path, clip, "--onset", 3)
+    assert "FPS 0 is no frame rate" in complain(capsys, tmp_path, clip, "--fps", 0)
+    assert not (tmp_path / "out").exists(), "a call that failed left a folder"
+
+
+def test_an_apex_fits_between_neighbouring_frames(film):
+    gray = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in align.apply(film[0][:5], align.subject_similarity(film[1]))])
+    points = align.points(film[1], align.subject_similarity(film[1]))
+    found = moments.find(gray, points, regions.masks(points), FPS, onset=2, offset=3)
+    assert (found.onset, found.apex, found.offset) == (2, 3, 3)
+    assert moments.find(gray, points, regions.masks(points), FPS, offset=1).apex == 1
+
+
+def test_reports_of_different_clips_have_different_folders(tmp_path):
+    names = ["sub01/EP02_01f", "sub02/EP02_01f", "a/clip.avi", "b/clip.mp4", "EP02.v1", "EP02.v2", "../" + "x" * 300, os.fsdecode(b"\xff.avi")]
+    folders = {analyse.folder_name(tmp_path / name) for name in names}
+    assert len(folders) == len(names) and all(re.fullmatch(r"[\w.-]+-[0-9a-f]{6}", name) and len(name) < 80 for name in folders)
+    assert analyse.folder_name(tmp_path / "a" / ".." / "b.avi") == analyse.folder_name(tmp_path / "b.avi")
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    zeros = landmarks.Cascade(np.zeros((1, 2)), np.zeros((1, 2, 136)), np.zeros((1, 136)), {"cascade": 0.1})
+    zeros.save(tmp_path)
+    landmarks.load(tmp_path)
+    path, whole = tmp_path / "weights.npz", (tmp_path / "weights.npz").read_bytes()
+    for damaged in (whole[:len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"weights.npz is damaged.*run 02_faces again"):
+            landmarks.load(tmp_path)
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_damaged_model_is_refused(tmp_path, record):
+    from safetensors.numpy import save_file
+
+    from deft.report import answer
+
+    save_file({"x": np.arange(64, dtype=np.float32)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "deft_llm"}')
+    if record:
+        runtime.write_json(tmp_path / "manifest.json", {"files": {"model.safetensors": runtime.sha256(tmp_path / "model.safetensors")}})
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-40] if not record else whole[:-1] + b"x")
+    with pytest.raises(ValueError, match="model.safetensors is not the file that was written" if record else "cannot be loaded") as error:
+        answer._load(tmp_path, "smoke")
+    assert f"remove {tmp_path} and run 07_joint_tuning again" in str(error.value)
 
 
 @pytest.mark.parametrize("profile", ["../../escaped", "/tmp/escaped", "nope", "demo/../x", ""])

@@ -7,6 +7,7 @@ import pytest
 
 from deft.clips import simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, STABLE
+from deft.clips.footage import Footage, FootageError
 from deft.faces import align, detect, landmarks, regions
 
 
@@ -131,8 +132,8 @@ def test_a_cut_is_said_and_a_movement_or_a_lamp_is_not(clip):
 def test_frames_of_a_folder_are_sorted_by_number(tmp_path):
     for number in (1, 2, 10, 9):
         cv2.imwrite(str(tmp_path / f"img{number}.png"), np.full((20, 20, 3), number, np.uint8))
-    frames, fps = detect.read_clip(tmp_path)
-    assert [int(f[0, 0, 0]) for f in frames] == [1, 2, 9, 10] and fps is None
+    clip = Footage(tmp_path)
+    assert [int(f[0, 0, 0]) for f in clip] == [1, 2, 9, 10] and clip.fps is None
 
 
 def test_a_video_is_decoded_to_its_last_frame(tmp_path):
@@ -141,8 +142,8 @@ def test_a_video_is_decoded_to_its_last_frame(tmp_path):
     for value in range(0, 120, 10):
         out.write(np.full((48, 64, 3), value, np.uint8))
     out.release()
-    frames, fps = detect.read_clip(path)
-    assert frames.shape == (12, 48, 64, 3) and fps == pytest.approx(50)
+    clip = Footage(path)
+    assert np.stack(list(clip)).shape == (12, 48, 64, 3) and clip.size == (64, 48) and clip.fps == pytest.approx(50)
 
 
 def test_bad_clips_are_refused_with_a_remedy(tmp_path):
@@ -151,8 +152,8 @@ def test_bad_clips_are_refused_with_a_remedy(tmp_path):
     cv2.imwrite(str(tmp_path / "one" / "1.png"), np.zeros((9, 9, 3), np.uint8))
     (tmp_path / "broken" / "1.png").write_bytes(b"x")
     for name, words in {"absent.mp4": "no such file", "noise.mp4": "cannot be decoded", "one": "1 frame", "none": "no pictures", "broken": "1.png cannot be decoded"}.items():
-        with pytest.raises(detect.FaceError, match=words):
-            detect.read_clip(tmp_path / name)
+        with pytest.raises(FootageError, match=words):
+            Footage(tmp_path / name)
 
 
 # ---------------------------------------------------------------- landmarks

@@ -1,11 +1,10 @@
-"""A video of the reader's own: read it, find the one face in it, refuse what later stages would get wrong in silence.
+"""The one face of a clip: find it, refuse what later stages would get wrong in silence.
 
 The cascades are Viola and Jones (CVPR 2001) as shipped inside OpenCV 4 wheels; nothing is downloaded. A micro-expression
 clip is one uncut shot of one face, so several faces and cuts are errors with a remedy, not cases to guess at.
 """
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-MAX_FRAMES = 20_000  # 100 s at 200 fps: a longer file is a recording, not a clip
 WORKING = 320  # px, longer side of the picture the cascades see
 SMALLEST = 32  # px there: a face fills a tenth of the picture's longer side or more
 FRONTAL = ("haarcascade_frontalface_default.xml", "haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_alt.xml")
 AGREE = 3  # of the nine votes (three cascades, three versions of the picture)
+STEADY = 0.7  # share of their union that two boxes of a face that keeps its place have at least
 
 
 class FaceError(ValueError):
@@ -32,67 +30,6 @@ class Face:
     box: tuple[int, int, int, int]
     eyes: np.ndarray
     eyes_found: bool
-
-
-# ---------------------------------------------------------------- reading
-
-def read_clip(path, max_frames=MAX_FRAMES):
-    """A video file or a folder of pictures -> (frames (T, H, W, 3) uint8 RGB, fps or None when the source does not say).
-
-    Frames are decoded one after the other and counted (seeking and the container's own count are unreliable).
-    Raises FaceError for a path that is missing, cannot be decoded, has fewer than two frames or changes its size.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FaceError(f"{path}: no such file or folder; give CLIP= the path of a video or of a folder of frames")
-    frames, fps = _read_folder(path, max_frames) if path.is_dir() else _read_video(path, max_frames)
-    if len(frames) < 2:
-        raise FaceError(f"{path} has {len(frames)} frame{'s' * (len(frames) != 1)}; motion needs at least an onset and a later frame")
-    sizes = {frame.shape for frame in frames}
-    if len(sizes) > 1:
-        raise FaceError(f"{path}: frames differ in size ({', '.join(f'{w}x{h}' for h, w, _ in sorted(sizes))}); export them at one size")
-    return np.stack(frames), fps
-
-
-def natural(name):
-    """Sort key under which frame10 follows frame9."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", str(name)) if part]
-
-
-def _read_folder(folder, limit):
-    files = sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES), key=lambda p: natural(p.name))
-    if not files:
-        raise FaceError(f"{folder} holds no pictures ({', '.join(PICTURES)})")
-    if len(files) > limit:
-        raise FaceError(f"{folder} holds {len(files)} pictures, more than {limit}: cut the clip around the movement")
-    frames = []
-    for file in files:
-        picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise FaceError(f"{file} cannot be decoded as a picture: remove or replace it")
-        frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    return frames, None
-
-
-def _read_video(file, limit):
-    capture = cv2.VideoCapture(str(file))
-    try:
-        if not capture.isOpened():
-            raise FaceError(f"{file} cannot be decoded: not a video, damaged, or a codec OpenCV lacks; re-encode it (ffmpeg -i in -c:v libx264 out.mp4) "
-                            "or give a folder of frames")
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), []
-        while True:
-            found, picture = capture.read()
-            if not found:
-                break
-            frames.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-            if len(frames) > limit:
-                raise FaceError(f"{file} has more than {limit} frames: cut the clip around the movement")
-    finally:
-        capture.release()
-    if not frames:
-        raise FaceError(f"{file} opens, but not one frame can be decoded; re-encode it (ffmpeg -i in -c:v libx264 out.mp4) or give a folder of frames")
-    return frames, float(fps) if 1 <= fps <= 10_000 else None
 
 
 # ---------------------------------------------------------------- finding
@@ -161,7 +98,7 @@ def find_face(frame):
     small = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
     boxes = _votes(small)
     if not boxes:
-        raise FaceError(f"no face found in the onset frame ({width}x{height}): the face must be frontal, upright and wider than about 60 px; "
+        raise FaceError(f"no face found in the frame that is aligned ({width}x{height}): the face must be frontal, upright and wider than about 60 px; "
                         "crop closer or give OpenFace landmarks")
     largest = max(box[2] for box in boxes)
     boxes = [box for box in boxes if box[2] >= 0.4 * largest]
@@ -199,7 +136,7 @@ def _eyes(gray, box):
 def check_uncut(frames, box=None):
     """Raise FaceError when neighbouring frames jump as they do at a cut.
 
-    frames: (T, H, W, 3) uint8. A cut changes most of the picture at once: the mean absolute difference of the small blurred
+    frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at once: the mean absolute difference of the small blurred
     frames then exceeds 12 grey levels *and* 8 times the clip's median change; movement of a face or flicker does neither.
     """
     small = np.stack([cv2.GaussianBlur(cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
@@ -212,9 +149,15 @@ def check_uncut(frames, box=None):
 
 
 def find_in_clip(frames, onset=0):
-    """The face of a clip (T, H, W, 3): uncut, one face in the onset frame, still there in the middle and at the end."""
+    """The face of a clip (T, H, W, 3), an array or a `deft.clips.footage.Footage`: uncut, one face in the onset frame, still there in the middle and at the end."""
     check_uncut(frames)
     face = find_face(frames[onset])
+    check_stays(frames, face, onset)
+    return face
+
+
+def check_stays(frames, face, onset):
+    """Raise FaceError when the face of the onset frame is not there in the middle or at the end, or is not alone there."""
     for position in sorted({len(frames) // 2, len(frames) - 1} - {onset}):
         try:
             later = find_face(frames[position])
@@ -225,4 +168,3 @@ def find_in_clip(frames, onset=0):
         if overlap(face.box, later.box) < 0.4:
             raise FaceError(f"the face jumps from {face.box} in frame {onset} to {later.box} in frame {position}: a cut, another person, or a "
                             "large head movement; give a shorter clip")
-    return face

@@ -89,7 +89,8 @@ class Cascade:
         """weights.npz (plain arrays) and cascade.json (errors, sizes)."""
         with runtime.atomic(Path(folder) / "weights.npz") as temporary:
             np.savez(temporary, mean=self.mean.astype(np.float32), weight=self.weight.astype(np.float32), bias=self.bias.astype(np.float32))
-        runtime.write_json(Path(folder) / "cascade.json", {"schema": "deft/landmarks/1", "bins": BINS, "reach": REACH, "stages": len(self.weight), "errors": self.errors})
+        runtime.write_json(Path(folder) / "cascade.json", {"schema": "deft/landmarks/1", "bins": BINS, "reach": REACH, "stages": len(self.weight), "errors": self.errors,
+                                                              "sha256": runtime.sha256(Path(folder) / "weights.npz")})
 
 
 def load(folder):
@@ -100,6 +101,8 @@ def load(folder):
     record = runtime.read_json(Path(folder) / "cascade.json")
     if (record.get("schema"), record.get("bins"), record.get("reach")) != ("deft/landmarks/1", BINS, REACH):
         raise ValueError(f"{folder} was made by another version of the descriptor: run 02_faces again")
+    if runtime.sha256(path) != record.get("sha256"):
+        raise ValueError(f"{path} is damaged: it is not the file that stage 02 wrote; run 02_faces again (make reproduce)")
     with np.load(path, allow_pickle=False) as found:
         return Cascade(found["mean"], found["weight"], found["bias"], record["errors"])
 

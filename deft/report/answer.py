@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft import paths, runtime
+from deft import cache, paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS
 
@@ -41,7 +41,7 @@ def answer(profile, rgb, described, apex=3):
 
     hf_logging.disable_progress_bar()  # one line of result, not a bar per file that is loaded
     work = paths.work(profile)
-    tokenizer, model = score.load(tune.Job(SYSTEM, SEED, FOLD).folder(work))
+    tokenizer, model = _load(tune.Job(SYSTEM, SEED, FOLD).folder(work), profile)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         _write_set(scratch, rgb, described, apex)
@@ -57,6 +57,26 @@ def answer(profile, rgb, described, apex=3):
     units = np.mean([bench.features[f"{name}_units"][0] for name in model.unit_streams], axis=0)
     return {"text": text, "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)}, "units": units,
             "source": f"{SYSTEM}, seed {SEED}, fold {FOLD}, profile {profile}; trained on simulated faces only"}
+
+
+def _load(folder, profile):
+    """(tokenizer, model) of a finished run whose every file is as it was written; ValueError names the one that is not."""
+    from safetensors import SafetensorError
+
+    from deft.mllm import score
+
+    remedy = f"remove {folder} and run 07_joint_tuning again (make reproduce PROFILE={profile})"
+    words = cache.damage(folder)
+    manifest = folder / "manifest.json"
+    for name, known in (runtime.read_json(manifest)["files"] if manifest.is_file() else {}).items():
+        if not (folder / name).is_file() or runtime.sha256(folder / name) != known:
+            words = words or f"{folder / name} is not the file that was written"
+    if words:
+        raise ValueError(f"{words}; {remedy}")
+    try:
+        return score.load(folder)
+    except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+        raise ValueError(f"{folder} cannot be loaded ({error}); {remedy}") from error
 
 
 def _write_set(work, rgb, described, apex):

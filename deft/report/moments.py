@@ -73,8 +73,9 @@ def find(gray, landmarks, weights, fps, onset=None, apex=None, offset=None, meth
     found = tuple(name for name, value in (("onset", onset), ("apex", apex), ("offset", offset)) if value is None)
     series = finder.out_and_back()
     if apex is None:
+        # Before the offset, if a frame lies between onset and offset; else the offset itself.
         first, last = (0 if onset is None else onset) + 1, count if offset is None else offset
-        apex = first + int(np.argmax(series[first:last]))
+        apex = first + int(np.argmax(series[first:max(last, first + 1)]))
     if onset is None:
         onset = finder.edge(apex, range(apex - 1, max(-1, apex - 1 - round(RISE * fps)), -1))
     if offset is None:

@@ -41,7 +41,7 @@ figure { margin:.8rem 0; } figcaption { color:var(--soft); font-size:.88rem; mar
 <body>
 <p class="soft">deft · report on one clip · profile {{ report.profile }} · {{ report.commit }}</p>
 <h1>{{ report.clip }}</h1>
-<p class="soft">{{ report.frames }} frames of {{ report.size[0] }} × {{ report.size[1] }} px at {{ '%g' % report.fps }} frames per second{% if report.fps_assumed %} (assumed: a folder of pictures does not say){% endif %} ·
+<p class="soft">{{ report.frames }} frames of {{ report.size[0] }} × {{ report.size[1] }} px at {{ '%g' % report.fps }} frames per second{% if report.fps_assumed %} (assumed: the clip does not say){% endif %} ·
 face found by {{ report.face }} · landmarks: {{ report.landmarks }}</p>
 {% for note in report.notes %}<p class="warn">{{ note }}</p>
 {% endfor %}

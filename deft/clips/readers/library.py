@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from deft.clips.footage import PICTURES
 from deft.clips.readers.report import ReaderError, Report
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".wmv")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".rar", ".7z", ".bz2", ".xz")
 MAX_FOLDERS, MAX_MEMBERS = 200_000, 1_000_000

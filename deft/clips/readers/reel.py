@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deft.clips.readers.library import PICTURES, Library, Place
+from deft.clips.footage import PICTURES, broken, readable, video
+from deft.clips.readers.library import Library, Place
 from deft.clips.readers.report import Report
 
 MAX_FRAMES = 20_000  # of one clip
 NO_FRAMES = (0, 0, 0, 3)  # shape of `clip.frames` when there are none
-_ENDS = {".jpg": (b"\xff\xd8", b"\xff\xd9"), ".jpeg": (b"\xff\xd8", b"\xff\xd9"), ".png": (b"\x89PNG", b"IEND\xaeB`\x82")}
 
 
 class FramesError(ValueError):
@@ -63,19 +63,16 @@ def _picture(path: Path) -> np.ndarray:
 
 
 def _stretch(path: Path, positions: tuple[int, ...]) -> list[np.ndarray]:
-    capture = cv2.VideoCapture(str(path))
-    try:
+    with video(path) as capture:
         wanted, pictures = set(positions), {}
         for at in range(max(positions) + 1):
             if not capture.grab():
-                raise FramesError(f"{path}: ends after {at} frames, frame {max(positions) + 1} is needed; copy it again from the release")
+                raise FramesError(f"{readable(path)}: ends after {at} frames, frame {max(positions) + 1} is needed; copy it again from the release")
             if at in wanted:
                 found, picture = capture.retrieve()
                 if not found:
-                    raise FramesError(f"{path}: frame {at + 1} cannot be decoded; copy it again from the release")
+                    raise FramesError(f"{readable(path)}: frame {at + 1} cannot be decoded; copy it again from the release")
                 pictures[at] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-    finally:
-        capture.release()
     return [pictures[at] for at in positions]
 
 
@@ -165,14 +162,11 @@ class Finder:
     def _count(self, path: Path) -> int:
         """Frames that decode, from the start to the first that does not."""
         if path not in self._videos:
-            capture = cv2.VideoCapture(str(path))
             count = 0
-            try:
+            with video(path) as capture:
                 claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
                 while capture.isOpened() and capture.grab():
                     count += 1
-            finally:
-                capture.release()
             name = self.library.relative(path)
             if not count:
                 self.report.add("video that cannot be decoded: damaged, or a codec OpenCV lacks; copy it again or convert it (ffmpeg -i in -c:v libx264 out.mp4)",
@@ -181,28 +175,6 @@ class Finder:
                 self.report.add(f"video cut short: it says {claimed} frames, {count} can be decoded", column="frames", value=path.name, file=name)
             self._videos[path] = count
         return self._videos[path]
-
-
-def broken(path: Path) -> str | None:
-    """What is wrong with a picture file, in words, or None. Only a file without its proper ends is decoded."""
-    try:
-        data_ends = _ENDS.get(path.suffix.lower())
-        with open(path, "rb") as file:
-            start = file.read(8)
-            file.seek(0, 2)
-            size = file.tell()
-            file.seek(max(0, size - 64))
-            end = file.read()
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if size == 0:
-        return "is empty"
-    if path.suffix.lower() == ".bmp" and start[:2] == b"BM":
-        return "is cut short" if int.from_bytes(start[2:6], "little") > size else None
-    if data_ends and start.startswith(data_ends[0]):
-        return None if data_ends[1] in end else "is cut short"
-    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    return "cannot be decoded as a picture" if decoded is None else None
 
 
 def _number(path: Path) -> int | None:
