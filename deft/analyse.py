@@ -176,7 +176,7 @@ def locate(footage, csv, profile, fps, onset=None, apex=None, offset=None):
     first = face = _align(footage, csv, onset or 0, profile)
     when, notes = moments(), []
     if when.onset != face.at:
-        footage.hold({when.onset, when.apex})
+        footage.hold({when.onset, len(footage) // 2, len(footage) - 1})
         face = _align(footage, csv, when.onset, profile)
         when = moments()
         if detect.union_share(first.box, face.box) < detect.STEADY:

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from deft import analyse, config, paths, runtime
+from deft import analyse, cache, config, paths, runtime
 from deft.__main__ import main as command
 from deft.clips import simulator
 from deft.evaluation.figures import draw
@@ -259,6 +261,23 @@ def test_an_apex_fits_between_neighbouring_frames(film):
     assert moments.find(gray, points, regions.masks(points), FPS, offset=1).apex == 1
 
 
+def test_what_is_wrong_with_a_name_that_is_not_utf8_is_said(film, tmp_path):
+    clip = write_folder(tmp_path / os.fsdecode(b"clip"), film[0][:4]).rename(tmp_path / os.fsdecode(b"clip\xff"))
+    done = subprocess.run([sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke", "--onset", "3"], cwd=paths.ROOT, capture_output=True,
+                          env={**os.environ, "DEFT_WORK": str(tmp_path / "work")})
+    assert done.returncode == 2 and b"ONSET 3 is the last frame" in done.stderr and b"Traceback" not in done.stderr
+    (clip / "1.png").write_bytes(b"cut")
+    done = subprocess.run([sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke"], cwd=paths.ROOT, capture_output=True)
+    assert done.returncode == 2 and b"clip\\xff/1.png" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_the_report_of_a_name_that_is_not_utf8_can_be_written(report, tmp_path):
+    """Its name is in the record and on the page as text."""
+    name = os.fsdecode(b"a\xffb.avi")
+    runtime.write_json(tmp_path / "r.json", {**report[1], "clip": analyse.readable(name)})
+    assert json.loads((tmp_path / "r.json").read_text())["clip"] == "a\\xffb.avi" and analyse.folder_name(tmp_path / name).encode("utf-8")
+
+
 def test_reports_of_different_clips_have_different_folders(tmp_path):
     names = ["sub01/EP02_01f", "sub02/EP02_01f", "a/clip.avi", "b/clip.mp4", "EP02.v1", "EP02.v2", "../" + "x" * 300, os.fsdecode(b"\xff.avi")]
     folders = {analyse.folder_name(tmp_path / name) for name in names}
@@ -286,12 +305,12 @@ def test_a_damaged_model_is_refused(tmp_path, record):
     save_file({"x": np.arange(64, dtype=np.float32)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "deft_llm"}')
     if record:
-        runtime.write_json(tmp_path / "manifest.json", {"files": {"model.safetensors": runtime.sha256(tmp_path / "model.safetensors")}})
+        cache.fresh(tmp_path).seal()
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-40] if not record else whole[:-1] + b"x")
-    with pytest.raises(ValueError, match="model.safetensors is not the file that was written" if record else "cannot be loaded") as error:
+    with pytest.raises(ValueError, match="model.safetensors was altered since it was written" if record else "cannot be loaded") as error:
         answer._load(tmp_path, "smoke")
-    assert f"remove {tmp_path} and run 07_joint_tuning again" in str(error.value)
+    assert str(tmp_path) in str(error.value) and "07_joint_tuning again" in str(error.value)
 
 
 @pytest.mark.parametrize("profile", ["../../escaped", "/tmp/escaped", "nope", "demo/../x", ""])

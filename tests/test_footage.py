@@ -88,6 +88,9 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in sys.argv[1:]:
     clip = Footage(Path(name))
     clip.hold([3])
+    if not clip.path.is_dir():
+        from deft.clips.readers.reel import Reel
+        assert len(Reel((1, 2), (), clip.path, (0, 3)).load()) == 2
     print(len(clip), clip[3].shape, sum(1 for _ in clip))
 print("peak", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """

@@ -21,7 +21,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 MAX_FRAMES = 6_000          # of one clip: 30 s at 200 fps, and 400 MB of aligned frames; a longer file is a recording, not a clip
 MAX_PIXELS = 40_000_000     # of one frame: above 8K
 KEPT_BYTES = 256 * 2**20    # of decoded frames in memory
-ROUNDING = 2                # frames by which a whole video may fall short of its container's count
+ROUNDING = 2, 0.05          # frames, share: a whole video may fall short of its container's count by the larger of the two
 _ENDS = {".jpg": (b"\xff\xd8", b"\xff\xd9"), ".jpeg": (b"\xff\xd8", b"\xff\xd9"), ".png": (b"\x89PNG", b"IEND\xaeB`\x82")}
 
 
@@ -171,7 +171,7 @@ class Footage:
                 yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         if not count:
             raise FootageError(f"{self.name} opens, but not one frame can be decoded; {again}")
-        if count < claimed - ROUNDING:
+        if count < claimed - max(ROUNDING[0], ROUNDING[1] * claimed):
             raise FootageError(f"{self.name} is cut short: it says {claimed} frames, {count} can be decoded; copy it again from its source. If the rest is lost, "
                                "re-encode what is whole (ffmpeg -i in -c:v libx264 out.mp4)")
         if count < claimed and not self.notes:

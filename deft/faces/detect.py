@@ -136,8 +136,8 @@ def _eyes(gray, box):
 def check_uncut(frames, box=None):
     """Raise FaceError when neighbouring frames jump as they do at a cut.
 
-    frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at once: the mean absolute difference of the small blurred
-    frames then exceeds 12 grey levels *and* 8 times the clip's median change; movement of a face or flicker does neither.
+    frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at once: the mean
+    absolute difference of the small blurred frames then exceeds 12 grey levels *and* 8 times the clip's median change; movement of a face or flicker does neither.
     """
     small = np.stack([cv2.GaussianBlur(cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
                       for f in frames]).astype(np.float32)
@@ -149,7 +149,8 @@ def check_uncut(frames, box=None):
 
 
 def find_in_clip(frames, onset=0):
-    """The face of a clip (T, H, W, 3), an array or a `deft.clips.footage.Footage`: uncut, one face in the onset frame, still there in the middle and at the end."""
+    """The face of a clip (T, H, W, 3), an array or a `deft.clips.footage.Footage`: uncut, one face in the onset frame, still there in
+    the middle and at the end."""
     check_uncut(frames)
     face = find_face(frames[onset])
     check_stays(frames, face, onset)

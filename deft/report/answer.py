@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deft import cache, paths, runtime
+from deft import paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS
 
@@ -60,23 +60,15 @@ def answer(profile, rgb, described, apex=3):
 
 
 def _load(folder, profile):
-    """(tokenizer, model) of a finished run whose every file is as it was written; ValueError names the one that is not."""
+    """(tokenizer, model) of a finished run; ValueError names the file that is not as it was written, or the folder that cannot be loaded."""
     from safetensors import SafetensorError
 
     from deft.mllm import score
 
-    remedy = f"remove {folder} and run 07_joint_tuning again (make reproduce PROFILE={profile})"
-    words = cache.damage(folder)
-    manifest = folder / "manifest.json"
-    for name, known in (runtime.read_json(manifest)["files"] if manifest.is_file() else {}).items():
-        if not (folder / name).is_file() or runtime.sha256(folder / name) != known:
-            words = words or f"{folder / name} is not the file that was written"
-    if words:
-        raise ValueError(f"{words}; {remedy}")
     try:
         return score.load(folder)
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{folder} cannot be loaded ({error}); {remedy}") from error
+        raise ValueError(f"{folder} cannot be loaded ({error}); remove it and run 07_joint_tuning again (make reproduce PROFILE={profile})") from error
 
 
 def _write_set(work, rgb, described, apex):
