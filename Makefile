@@ -40,8 +40,8 @@ verify: $(ENV)                ## your run against the reference: verdicts, numbe
 reference: $(ENV)             ## hours: five complete runs with other draws and limits, and the spread that verify uses
 	@"$(PY)" -m deft reference --profile="$$PROFILE" $${RUNS:+"--runs=$$RUNS"}
 
-status: $(ENV)                ## what is stale, and why
-	@"$(PY)" -m deft status --profile="$$PROFILE"
+status: $(ENV)                ## what is stale, and why; of a licensed data set: make status DATASET=casme2
+	@"$(PY)" -m deft status --profile="$$PROFILE" $${DATASET:+"--dataset=$$DATASET"}
 
 test: $(ENV)                  ## every test, with one smoke run of all notebooks
 	@"$(PY)" -m pytest tests

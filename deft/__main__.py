@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
         if name in ("status", "verify", "check"):
             command.add_argument("--json", action="store_true", help="machine-readable")
         if name == "status":
+            command.add_argument("--dataset", default="", help="of what `licensed` made of this data set with the profile's models, instead of the notebooks")
             command.add_argument("--deep", action="store_true", help="read and hash every product again, whatever its size and time say")
         if name == "reference":
             command.add_argument("--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)")
@@ -77,11 +78,16 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False) -> int:
-    from deft.run import stale
-    from deft.run.chain import Chain
+def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False, dataset: str = "") -> int:
+    if dataset:
+        from deft import licensed
 
-    rows = stale.states(Chain(profile, notebooks), deep)
+        rows = licensed.status(dataset, profile)
+    else:
+        from deft.run import stale
+        from deft.run.chain import Chain
+
+        rows = stale.states(Chain(profile, notebooks), deep)
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -101,7 +107,7 @@ def main(arguments=None) -> int:
 
             return driver.run(Chain(given.profile, given.notebooks), given.only, given.start, given.force)
         if given.command == "status":
-            return status(given.profile, given.notebooks, given.json, given.deep)
+            return status(given.profile, given.notebooks, given.json, given.deep, given.dataset)
         if given.command == "verify":
             from deft.verify import judge
 
@@ -143,7 +149,7 @@ def main(arguments=None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command not in ("analyse", "data-check", "licensed", "forget"):
+        if given.command != "analyse" and not getattr(given, "dataset", ""):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

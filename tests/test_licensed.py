@@ -1,5 +1,6 @@
 """The chain on licensed data, on made-up sets: nobody tests where they trained, nothing vanishes in silence, nothing is done twice."""
 
+import runpy
 import shutil
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deft import __main__ as command_line
-from deft import licensed, paths, runtime
+from deft import cache, licensed, paths, runtime
 from deft.clips import labels, splits, store
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.readers import fixtures
@@ -222,6 +223,53 @@ def test_a_damaged_prepared_clip_is_named_and_made_again(world):
         assert [line for line in lines if str(file) in line]
 
 
+@pytest.mark.parametrize("name", ["clips/folds.csv", "predictions.jsonl", "features/bench/motion.npy", "evidence/calibration.json"])
+def test_an_edited_file_is_noticed_by_its_hash(world, name):
+    """Noticed and named by `status`, which writes nothing; `run` makes it again: see the next test."""
+    _, recipe, _, _ = world
+    step = {"predictions.jsonl": "answered", "evidence/calibration.json": "borrowed"}.get(name, "described")
+    assert cache.damage(recipe.work, step) == ""
+    content = (recipe.work / name).read_bytes()
+    (recipe.work / name).write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    assert name in cache.damage(recipe.work, step)
+    (recipe.work / name).write_bytes(content)
+
+
+def test_edited_folds_and_answers_change_no_table(world, monkeypatch):
+    """Every answer of deft made right, a subject moved to another fold: both files are made again, and nothing is tuned anew."""
+    _, recipe, _, _ = world
+    names = ("predictions.jsonl", "clips/folds.csv")
+    whole = {name: (recipe.work / name).read_bytes() for name in names}
+    table = (paths.figures(recipe.set) / "tables" / "T2.csv").read_bytes()
+    rows = runtime.read_jsonl(recipe.work / "predictions.jsonl")
+    runtime.write_jsonl(recipe.work / "predictions.jsonl", [{**row, "prediction": row["truth"] or row["prediction"]} for row in rows])
+    told = pd.read_csv(recipe.work / "clips/folds.csv", dtype={"subject": str})
+    told.assign(fold=1 - told["fold"]).to_csv(recipe.work / "clips/folds.csv", index=False)
+    (paths.work("tiny") / "experts" / "motion" / "history.json").write_text('{"seconds": 12.5}')  # how long a training took decides nothing
+    monkeypatch.setattr(tune, "tune_all", None)  # called, it would fail
+    with pytest.warns(RuntimeWarning, match="altered since it was written"):
+        licensed.run(recipe, lambda line: None)
+    assert {name: (recipe.work / name).read_bytes() for name in names} == whole
+    assert (paths.figures(recipe.set) / "tables" / "T2.csv").read_bytes() == table
+
+
+def test_status_says_what_is_done_and_what_differs(world, monkeypatch, capsys):
+    _, recipe, _, _ = world
+    monkeypatch.setattr(licensed, "recipe_of", lambda dataset, root, profile, folds="2": replace(recipe, root=root, folds=folds))
+    before = times(recipe.work)
+    assert command_line.main(["status", "--dataset", "casme2", "--profile", "tiny"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"casme2-tiny-folds2 {step}" in told for step in ("data", "prepared", "borrowed", "described", "answered", "table"))
+    assert told.count(" done ") == 6 and "13 clips, 4 oddities, 1 repaired" in told and times(recipe.work) == before
+    content = (recipe.work / "predictions.jsonl").read_bytes()
+    (recipe.work / "predictions.jsonl").write_bytes(content[:-40])
+    command_line.main(["status", "--dataset", "casme2", "--profile", "tiny"])
+    assert "predictions.jsonl was altered since it was written" in capsys.readouterr().out
+    (recipe.work / "predictions.jsonl").write_bytes(content)
+    command_line.main(["status", "--dataset", "samm", "--profile", "tiny"])
+    assert "never run" in capsys.readouterr().out
+
+
 def test_one_run_at_a_time_whatever_its_folds(world):
     _, recipe, _, _ = world
     with lock.held(recipe.home, "a run"), pytest.raises(RunError, match="another run on casme2 .* is going on .process"):
@@ -281,6 +329,31 @@ def test_a_set_of_coarse_classes_trains_nothing_and_is_answered_from_elsewhere(w
     assert set(table["protocol"]) == {"smic-hs, nothing trained on this set"}
     assert {r["constraint"] for r in runtime.read_jsonl(smic.work / "unimer" / "bench.jsonl")} == {"flow"}  # SMIC annotates no unit
     shutil.rmtree(paths.work("tiny") / "mllm" / "runs")
+
+
+# ---------------------------------------------------------------- the notebook
+
+def test_the_notebook_reads_no_faces_that_were_not_given_to_it(tmp_path, monkeypatch):
+    """With DEFT_DATA exported, as the README asks for, notebook 12 takes its made-up set; a folder given as `root` is read."""
+    theirs = fixtures.write("casme2", tmp_path / "data" / "casme2")
+    (theirs / fixtures.MARK).unlink()  # to the reader these are recordings
+    for variable, name in (("DEFT_DATA", "data"), ("DEFT_WORK", "work")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    cells = {cell["id"]: "".join(cell["source"]) for cell in runtime.read_json(paths.NOTEBOOKS / "12_licensed_data.ipynb")["cells"]}
+    for root, simulated in (("", True), (str(theirs), False)):
+        script = tmp_path / f"cells{len(root)}.py"
+        script.write_text("\n".join([cells["setup"], cells["parameters"].replace("people = 2", "people = 0"), f"root = {root!r}", cells["data"]]))
+        recipe = runpy.run_path(str(script))["recipe"]
+        assert recipe.simulated == simulated and recipe.root.is_relative_to(tmp_path / ("work" if simulated else "data"))
+
+
+def test_a_made_up_set_with_a_missing_file_is_written_again(tmp_path):
+    root = fixtures.keep("4dme", tmp_path / "set")
+    before = times(root)
+    assert times(fixtures.keep("4dme", root)) == before
+    next(root.rglob("*.jpg")).unlink()
+    with pytest.warns(RuntimeWarning, match="is missing; it is made again"):
+        assert set(times(fixtures.keep("4dme", root))) == set(before)
 
 
 # ---------------------------------------------------------------- errors

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 
-from deft import runtime
+from deft import cache, runtime
 from deft.clips import facs, simulator
 from deft.clips.record import Clip
 from deft.faces import align
@@ -60,6 +60,31 @@ def test_what_is_finished_is_kept_and_a_bad_clip_is_named(clips, tmp_path):
     assert not list(tmp_path.glob("*partial*"))
     with pytest.raises(ValueError, match="occurs twice"):
         prepare.prepare([clips[0], clips[0]], tmp_path)
+
+
+def test_prepared_files_follow_all_the_code_that_makes_them(clips, monkeypatch):
+    """Of detection, landmarks, regions and the rigid fit as much as of the flow: what they made before is not taken for theirs."""
+    code, before = cache.code_of("deft.motion.prepare"), prepare.targets(clips)
+    assert prepare.targets(clips) == before
+    for name in ("faces/detect", "faces/landmarks", "faces/regions", "faces/align", "motion/rigid", "motion/courses", "motion/flow", "motion/prepare"):
+        assert f"deft/{name}.py" in code
+        monkeypatch.setattr(cache, "code_of", lambda dotted, root=None, name=name: {**code, f"deft/{name}.py": "edited"})
+        assert not set(prepare.targets(clips).values()) & set(before.values()), name
+
+
+def test_a_damaged_or_altered_file_is_named(clips, tmp_path):
+    table = prepare.prepare(clips, tmp_path)
+    files = [tmp_path / name for name in table["file"]]
+    whole = files[0].read_bytes()
+    assert [prepare.damage(file, clip.id) for file, clip in zip(files, clips)] == ["", ""]
+    with np.load(files[0], allow_pickle=False) as arrays:
+        edited = {**arrays, "noise": arrays["noise"] * 2}
+    for content, words in ((whole[:5000], "cannot be read"), (whole[:9000] + bytes([whole[9000] ^ 4]) + whole[9001:], "cannot be read"), (b"", "cannot be read"),
+                           (files[1].read_bytes(), "holds clip"), (None, "was altered since")):
+        files[0].write_bytes(content) if content is not None else np.savez(files[0], **edited)
+        assert words in prepare.damage(files[0], clips[0].id) and str(files[0]) in prepare.damage(files[0], clips[0].id)
+        with pytest.raises(ValueError, match="remove it and run `prepare` again"):
+            prepare.gather(table, tmp_path, tmp_path / "faces", tmp_path / "motion")
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,25 @@ finished run. `recipe` says what is run and from which profile, `material` which
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 
-from deft import paths
+from deft import cache, paths, runtime
+from deft.clips import readers
+from deft.clips.readers.report import tally
 from deft.evaluation import reproduced
 from deft.evaluation.tables import readable
-from deft.licensed.material import REPORT, folds_of, left_out, odd, prepared, take, uses
-from deft.licensed.recipe import LOSO, LicensedError, Recipe, borrow, recipe_of
-from deft.licensed.stages import answer, describe, verdicts
+from deft.licensed.material import REPORT, folds_of, left_out, look_at, odd, prepared, take, uses, waiting
+from deft.licensed.recipe import LOSO, LicensedError, Recipe, borrow, borrowing, recipe_of
+from deft.licensed.stages import answer, answering, describe, describing, verdicts
 from deft.run import lock
 
-__all__ = ["LicensedError", "Recipe", "answer", "borrow", "describe", "left_out", "prepared", "recipe_of", "run", "save", "score", "take", "uses", "verdicts"]
+__all__ = ["LicensedError", "Recipe", "answer", "borrow", "describe", "left_out", "prepared", "recipe_of", "run", "save", "score", "status",
+           "take", "uses", "verdicts"]
 
 
 def score(recipe: Recipe, rows: list[dict]) -> pd.DataFrame:
@@ -48,10 +52,63 @@ def score(recipe: Recipe, rows: list[dict]) -> pd.DataFrame:
 
 def save(recipe: Recipe, result: pd.DataFrame, counted: pd.DataFrame) -> Path:
     """Write T2 and the labels, with where they come from and what was odd about the data, to figures/<set>/tables; -> the folder."""
-    folder = paths.figures(recipe.set) / "tables"
+    state = tabled(recipe)
     aside = " Under leave one subject out the linear peers set one training subject aside to choose by; deft trains on it." if recipe.folds == LOSO else ""
-    reproduced.save(folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}.{aside}".removesuffix("."), result, counted)
-    return folder
+    reproduced.save(state.folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}.{aside}".removesuffix("."), result, counted)
+    if not state:
+        state.seal()
+    return state.folder
+
+
+def tabled(recipe: Recipe) -> cache.State:
+    """Whether figures/<set>/tables holds the tables of these answers as they were written."""
+    return cache.fresh(paths.figures(recipe.set) / "tables", [recipe.work / "predictions.jsonl", recipe.work / REPORT], code="deft.evaluation.reproduced")
+
+
+def status(dataset: str, profile: str) -> list[dict]:
+    """What the next `make licensed` would do and why, for all numbers of folds under which this set was begun; nothing is written.
+
+    -> rows of stage (the set and data, prepared, borrowed, described, answered or table), state (done, stale, missing, never run), reason.
+    ReaderError for a name that no reader has.
+    """
+    if dataset not in readers.READERS:
+        raise readers.unknown(dataset)
+    recipe_of(dataset, paths.work(profile), profile)  # ConfigError for an unknown profile
+    notes = [runtime.read_json(path) for path in sorted(paths.work("").glob(f"{dataset}-{profile}-*/set.json"))]
+    rows = []
+    for note in notes:
+        if (note["dataset"], note["profile"]) == (dataset, profile):
+            recipe = recipe_of(dataset, Path(note["root"]), profile, note["folds"])
+            rows += [{"stage": f"{recipe.set} {step}", "state": state, "reason": reason} for step, state, reason in _steps(recipe)]
+    return rows or [{"stage": f"{dataset}-{profile}", "state": "never run", "reason": f"make licensed DATASET={dataset} PROFILE={profile} begins it"}]
+
+
+def _steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """(step, state, reason) up to the first that is not done: those after it read what it makes."""
+    def told(step: str, why: str) -> tuple[str, str, str]:
+        return step, "stale" if why else "done", why or "nothing changed"
+
+    try:
+        clips, table, report = look_at(recipe)
+        done, asked, damaged = waiting(recipe, clips)
+        yield "data", "done", f"{len(clips)} clips, {tally(report)}"
+        yield told("prepared", damaged[0] if damaged else f"{done} of {asked} clips" if done < asked else "")
+        if damaged or done < asked:
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # "is made again": here it is only told
+            step = borrowing(recipe)
+            yield told("borrowed", step.state.why)
+            if step.state:
+                step = describing(recipe, clips, table, prepared(recipe, clips), step.state.key)
+                yield told("described", step.state.why)
+            if step.state:
+                step = answering(recipe, step.state.key)
+                yield told("answered", step.state.why)
+            if step.state:
+                yield told("table", tabled(recipe).why)
+    except (ValueError, FileNotFoundError) as error:  # no data, no models, no frames: in words with the remedy
+        yield "data", "missing", str(error)
 
 
 def run(recipe: Recipe, log: Callable[[str], None] = print) -> pd.DataFrame:

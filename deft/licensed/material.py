@@ -7,6 +7,7 @@ simulator answer, and their coarse class is scored.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,11 +45,20 @@ def class_of(dataset: str, label: str) -> str:
 
 
 def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
-    """(clips, table) sorted by subject and clip; columns clip, subject, label, emotion, coarse, truth, kind, units, scored.
+    """(clips, table) of `look_at`; keeps the data report as work/<set>/`REPORT`, and beside it what is run (set.json)."""
+    clips, table, report = look_at(recipe)
+    note = {"dataset": recipe.dataset, "root": str(Path(recipe.root).expanduser().absolute()), "profile": recipe.profile, "folds": recipe.folds, "simulated": recipe.simulated,
+            "words": recipe.words, **runtime.provenance()}
+    keep(recipe.work / "set.json", json.dumps(note, indent=1, ensure_ascii=False) + "\n")
+    keep(recipe.work / REPORT, report.to_csv(index=False, lineterminator="\n"))
+    return clips, table
+
+
+def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, pd.DataFrame]:
+    """(clips, table, data report); clips and table sorted by subject and clip; columns clip, subject, label, emotion, coarse, truth, kind, units, scored.
 
     truth: what is scored, the emotion or, in a set of coarse classes, that class; `emotion` is then empty throughout.
-    The data report of `readers.read` is kept as work/<set>/`REPORT`. Raises LicensedError for a missing folder, no frames, or labels
-    among which there is nothing to choose.
+    Raises LicensedError for a missing folder, no frames, or labels among which there is nothing to choose.
     """
     root = Path(recipe.root)
     if recipe.dataset not in readers.READERS:
@@ -74,8 +84,7 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
         table = _some(table, recipe.subjects, recipe.clips_each)
         clips = [clips[row] for row in table.index]
     table = table.reset_index(drop=True)
-    keep(recipe.work / REPORT, report.to_csv(index=False, lineterminator="\n"))
-    return clips, table
+    return clips, table, report
 
 
 def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
@@ -86,6 +95,16 @@ def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
     turn = part.groupby(["subject", "label"]).cumcount()
     order = part.assign(turn=turn).sort_values(["subject", "turn", "scored"], ascending=[True, True, False], kind="stable")
     return table.loc[sorted(order.groupby("subject").head(each or len(part)).index)]
+
+
+def waiting(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[int, int, list[str]]:
+    """(clips prepared or known to fail, clips with frames, what is wrong with damaged files): how far `prepared` is, without doing anything."""
+    cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
+    files, sheet = prepare.targets([clip for clip in clips if clip.numbers], cascade), recipe.prepared / "failed.json"
+    failed = runtime.read_json(sheet) if sheet.exists() else {}
+    there = {name: recipe.prepared / file for name, file in files.items() if (recipe.prepared / file).exists()}
+    damaged = [wrong for name, path in there.items() if (wrong := prepare.damage(path, name))]
+    return len(there) - len(damaged) + sum(file in failed for file in files.values()), len(files), damaged
 
 
 def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callable[[str], None] = print) -> pd.DataFrame:

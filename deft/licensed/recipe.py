@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,9 @@ class LicensedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds: draws of base and
-    tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects,
-    clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune
-    side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
+    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds: draws of
+    base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects, clips_each: take only so many
+    (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
 
     dataset: str
     root: Path
@@ -93,20 +93,32 @@ def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -
 
 
 # ---------------------------------------------------------------- what is done already
-def once(work: Path, stage: str, outputs: Iterable[str], make: Callable[[], object], inputs: Iterable[Path] = (), **settings: object) -> str:
-    """Run `make`, unless `outputs` (files and folders below `work`) are whole and of the same inputs, settings and code; -> their key."""
-    state = cache.fresh(work, inputs, settings, "deft.licensed", name=stage, files=outputs)
-    if not state:
-        make()
-        state.seal()
-    return state.key
+def key_of(*parts: object) -> str:
+    """Hash over anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step on a licensed set: whether it is done (`deft.cache`: what it reads, its code, and its files by hash), and what does it."""
+
+    state: cache.State
+    make: Callable[[], object]
+
+    def do(self) -> str:
+        """Do it unless it is done; -> the key of what is there now."""
+        if not self.state:
+            self.make()
+            self.state.seal()
+        return self.state.key
 
 
 # ---------------------------------------------------------------- the profile's part
-def borrow(recipe: Recipe) -> str:
-    """Copy what `profile` learned on simulated people to work/<set>; -> its hash. LicensedError when the profile was not run.
+def borrowing(recipe: Recipe) -> Step:
+    """Copy what `profile` learned on simulated people to work/<set>. LicensedError when the profile was not run.
 
-    Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out.
+    Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out. How the training went
+    (history.json, with its seconds) is copied and decides nothing.
     """
     source = paths.work(recipe.profile)
     borrowed = (*BORROWED, *(f"mllm/draw{draw}/base" for draw in range(1, recipe.seeds)))
@@ -115,12 +127,19 @@ def borrow(recipe: Recipe) -> str:
                             "model; then run this again (notebooks 01 to 07 are enough)")
     corpus = store.ClipStore(source / "clips" / "corpus")
     units = corpus.array("units_true")
+    files = [path for part in borrowed for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part])
+             if path.is_file() and path.name != "history.json" and not path.name.startswith(".")]
+    state = cache.fresh(recipe.work, files, {"units": hashlib.sha256(units.tobytes()).hexdigest()}, name="borrowed", files=(*borrowed, "clips/corpus/units.npz"))
 
     def copy() -> None:
         for part in borrowed:
             with runtime.atomic(recipe.work / part) as fresh:
                 (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, fresh)
-        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), "borrowed", units_true=units)
+        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), state.key, units_true=units)
 
-    return once(recipe.work, "borrowed", (*borrowed, "clips/corpus/units.npz"), copy, [source / part for part in borrowed],
-                units=hashlib.sha256(units.tobytes()).hexdigest())
+    return Step(state, copy)
+
+
+def borrow(recipe: Recipe) -> str:
+    """Do `borrowing`, unless it is done; -> its key."""
+    return borrowing(recipe).do()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deft import paths, runtime
+from deft import cache, paths, runtime
 from deft.clips import store
 from deft.clips.facs import unit_sides
 from deft.clips.readers import RecordedClip
@@ -15,17 +15,21 @@ from deft.evaluation import peers
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
 from deft.licensed.material import folds_of, index_of
-from deft.licensed.recipe import LicensedError, Recipe, once
+from deft.licensed.recipe import LicensedError, Recipe, Step, key_of
 from deft.mllm import score, tune
 from deft.motion import evidence, prepare
 from deft.unimer import build, schema
 
+DESCRIBED = ("clips/bench", "clips/folds.csv", "faces/bench", "motion/bench", "evidence/bench", "unimer/bench.jsonl", "features/bench")
 PEERS, UNTRAINED = ("majority", "lr-flow", "lr-experts", "bayes-experts"), ("bayes-experts",)
 ELSEWHERE = "deft-sim"  # DEFT as tuned on the profile's simulated clips, never on these
 
 
-def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> str:
-    """Write clips/bench, folds.csv, faces/, motion/, evidence/, unimer/ and features/ of the prepared clips; -> their key.
+CODE = "deft.licensed.stages"  # whose import closure the steps below follow
+
+
+def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> Step:
+    """Write clips/bench, folds.csv, faces/, motion/, evidence/, unimer/ and features/ of the prepared clips.
 
     Annotated units enter as the reader parsed them, and the evidence posterior weighs them against the flow as in notebooks 04 and
     05. Where a data set annotates no unit at all (SMIC) its silence says nothing, and the flow speaks alone.
@@ -37,13 +41,13 @@ def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame,
     folds = folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
     rows = index_of(mine, recipe.dataset, [clip.fps for clip, usable in zip(clips, good) if usable])
     constraint = "both" if (mine["units"] != "").any() else "flow"
-    shard = work / "clips" / "bench" / "clips.npz"
+    settings = {"clips and labels": key_of(rows), "prepared pictures": key_of(list(ready["file"][good])), "folds": key_of(folds.to_dict("records")),
+                "constraint": constraint, "what was taken over": borrowed, "seed": recipe.seed}
+    state = cache.fresh(work, settings=settings, code=CODE, name="described", files=DESCRIBED)
 
     def make() -> None:
-        runtime.write_json(work / "set.json", {"dataset": recipe.dataset, "root": str(recipe.root), "profile": recipe.profile, "folds": recipe.folds,
-                                               "simulated": recipe.simulated, "words": recipe.words, **runtime.provenance()})
         prepare.gather(ready, recipe.prepared, work / "faces" / "bench", work / "motion" / "bench")
-        store.write_shard(shard, rows, "licensed")
+        store.write_shard(work / "clips" / "bench" / "clips.npz", rows, state.key)
         with runtime.atomic(work / "clips" / "folds.csv") as fresh:
             folds.to_csv(fresh, index=False)
         courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
@@ -56,9 +60,12 @@ def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame,
         for name in EXPERTS:
             pretrain.extract(name, "bench", work)
 
-    outputs = ("clips/bench", "clips/folds.csv", "faces/bench", "motion/bench", "evidence/bench", "unimer/bench.jsonl", "features/bench")
-    return once(work, "described", outputs, make, [recipe.prepared / file for file in ready["file"][good]], rows=rows, folds=folds.to_dict("records"),
-                constraint=constraint, borrowed=borrowed, seed=recipe.seed)
+    return Step(state, make)
+
+
+def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> str:
+    """Do `describing`, unless it is done; -> its key."""
+    return describing(recipe, clips, table, ready, borrowed).do()
 
 
 def verdicts(recipe: Recipe) -> pd.Series:
@@ -69,30 +76,40 @@ def verdicts(recipe: Recipe) -> pd.Series:
     return pd.concat([counts, pd.Series({"clips without a certain unit": silent})])
 
 
-def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> list[dict]:
-    """Tune every system, seed and fold that is not finished; ask every test clip, the peers and `ELSEWHERE`; -> rows of predictions.jsonl.
+def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
+    """What is tuned: every system, seed and fold; nothing on a set without emotions."""
+    folds = pd.read_csv(recipe.work / "clips" / "folds.csv")["fold"]
+    trained = bool((store.ClipStore(recipe.work / "clips" / "bench").index["emotion"] != "").any())
+    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique())) if trained else []
+    return jobs, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
 
-    A set without emotions trains nothing: `ELSEWHERE` and the textbook answer alone.
-    """
-    work, settings = recipe.work, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
-    index, folds = store.ClipStore(work / "clips" / "bench").index, pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str})
-    trained = bool((index["emotion"] != "").any())
-    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds["fold"].unique())) if trained else []
-    tune.cached_bench.cache_clear()  # of this process; the set may have been described anew since
-    states = [tune.state_of(job, work, settings) for job in jobs]
-    if not all(states):
-        tune.tune_all(jobs, work, settings, recipe.workers, log)
-    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*"))
+
+def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> Step:
+    """Ask every test clip, the peers and `ELSEWHERE`, and write predictions.jsonl. A set without emotions: `ELSEWHERE` and the textbook alone."""
+    work, (jobs, settings) = recipe.work, runs_of(recipe)
+    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*/model.safetensors"))
+    runs = key_of([tune.state_of(job, work, settings).key for job in jobs])
+    state = cache.fresh(work, others, {"described": described, "tuned": runs}, CODE, name="answered", files=["predictions.jsonl"])
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
-        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, others)], 1, log)[0]
-        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if trained else UNTRAINED)
+        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
+        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if jobs else UNTRAINED)
+        index = store.ClipStore(work / "clips" / "bench").index
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
 
-    once(work, "answered", ("predictions.jsonl",), make, others, described=described, runs=[state.key for state in states])
-    return runtime.read_jsonl(work / "predictions.jsonl")
+    return Step(state, make)
+
+
+def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> list[dict]:
+    """Tune every system, seed and fold that is not finished, and do `answering` unless it is done; -> rows of predictions.jsonl."""
+    tune.cached_bench.cache_clear()  # of this process; the set may have been described anew since
+    jobs, settings = runs_of(recipe)
+    if not all([tune.state_of(job, recipe.work, settings) for job in jobs]):
+        tune.tune_all(jobs, recipe.work, settings, recipe.workers, log)
+    answering(recipe, described, log).do()
+    return runtime.read_jsonl(recipe.work / "predictions.jsonl")
 
 
 def _elsewhere(system: str, work: Path, folders: Sequence[Path]) -> list[dict]:

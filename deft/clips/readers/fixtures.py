@@ -16,6 +16,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
+from deft import cache, runtime
 from deft.clips.simulator import render
 
 SIZE, TAKE = 64, 9  # px, frames of the one take there is of each person
@@ -98,6 +99,16 @@ def write(dataset: str, root: str | Path, frames: bool = True, edition: str = "2
     writer = Writer(Path(root), frames, size, people)
     WRITERS[dataset](writer, edition) if dataset == "casme2" else WRITERS[dataset](writer)
     return writer.root
+
+
+def keep(dataset: str, root: Path, **how) -> Path:
+    """`write`, unless the same set stands there whole: a file that is missing or altered makes it anew. how: as for `write`."""
+    state = cache.fresh(root, settings={"dataset": dataset, **how}, code=__name__)
+    if not state:
+        with runtime.atomic(root) as fresh:
+            write(dataset, fresh, **how)
+        state.seal()
+    return Path(root)
 
 
 def casme(w: Writer) -> None:
