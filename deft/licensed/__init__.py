@@ -24,7 +24,7 @@ from deft.clips.readers.report import tally
 from deft.evaluation import reproduced
 from deft.evaluation.tables import readable
 from deft.licensed.material import REPORT, folds_of, left_out, look_at, odd, prepared, take, uses, waiting
-from deft.licensed.recipe import LOSO, LicensedError, Recipe, borrow, borrowing, recipe_of
+from deft.licensed.recipe import LicensedError, Recipe, borrow, borrowing, recipe_of
 from deft.licensed.stages import answer, answering, describe, describing, verdicts
 from deft.run import lock
 
@@ -53,8 +53,7 @@ def score(recipe: Recipe, rows: list[dict]) -> pd.DataFrame:
 def save(recipe: Recipe, result: pd.DataFrame, counted: pd.DataFrame) -> Path:
     """Write T2 and the labels, with where they come from and what was odd about the data, to figures/<set>/tables; -> the folder."""
     state = tabled(recipe)
-    aside = " Under leave one subject out the linear peers set one training subject aside to choose by; deft trains on it." if recipe.folds == LOSO else ""
-    reproduced.save(state.folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}.{aside}".removesuffix("."), result, counted)
+    reproduced.save(state.folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}", result, counted)
     if not state:
         state.seal()
     return state.folder
