@@ -26,7 +26,6 @@ _UNIT = re.compile(
     re.IGNORECASE | re.ASCII)
 # What FACS (2002) numbers: units 1-46, descriptors and head and eye positions to 74, gross behaviours from 80. Others are misprints.
 CODES = frozenset({1, 2, *range(4, 47), *range(50, 75), *range(80, 86), 91, 92, 97, 98})
-NESTED = 40  # brackets in one cell; the sheets have two, and each costs a call below
 _OR = re.compile(r"(\bor\b|/)", re.IGNORECASE | re.ASCII)
 _REFLEX = re.compile(r"ref\s*\((?P<inside>.*)\)", re.IGNORECASE | re.ASCII | re.DOTALL)
 _REFLEX_BARE = re.compile(r"ref\.?\s+(?P<inside>.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
@@ -66,10 +65,7 @@ def parse_action_units(cell: object) -> ParsedUnits:
         return ParsedUnits()
     if isinstance(cell, numbers.Real) and not isinstance(cell, bool) and math.isfinite(cell) and cell == int(cell):
         cell = int(cell)  # spreadsheets hand over 12.0 for 12
-    text = str(cell)
-    if text.translate(_NARROW).count("(") > NESTED:
-        return ParsedUnits((), (text.strip(),))
-    groups, unparsed = _cell(text)
+    groups, unparsed = _cell(str(cell))
     units = tuple(replace(unit, group=g) for g, members in enumerate(groups) for unit in members)
     return ParsedUnits(units, tuple(unparsed))
 

@@ -25,9 +25,6 @@ PEERS, UNTRAINED = ("majority", "lr-flow", "lr-experts", "bayes-experts"), ("bay
 ELSEWHERE = "deft-sim"  # DEFT as tuned on the profile's simulated clips, never on these
 
 
-CODE = "deft.licensed.stages"  # whose import closure the steps below follow
-
-
 def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> Step:
     """Write clips/bench, folds.csv, faces/, motion/, evidence/, unimer/ and features/ of the prepared clips.
 
@@ -43,7 +40,7 @@ def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFram
     constraint = "both" if (mine["units"] != "").any() else "flow"
     settings = {"clips and labels": key_of(rows), "prepared pictures": key_of(list(ready["file"][good])), "folds": key_of(folds.to_dict("records")),
                 "constraint": constraint, "what was taken over": borrowed, "seed": recipe.seed}
-    state = cache.fresh(work, settings=settings, code=CODE, name="described", files=DESCRIBED)
+    state = cache.fresh(work, settings=settings, code="deft.licensed.stages", name="described", files=DESCRIBED)
 
     def make() -> None:
         prepare.gather(ready, recipe.prepared, work / "faces" / "bench", work / "motion" / "bench")
@@ -89,7 +86,7 @@ def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print
     work, (jobs, settings) = recipe.work, runs_of(recipe)
     others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*/model.safetensors"))
     runs = key_of([tune.state_of(job, work, settings).key for job in jobs])
-    state = cache.fresh(work, others, {"described": described, "tuned": runs}, CODE, name="answered", files=["predictions.jsonl"])
+    state = cache.fresh(work, others, {"described": described, "tuned": runs}, "deft.licensed.stages", name="answered", files=["predictions.jsonl"])
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []

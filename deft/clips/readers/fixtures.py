@@ -103,7 +103,7 @@ def write(dataset: str, root: str | Path, frames: bool = True, edition: str = "2
 
 def keep(dataset: str, root: Path, **how) -> Path:
     """`write`, unless the same set stands there whole: a file that is missing or altered makes it anew. how: as for `write`."""
-    state = cache.fresh(root, settings={"dataset": dataset, **how}, code=__name__)
+    state = cache.fresh(root, settings={"dataset": dataset, **how}, code="deft.clips.readers.fixtures")
     if not state:
         with runtime.atomic(root) as fresh:
             write(dataset, fresh, **how)
