@@ -14,8 +14,8 @@ from deft.closure import Closure
 from deft.evaluation import claims, tables
 from deft.run import RunError, stale
 from deft.run.chain import Chain
-from deft.verify import cells, check, integrity, judge, produce, recompute, reference, spread
-from tests import figure_world
+from deft.verify import cells, check, integrity, judge, produce, reader, recompute, reference, spread
+from tests import figure_world, power
 from tests.conftest import write_notebook
 
 PROFILE = "tiny"
@@ -205,6 +205,7 @@ def edit_run(world):
 
 TAMPERINGS = {
     "one prediction swapped": (swap_predictions, "tables/T2.csv"),
+    "a unit in one text": (lambda w: edit(paths.work(PROFILE) / "predictions.jsonl", "evidence : au", "evidence : au26 jaw drop left , au"), "tables/T7.csv"),
     "a trained cell inside its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1", 0.002), "tables/T2.csv"),
     "a cell beyond its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T3.csv", 0, "uf1", 0.6), "T3"),
     "a cell of the Markdown page": (first_number("T2.md"), "tables/T2.md"),
@@ -404,15 +405,56 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
 
 
+def test_what_is_sabotaged_stands_in_the_code(tmp_path):
+    for name, sabotage in power.SABOTAGES.items():
+        for file, (old, new) in sabotage.edits.items():
+            text = (paths.ROOT / file).read_text(encoding="utf-8")
+            assert old in text, f"tests/power.py, {name}: {file} changed"
+            if file.endswith(".py"):
+                compile(text.replace(old, new, 1), file, "exec")
+
+
+def test_swapped_labels_are_caught_by_the_numbers_alone(world):
+    """The cheapest sabotage of tests/power.py, on the made-up world: a fifth of the labels of the clips."""
+    power.swap_labels(paths.work(PROFILE), 0.2)
+    for id in ("T2", "T3", "T7"):
+        artifacts.save_table(getattr(tables, id.lower())(PROFILE), id, PROFILE)
+    claims.write(PROFILE)
+    result = power.judged(PROFILE, paths.figures(PROFILE))
+    assert result["caught"] and result["exact"] > 10, "readers without a network are exact: they notice what happens to the data"
+
+
 # ---------------------------------------------------------------- the path of its own
 def test_the_own_path_shares_no_code_with_the_tables():
-    text = (paths.ROOT / "deft" / "verify" / "recompute.py").read_text()
-    assert "from deft" not in text and "import deft" not in text
+    for name in ("recompute", "reader"):
+        reached = Closure(paths.ROOT).files([], [f"deft.verify.{name}"])
+        assert {file for file in reached if not file.startswith("deft/verify/")} <= {"deft/__init__.py"}, name
+
+
+def test_the_own_reader_understands_texts_as_the_tables_reader_does():
+    """Every sentence of the grammar, and sentences with words lost, doubled and exchanged."""
+    from deft.unimer import grammar
+    from deft.unimer.check import parse
+    from deft.unimer.facts import text_facts
+
+    rng, sides = np.random.default_rng(4), {"L": (0,), "R": (1,), "B": (0, 1), "A": (0, 1)}
+    texts = [grammar.answer(kind, facts, rng) for _ in range(150) for facts in [text_facts(rng)] for kind in ("reasoning", "motion", "units")]
+    words = " ".join(texts).split()
+    for text in texts[:300]:
+        broken = text.split()
+        for _ in range(3):
+            place = rng.integers(len(broken))
+            broken[place:place + 1] = [[words[rng.integers(len(words))]], [], [broken[place]] * 2][rng.integers(3)]
+            broken = broken or ["."]
+        texts.append(" ".join(broken))
+    for text in texts:
+        facts = parse(text)
+        assert reader.statements(text) == ({(u.code, sides[u.side]) for u in facts.units}, {(m.region, sides[m.side], m.direction) for m in facts.motions}), text
 
 
 def test_recomputed_numbers_are_many_and_right(world):
     again = recompute.of_work(paths.work(PROFILE))
-    for id, least in (("T2", 60), ("T3", 15)):
+    for id, least in (("T2", 60), ("T3", 15), ("T7", 30)):
         compared, words = recompute.differences(again[id], cells.rows(paths.figures(PROFILE) / "tables" / f"{id}.csv"))
         assert compared >= least and not words, (id, compared, words)
 

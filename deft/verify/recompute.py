@@ -1,5 +1,6 @@
 """Tables again, from the answers and stored features, by a short path of its own: scikit-learn and pandas, nothing of `deft.evaluation`.
 
+T2, T3 and T7 but for BLEU and ROUGE, of T4 what models trained on a construction score.
 Point values only: intervals are resampled, so another generator gives other bounds; that they enclose their value is checked.
 Everything is read from work/<profile>, or from the folder of a committed source with the same names.
 """
@@ -7,6 +8,7 @@ Everything is read from work/<profile>, or from the folder of a committed source
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +16,13 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from deft.verify import reader
+
 TOLERANCE = 5e-4
 Numbers = dict[tuple[str, str], float]  # (row, column) -> number
 CONSTANT = ("lr-flow", "lr-experts", "bayes-experts", "lr-pixels", "majority", "template")  # one answer stands for every draw
+TAUGHT = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction of T4 -> the system tuned on it
+SPOKEN = ("uf1", "unit_f1", "motion_f1", "precision", "unsupported")
 ALONE = {"deft-s": "structure", "deft-t": "texture", "deft-m": "motion"}
 
 
@@ -89,24 +95,69 @@ def units_true(work: Path) -> tuple[list[str], np.ndarray]:
 
 def of_work(work: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
     """{table: [(what names the row, numbers)]} of one finished work folder."""
-    found = of_answers(answers(work / "predictions.jsonl", work / "predictions_heldback.jsonl"))
-    truth = units_true(work)[1] > 0
-    for where, numbers in found["T3"]:
-        path = work / "features" / "bench" / f"{ALONE.get(where['system'], '')}_units.npy"
-        if len(truth) and where["system"] in ALONE and path.is_file():
-            numbers["unit_auroc"] = unit_auroc(truth, np.load(path, allow_pickle=False))
-    return found
+    def array(*parts):
+        path = work.joinpath(*parts)
+        return np.load(path, allow_pickle=False) if path.is_file() else None
+
+    clips, units = units_true(work)
+    courses, noise = array("motion", "bench", "courses.npy"), array("motion", "bench", "noise.npy")
+    held = {"clip": clips, "units_true": units, "region_true": array("motion", "bench", "region_true.npy"), "probability": array("evidence", "bench", "probability.npy"),
+            "flow": None if courses is None else courses[:, [2, 3] if courses.shape[1] == 8 else [0, 1], :, :2].astype(np.float32).mean(axis=1),  # apex and hold
+            "noise": None if noise is None else noise.reshape(len(noise), -1)[:, 0]}
+    held |= {f"{expert}_units": array("features", "bench", f"{expert}_units.npy") for expert in ALONE.values()}
+    return of_answers(answers(work / "predictions.jsonl", work / "predictions_heldback.jsonl"), held)
 
 
 def of_source(folder: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
-    """The same from the committed answers of a reference."""
-    return of_answers(answers(folder / "predictions.jsonl.gz"))
+    """The same from the committed answers of a reference: predictions.jsonl.gz and answers.npz."""
+    with np.load(folder / "answers.npz", allow_pickle=False) as stored:
+        held = {name: stored[name] for name in stored.files}
+    return of_answers(answers(folder / "predictions.jsonl.gz"), held)
 
 
-def of_answers(frame: pd.DataFrame) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
-    """What the answers alone give: T2 and the scores of T3."""
+def of_answers(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
+    """Answers and what they are held against (arrays by name, (N, ...) in the order of `clip`) -> {table: [(what names the row, numbers)]}."""
     recognised = list(t2(frame))
-    return {"T2": recognised, "T3": [({name: where[name] for name in ("system", "condition")}, dict(numbers)) for where, numbers in recognised if where["set"] == "bench"]}
+    subsets = [({name: where[name] for name in ("system", "condition")}, dict(numbers)) for where, numbers in recognised if where["set"] == "bench"]
+    for where, numbers in subsets:
+        score = held.get(f"{ALONE.get(where['system'])}_units")
+        if score is not None:
+            numbers["unit_auroc"] = unit_auroc(np.asarray(held["units_true"]) > 0, score)
+    found = {"T2": recognised, "T3": subsets}
+    if all(held.get(name) is not None for name in ("units_true", "region_true", "probability", "flow", "noise")):
+        found["T7"] = list(t7(frame, held))
+        scores: dict[tuple[str, str], dict[str, float]] = {}
+        for where, numbers in (*subsets, *found["T7"]):
+            scores[where["system"], where["condition"]] = scores.get((where["system"], where["condition"]), {}) | numbers
+        found["T4"] = [({"construction": name, "annotation_noise": "own"}, {f"model_{column}": number for column, number in scores[system, "broken"].items() if column in SPOKEN})
+                       for name, system in TAUGHT.items() if (system, "broken") in scores and "unsupported" in scores[system, "broken"]]
+    return found
+
+
+def t7(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """({system, condition}, {column: number}) of every system that writes texts, by the reader of `deft.verify.reader`."""
+    clips = {str(name): reader.Clip(*(np.asarray(held[part][place]) for part in ("units_true", "region_true", "probability", "flow", "noise")))
+             for place, name in enumerate(held["clip"])}
+    frame, classes = frame[(frame["set"] == "bench") & (frame["text"].fillna("") != "")], sorted(frame["scores"].iloc[0])
+    parts = dict(list(frame.groupby(["system", "condition"])))
+    counted = {key: {int(draw): sum((reader.counts(text, clips[clip]) for clip, text in zip(rows["clip"], rows["text"])), Counter())
+                     for draw, rows in part.groupby("seed")} for key, part in parts.items()}
+    for (system, condition), draws in counted.items():
+        found = {"texts": len(parts[system, condition]), "draws": len(draws), **reader.row(list(draws.values()))}
+        for column, name in (("text_class", "text_uf1"), ("head_class", "head_uf1")):
+            rows = parts[system, condition]
+            if column in rows and rows[column].notna().all():
+                found[name] = recognition(rows.assign(prediction=rows[column]), classes)["uf1"]
+        for other, columns in (("rgb-only", {"rgb_minus": "unsupported"}),
+                               ("deft", {f"deft_minus_{name}": name for name in ("unit_f1", "unsupported_units", "recall")})):
+            theirs = counted.get((other, condition), {})
+            shared = set(theirs) & set(draws)
+            if system == other or not theirs or not (shared or system in CONSTANT):
+                continue
+            a, b = ([each for draw, each in side.items() if draw in shared or system in CONSTANT] for side in (theirs, draws))
+            one, two = reader.row(a), reader.row(b, like=a)
+            found |= {column: one[name] - two[name] for column, name in columns.items() if name in one and name in two}
+        yield {"system": str(system), "condition": str(condition)}, found
 
 
 def differences(again: list[tuple[dict[str, str], dict[str, float]]], table: list[dict[str, str]]) -> tuple[int, list[str]]:
@@ -120,6 +171,8 @@ def differences(again: list[tuple[dict[str, str], dict[str, float]]], table: lis
         if row.get("kind") == "reported":
             continue
         mine = [numbers for where, numbers in again if all(row.get(name, value) == value for name, value in where.items())]
+        if not mine and "annotation_noise" in row:
+            continue  # only the rows of models follow from answers
         if not mine:
             found.append(f"{named}: stands in the table and not in the answers")
             continue
