@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from deft import cache, runtime
 from deft.clips.facs import EMOTIONS, UNITS
+from deft.mllm import linear as products
 from deft.mllm import prompt
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, UnitFact, text_facts, unit_array
@@ -212,6 +213,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     if state:
         return runtime.read_json(folder / "history.json")
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
+    products.install(model)
     steps = settings.text_steps + settings.soft_steps
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
     # Warm-up, then level until the last third: soft words, which come second, must meet a model that still learns.

@@ -25,7 +25,8 @@ from transformers.utils import ModelOutput
 
 from deft import runtime
 from deft.clips.facs import EMOTIONS, UNITS
-from deft.mllm import lowrank, prompt
+from deft.mllm import linear as products
+from deft.mllm import prompt
 
 IGNORE = prompt.IGNORE
 
@@ -105,7 +106,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             linear = [name for name, m in language.named_modules() if isinstance(m, nn.Linear) and m is not head]
             adapter = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=linear, lora_dropout=0.0)
             self.language = inject_adapter_in_model(adapter, language)
-            lowrank.install(self.language)
+            products.install(self.language)
             self.projectors = nn.ModuleDict({name: Projector(config.width, hidden, scale) for name in self.streams})
             self.emotion_head = nn.Linear(hidden, len(EMOTIONS))
             self.unit_head = nn.Linear(hidden, 2 * len(UNITS))              # a correction to the experts' log odds
