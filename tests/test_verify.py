@@ -437,7 +437,7 @@ def test_the_own_reader_understands_texts_as_the_tables_reader_does():
     from deft.unimer.check import parse
     from deft.unimer.facts import text_facts
 
-    rng, sides = np.random.default_rng(4), {"L": (0,), "R": (1,), "B": (0, 1), "A": (0, 1)}
+    rng, sides = np.random.default_rng(4), {"L": (0,), "R": (1,), "B": (0, 1), "A": ()}
     texts = [grammar.answer(kind, facts, rng) for _ in range(150) for facts in [text_facts(rng)] for kind in ("reasoning", "motion", "units")]
     words = " ".join(texts).split()
     for text in texts[:300]:

@@ -36,6 +36,7 @@ NAMES = {1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "
          10: "upper lip raiser", 12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser", 20: "lip stretcher", 23: "lip tightener",
          24: "lip pressor", 25: "lips part", 26: "jaw drop"}
 UNIT = re.compile("|".join(rf"\bau{unit}\b(?: \()?" + "".join(rf"(?: {word}\b)?" for word in name.split()) for unit, name in NAMES.items()))
+NAMED = re.compile(r"\b(?:" + "|".join(sorted(NAMES.values(), key=len, reverse=True)) + r")\b")
 SIDE = re.compile(r"\b(?:left|right|both)\b")
 AHEAD = re.compile(rf"(?:\bthe )?(?:\b(?:left|right|both) )?(?:\bthe )?\b(?:{_places})s?\b|,|\band\b")
 
@@ -47,6 +48,10 @@ def statements(text: str) -> tuple[set[tuple[int, tuple[int, ...]]], set[tuple[s
         if NOT.search(sentence):
             continue
         found, left = list(UNIT.finditer(sentence)), list(sentence)
+        if not found and re.search(r"\bunits?\b", sentence):
+            named, sentence = _by_name(sentence)
+            units |= named
+            left = list(sentence)
         for number, match in enumerate(found):
             stop = found[number + 1].start() if number + 1 < len(found) else len(sentence)
             ahead = AHEAD.search(sentence, match.end(), stop)
@@ -59,6 +64,18 @@ def statements(text: str) -> tuple[set[tuple[int, tuple[int, ...]]], set[tuple[s
                 left[slice(*span)] = "~" * (span[1] - span[0])
         motions |= _motions(" ".join(re.sub("~+", " ", "".join(left)).split()))
     return units, motions
+
+
+def _by_name(sentence: str) -> tuple[set[tuple[int, tuple[int, ...]]], str]:
+    """Units told by their names in a sentence without codes, and what is left of it. A name without a side says: somewhere, ()."""
+    found, rest, place = set(), "", 0
+    while match := NAMED.search(sentence, place):
+        stop = re.compile(r",|\band\b").search(sentence, match.end())
+        side = next((m for m in SIDE.finditer(sentence, match.end(), stop.start() if stop else len(sentence))
+                     if m.start() == match.end() + 1 or re.match(r" sides?\b", sentence[m.end():])), None)
+        found.add((next(unit for unit, name in NAMES.items() if name == match[0]), SIDES[side[0]] if side else ()))
+        rest, place = rest + sentence[place:match.start()], side.end() if side else match.end()
+    return found, " ".join((rest + sentence[place:]).split())
 
 
 def _motions(sentence: str) -> set[tuple[str, tuple[int, ...], str]]:
@@ -107,8 +124,8 @@ class Clip:
 
     def unit(self, unit: int, sides: tuple[int, ...]) -> tuple[bool, bool]:
         """-> (truth bears it out, the measurement does)."""
-        row = list(sides)
-        return bool((self.units[UNITS.index(unit)][row] > 0).all()), bool((self.probability[UNITS.index(unit)][row] >= CERTAIN).all())
+        row, enough = list(sides or (0, 1)), np.all if sides else np.any
+        return bool(enough(self.units[UNITS.index(unit)][row] > 0)), bool(enough(self.probability[UNITS.index(unit)][row] >= CERTAIN))
 
     def moves(self, place: str, sides: tuple[int, ...], way: str) -> tuple[bool, bool]:
         """-> (truth bears it out, the measurement does: all sides on average, and each by half)."""
@@ -122,7 +139,7 @@ def counts(text: str, clip: Clip) -> Counter:
     judged_u, judged_m = [clip.unit(*fact) for fact in units], [clip.moves(*fact) for fact in motions]
     said, true = np.zeros((len(UNITS), 2), bool), clip.units > 0
     for unit, sides in units:
-        said[UNITS.index(unit), list(sides)] = True
+        said[UNITS.index(unit), list(sides or (0, 1))] = True
     named = {(place, (side,) if place not in MIDDLE else (0, 1), way) for place, sides, way in motions for side in sides}
     bad_u, bad_m = (sum(not (by_truth or seen) for by_truth, seen in judged) for judged in (judged_u, judged_m))
     out = Counter(units=len(units), motions=len(motions), bad_units=bad_u, bad_motions=bad_m, right=sum(t for t, _ in judged_u) + sum(t for t, _ in judged_m),
