@@ -84,7 +84,7 @@ def forget(dataset: str, yes: bool = False, own: bool = False) -> int:
             remove(place)
     looked = f"{paths.work('')} and {paths.figures('')}"
     if not yes:
-        print(f"{len(found)} places hold faces of {dataset} or what was made of them, below {looked}." + (" make forget DATASET= YES=1 removes them." if found else ""))
+        print(f"{len(found)} places hold faces of {dataset} or what was made of them, below {looked}." + (f" make forget DATASET={dataset} YES=1 removes them." if found else ""))
     elif left := places(dataset, own):
         print("STILL THERE: " + ", ".join(map(str, left)))
         return 1
