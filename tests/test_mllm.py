@@ -240,6 +240,17 @@ def test_shared_prefix_gives_the_likelihood_of_a_full_forward(tokenizer):
         assert torch.allclose(shared[:, column], said.sum((1, 2)), atol=1e-4)
 
 
+def test_the_head_reads_the_same_state_beside_the_likelihood(work):
+    bench = tune.read_bench(work, facts=False)
+    words, model = tune.build(work, "deft", tune.TuneSettings(), 1)
+    rows = np.arange(5)
+    _, head = score.emotion_scores(model.eval(), words, bench, rows, batch=3, head=True)
+    plain = score.prompts(model, words, len(rows))
+    with torch.no_grad():
+        alone = model(plain["input_ids"], plain["attention_mask"], plain["prompt_end"], **tune.features_of(bench, model.streams, rows)).emotion_logits
+    assert np.allclose(head, alone.softmax(-1), atol=1e-5)
+
+
 def test_cached_generation_equals_uncached(tokenizer):
     model = fresh(tokenizer, trained=True)
     features = made_up(3)

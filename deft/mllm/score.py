@@ -49,9 +49,11 @@ def prompts(model, tokenizer, count: int, opening: str = "") -> dict[str, torch.
 
 
 @torch.inference_mode()
-def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor], options: Sequence[Sequence[int]]) -> torch.Tensor:
+def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor], options: Sequence[Sequence[int]],
+                  pooled: bool = False):
     """Log likelihood (B, C) of each option's tokens after the shared prefix in `batch` (no right padding).
 
+    pooled: give also the hidden state (B, H) at the end of the question, where the heads read; what follows it changes nothing there.
     The prefix runs once. First tokens are read off its last logits; longer options continue on a copy of its cache.
     """
     longer = any(len(o) > 1 for o in options)
@@ -60,8 +62,9 @@ def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, tor
     out = model.hidden(embedded, mask, use_cache=longer)
     first = model.word_logits(out.last_hidden_state[:, -1]).log_softmax(-1)     # (B, V)
     total = torch.stack([first[:, o[0]] for o in options], 1)                   # (B, C)
+    read = out.last_hidden_state[torch.arange(len(mask)), batch["prompt_end"]]  # (B, H)
     if not longer:
-        return total
+        return (total, read) if pooled else total
     past = out.past_key_values
     for column, option in enumerate(options):
         if len(option) == 1:
@@ -72,7 +75,7 @@ def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, tor
         step = model.word_logits(more.last_hidden_state).log_softmax(-1)
         total[:, column] += step.gather(-1, ids[:, 1:, None]).sum((1, 2))
         past.crop(1 - len(option))                                              # the next option starts at the prefix again
-    return total
+    return (total, read) if pooled else total
 
 
 def emotion_scores(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int = 64, head: bool = False):
@@ -84,12 +87,11 @@ def emotion_scores(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int 
             part = np.asarray(rows[start:start + batch])
             features = features_of(bench, model.streams, part)
             asked = prompts(model, tokenizer, len(part), PREFIX)
-            said.append(option_scores(model, asked, features, options).softmax(-1).numpy())
+            likelihood, pooled = option_scores(model, asked, features, options, pooled=True)
+            said.append(likelihood.softmax(-1).numpy())
             if head:
-                plain = prompts(model, tokenizer, len(part))
                 with torch.inference_mode():
-                    out = model(plain["input_ids"], plain["attention_mask"], plain["prompt_end"], **features)
-                read.append(out.emotion_logits.softmax(-1).numpy())
+                    read.append(model.emotion_head(pooled).softmax(-1).numpy())
     said = np.concatenate(said) if said else np.zeros((0, len(EMOTIONS)), np.float32)
     return (said, np.concatenate(read)) if head else said
 
