@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "reference":
             command.add_argument("--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)")
             command.add_argument("--limits", default="none,avx2", help="instruction sets, taken in turn: none, avx2 (default: both)")
-            command.add_argument("--threads", default="1,2", help="threads of the matrix library, taken in turn (default: 1,2)")
+            command.add_argument("--threads", default="2,1", help="threads of the matrix library, taken in turn (default: 2,1)")
             command.add_argument("--name", default="", help="put before the runs' names, so that runs of several machines lie side by side")
             command.add_argument("--trial", action="store_true", help="judge the new runs by the spread of the others, do not count them in it")
             command.add_argument("--fresh", action="store_true", help="take over no finished stage: each run makes everything")

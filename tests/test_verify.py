@@ -398,10 +398,13 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     source = Chain("tiny", books)
     runtime.write_json(source.record_path(source.stages[0]), {"state": "done"})
     (source.work / "data.txt").write_text("data")
-    elsewhere = produce._Elsewhere({"data.txt": source.work / "data.txt"}, {"01_data": {"state": "done"}})
+    (source.work / "model.txt").write_text("0")
+    elsewhere = produce._Elsewhere({"data.txt": source.work / "data.txt", "model.txt": source.work / "model.txt"},
+                                   {"01_data": {"state": "done"}, "02_train": {"state": "done"}, "03_tables": None})
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w2"))
     assert produce.share(elsewhere, chain) == ["01_data"] and (tmp_path / "w2" / "tiny" / "data.txt").read_text() == "data"
     assert chain.record(chain.stages[0]) == {"state": "done"} and produce.share(elsewhere, chain) == []
+    assert produce.share(elsewhere, chain, whole=True) == ["02_train"]  # what the source itself has not finished is not taken over
     assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
 
 

@@ -1,7 +1,8 @@
 """`python -m deft reference`: complete runs with other draws and under other limits, kept as the runs of the reference. Hours; resumable.
 
 Each run is the chain with another `draw` in a work folder of its own (work/<profile>-reference/run<r>). What does not depend on the draw
-is taken over from work/<profile> (hard links and records), which is brought up to date first. `--fresh` takes nothing over.
+is taken over from work/<profile> (hard links and records), which is brought up to date first; the run that work/<profile> is itself (draw 0,
+no limit, the usual threads) is taken over whole where it is finished. `--fresh` takes nothing over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from deft import paths, runtime
 from deft.closure import Closure
-from deft.run import RunError, book, driver, execute
+from deft.run import RunError, book, driver, execute, stale
 from deft.run.chain import Chain
 from deft.verify import reference
 from deft.verify.judge import known_profile
@@ -34,7 +35,7 @@ class Plan:
     notebooks: Path = paths.NOTEBOOKS
     runs: int = 5
     limits: tuple[str, ...] = ("none", "avx2")
-    threads: tuple[str, ...] = ("1", "2")
+    threads: tuple[str, ...] = (execute.THREADS, "1")
     name: str = ""
     trial: bool = False
     fresh: bool = False
@@ -85,11 +86,13 @@ def needed(chain: Chain) -> list:
     return wanted[::-1]
 
 
-def share(source: Chain, target: Chain) -> list[str]:
-    """Take over finished stages that do not depend on the draw, by hard links where the file system allows them; returns their names."""
+def share(source: Chain, target: Chain, whole: bool = False) -> list[str]:
+    """Take over finished stages that do not depend on the draw (whole: all of them), by hard links where the file system allows them;
+    returns their names."""
     taken, depends = [], drawn(target)
     for stage in needed(target):
-        if stage.name in depends or target.record(stage) is not None:
+        finished = (source.record(stage) or {}).get("state") == stale.DONE
+        if target.record(stage) is not None or not finished or (stage.name in depends and not whole):
             continue
         for promise in stage.writes:
             place, mine = source.place(promise), target.place(promise)
@@ -139,9 +142,10 @@ def one(plan: Plan, about: dict) -> None:
     place, began = _work(plan, about["name"]), time.monotonic()
     log = place / "log.txt"
     place.mkdir(parents=True, exist_ok=True)
+    same = not plan.trial and about["draw"] == 0 and not LIMITS[about["limits"]] and str(about["threads"]) == execute.THREADS
     command = [sys.executable, "-m", "deft.verify.produce", json.dumps({"profile": plan.profile, "notebooks": str(Path(plan.notebooks).absolute()), "draw": about["draw"],
                                                                         "source": "" if plan.fresh else str(paths.work(plan.profile).parent),
-                                                                        "figures": str(paths.figures(plan.profile).parent)})]
+                                                                        "figures": str(paths.figures(plan.profile).parent), "whole": same})]
     with open(log, "a", encoding="utf-8") as file:
         done = subprocess.run(command, env=environment(plan, about), cwd=paths.ROOT, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:
@@ -207,7 +211,7 @@ def main(given: dict) -> int:
         places = {promise: source.place(promise) for stage in source.stages for promise in stage.writes}
         records = {stage.name: source.record(stage) for stage in source.stages}
         os.environ.update(mine)
-        share(_Elsewhere(places, records), chain)
+        share(_Elsewhere(places, records), chain, given["whole"])
     for stage in needed(chain):
         if code := driver.run(chain, only=stage.name):
             return code
