@@ -15,8 +15,8 @@
 - *Confidence* is the expected length of the error, fitted by the likelihood of an exponential law on errors that get no gradient
   from it: admitting doubt must not become a way out of moving. *Occlusion* is a plain yes or no from the truth.
 
-The demo profile trains within the run, `Recipe()`: half a minute to draw 100 people and a little over two minutes for 2,600 steps on 2 cores. The longer
-recipe, for weights to keep, takes hours: `fit(folder, 2400, 13, Recipe(people=2000, each=13, steps=60_000, batch=16, crop=128))`.
+`Recipe()` trains within a run: half a minute to draw 100 people and a little over two minutes for its steps on 2 cores; the demo profile stops earlier.
+The longer recipe, for weights to keep, takes hours: `fit(folder, 2400, 13, Recipe(people=2000, each=13, steps=60_000, batch=16, crop=128))`.
 """
 from __future__ import annotations
 
