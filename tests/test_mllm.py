@@ -2,7 +2,10 @@
 
 import copy
 import inspect
+import multiprocessing
+import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -455,3 +458,19 @@ def test_flat_text_tells_nothing_about_emotion():
 
     assert np.ptp(active(False), axis=0).max() > 0.4 and np.ptp(active(True), axis=0).max() < 0.2
     assert parse("class : anger .").emotion == "anger"
+
+
+def test_a_worker_leaves_when_its_parent_was_killed_before_it_had_started(monkeypatch):
+    monkeypatch.setattr(tune, "quiet_worker", lambda: None)
+    orphan = multiprocessing.get_context("fork").Process(target=lambda: (tune._start_worker(parent=0), time.sleep(20)))
+    orphan.start()
+    orphan.join(10)
+    assert orphan.exitcode == 1
+
+
+def test_a_worker_stays_with_a_parent_that_lives(monkeypatch):
+    monkeypatch.setattr(tune, "quiet_worker", lambda: None)
+    child = multiprocessing.get_context("fork").Process(target=lambda: (tune._start_worker(parent=os.getppid()), time.sleep(1.5)))
+    child.start()
+    child.join(10)
+    assert child.exitcode == 0

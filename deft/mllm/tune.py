@@ -338,10 +338,9 @@ def quiet_worker() -> None:
     hf_logging.disable_progress_bar()
 
 
-def _start_worker() -> None:
-    """A worker is quiet and leaves when its parent is killed, instead of waiting for work for ever."""
+def _start_worker(parent: int) -> None:
+    """A worker is quiet and leaves when its parent is killed, at its start too, instead of waiting for work for ever. parent: process id."""
     quiet_worker()
-    parent = os.getppid()
 
     def watch():
         while os.getppid() == parent:
@@ -367,7 +366,7 @@ def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None
             torch.set_num_threads(threads)
     os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read it before torch does
     results = [None] * len(arguments)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         waiting = {pool.submit(function, *a): i for i, a in enumerate(arguments)}
         for number, future in enumerate(as_completed(waiting), 1):
             i = waiting[future]
