@@ -3,6 +3,7 @@
 numpy is imported inside the functions that need it, so that `python -m deft status` stays light.
 """
 
+import ctypes
 import hashlib
 import json
 import math
@@ -154,6 +155,13 @@ def jobs() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc)."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def peak_memory_gib() -> float:

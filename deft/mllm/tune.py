@@ -350,6 +350,14 @@ def _start_worker(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _work(function, arguments: tuple):
+    """function(*arguments); what it freed goes back to the system, or the workers would grow with every run."""
+    try:
+        return function(*arguments)
+    finally:
+        runtime.release_memory()
+
+
 def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None, log=print) -> list:
     """function(*a) for each of `arguments` in separate processes; results in order, a line per finished one."""
     workers = min(workers or runtime.jobs(), len(arguments)) or 1
@@ -364,10 +372,11 @@ def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None
             return results
         finally:
             torch.set_num_threads(threads)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read it before torch does
+    os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read both before torch does
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")          # of 1,024: code for shapes that do not come again fills memory
     results = [None] * len(arguments)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
-        waiting = {pool.submit(function, *a): i for i, a in enumerate(arguments)}
+        waiting = {pool.submit(_work, function, a): i for i, a in enumerate(arguments)}
         for number, future in enumerate(as_completed(waiting), 1):
             i = waiting[future]
             try:

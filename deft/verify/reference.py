@@ -169,10 +169,10 @@ def exact_between(where: Path, runs: dict) -> list[str]:
     return words
 
 
-def keep(profile: str, figures: Path, work: Path | None = None) -> Path:
+def keep(profile: str, figures: Path, work: Path | None = None, pictures: Path | None = None) -> Path:
     """Copy one run's tables, claims, pictures and answers (`deft.evaluation.source`) into the reference; the runs stay. Returns the folder.
 
-    work: the run's folder work/<profile>, if it is not that of the environment.
+    work: the run's folder work/<profile>, if it is not that of the environment. pictures: the folder that holds its figures, if it is another.
     """
     from deft.evaluation.source import Answers
 
@@ -180,7 +180,7 @@ def keep(profile: str, figures: Path, work: Path | None = None) -> Path:
     tables = sorted((figures / "tables").glob("T*.csv"))
     if not tables:
         raise RunError(f"no tables at {figures / 'tables'}; run `make reproduce` first")
-    for path in [*tables, figures / "claims.json", figures / "claims.md", *figures.glob("F*.png")]:
+    for path in [*tables, figures / "claims.json", figures / "claims.md", *(pictures or figures).glob("F*.png")]:
         if path.is_file():
             with runtime.atomic(where / path.name) as temporary:
                 shutil.copyfile(path, temporary)

@@ -10,7 +10,7 @@ SYSTEMS = ("deft", "lr-flow", "rgb-only")
 
 
 def f6(profile):
-    """Row-normalised confusion matrices; every cell also prints its clips, the mean over the system's seeds."""
+    """Row-normalised confusion matrices; every cell also prints its clips, the mean over the system's draws."""
     answers = data.predictions(profile)
     systems = [s for s in SYSTEMS if (answers.system == s).any()]
     if not systems:
@@ -23,19 +23,19 @@ def f6(profile):
             for c, system in enumerate(systems):
                 ax = fig.add_subplot(grid[r, c])
                 part = answers[(answers.system == system) & (answers.condition == condition)]
-                seeds = part.seed.nunique() if len(part) else 0
-                image = _matrix(ax, part, max(seeds, 1), first=c == 0, last=r == 1)
+                draws = part.seed.nunique() if len(part) else 0
+                image = _matrix(ax, part, max(draws, 1), first=c == 0, last=r == 1)
                 score = scores.get((system, condition))
                 ax.set_title(f"{draw.clean(system)} · {draw.CONDITIONS[condition][0]}"
-                             + (f"\nUF1 {score.text(2)} · {seeds} seed{'s' * (seeds != 1)}" if score else ""), fontsize=8.5)
+                             + (f"\nUF1 {score.text(2)} · {draws} draw{'s' * (draws != 1)}" if score else ""), fontsize=8.5)
         bar = fig.colorbar(image, cax=fig.add_axes([0.925, 0.3, 0.014, 0.4]))
         bar.set_label("share of the true emotion's clips")
         bar.outline.set_visible(False)
-        draw.heading(fig, "F6", "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, mean over seeds. Above, for comparison: the tie kept.", x=0.03)
+        draw.heading(fig, "F6", "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, mean over draws of training. Above, for comparison: the tie kept.", x=0.03)
     return fig
 
 
-def _matrix(ax, part, seeds, first, last):
+def _matrix(ax, part, draws, first, last):
     classes = facs.EMOTIONS
     counts = metrics.confusion(part.truth, part.prediction, classes) if len(part) else np.zeros((len(classes), len(classes) + 1), int)
     outside = counts[:, -1].sum()
@@ -43,7 +43,7 @@ def _matrix(ax, part, seeds, first, last):
     share = shown / np.maximum(counts.sum(1, keepdims=True), 1)
     image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
     for (y, x), n in np.ndenumerate(shown):
-        ax.text(x, y, f"{n / seeds:.0f}", ha="center", va="center", fontsize=8, color="white" if share[y, x] < 0.55 else "black")
+        ax.text(x, y, f"{n / draws:.0f}", ha="center", va="center", fontsize=8, color="white" if share[y, x] < 0.55 else "black")
     names = [*classes, "no class"][: shown.shape[1]]
     ax.set(xticks=range(len(names)), yticks=range(len(classes)))
     ax.set_xticklabels(names if last else [], rotation=35, ha="right", rotation_mode="anchor")
