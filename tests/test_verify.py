@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import gzip
 import json
+import os
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from deft import artifacts, paths, runtime
 from deft.closure import Closure
 from deft.evaluation import claims, tables
-from deft.run import RunError, stale
+from deft.run import RunError, execute, stale
 from deft.run.chain import Chain
 from deft.verify import cells, check, integrity, judge, produce, reader, recompute, reference, spread
 from tests import figure_world, power
@@ -225,6 +226,9 @@ TAMPERINGS = {
     "table and reference edited together": (table_and_reference, "tables/T2.csv"),
     "the executed notebook": (executed, "executed/09_tables.ipynb"),
     "every interval widened": (rewrite_json("reference/spread.json", lambda m: m.update(critical=1e9)), "reference/spread.json"),
+    "every interval half as wide again": (rewrite_json("reference/spread.json", lambda m: m.update(critical=1.5 * m["critical"])), "reference/spread.json"),
+    "spread.json is damaged": (rewrite_json("reference/spread.json", lambda m: m.pop("least_prior")), "reference/spread.json"),
+    "spread.json is a list": (lambda w: (paths.figures(PROFILE) / "reference" / "spread.json").write_text("[]"), "reference/spread.json"),
     "a spread widened": (lambda w: edit(paths.figures(PROFILE) / "reference" / "spread.csv", ",statistical,0.", ",statistical,9."), "reference/spread.csv"),
     "a product that nobody made": (lambda w: (paths.figures(PROFILE) / "F7.png").write_bytes(b"x"), "F7.png"),
 }
@@ -322,6 +326,45 @@ def test_carried_runs_widen_nothing_but_the_spread():
     assert reach.sd.max() < 0.1 and reach.factor == pytest.approx(np.sqrt(4 / 3))
 
 
+def test_two_new_runs_and_carried_ones_are_enough():
+    def runs(complete, carried):
+        return {f"r{n}": ({"role": "complete" if n < complete else "carried"}, {}) for n in range(complete + carried)}
+
+    assert judge.enough(runs(3, 0)) and judge.enough(runs(2, 5)) and judge.enough(runs(2, 2))
+    assert not judge.enough(runs(2, 0)) and not judge.enough(runs(2, 1)) and not judge.enough(runs(1, 5)) and not judge.enough(runs(0, 5))
+
+
+def test_a_renewed_reference_is_judged(world):
+    """Older runs carried, two new ones: verify compares again."""
+    where = paths.figures(PROFILE) / "reference"
+    for number in range(4):
+        path = where / "runs" / f"run{number}" / reference.RUN
+        runtime.write_json(path, {**runtime.read_json(path), "role": "carried"})
+    reference.write_spread(PROFILE, simulations=300)
+    artifacts.write_manifest(PROFILE)
+    result = judged(world)
+    assert result["reference"]["measured"]["runs"] == 6 and result["drift"] and sum(e["statistical"] for e in result["tables"].values()) > 100
+    assert not any("no spread" in p["words"] for p in result["integrity"])
+
+
+def test_a_trained_number_of_some_runs_only_may_be_absent(world):
+    """Whether a rare number can be computed is chance; a number that every reference run has must be there."""
+    where, mine = paths.figures(PROFILE) / "reference", paths.figures(PROFILE)
+    runs = reference.read_runs(where)
+    path = mine / "tables" / "T2.csv"
+    rows = cells.rows(path)
+    place = next(n for n, row in enumerate(rows) if row["system"] == "deft" and row["uar"])
+    key = ("T2", artifacts.get("T2").cells.name(rows[place]), "uar")
+    rows[place]["uar"] = ""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert judge.compare_tables(where, mine, runs)["T2"]["differs"]
+    del runs["run3"][1][key]
+    assert not judge.compare_tables(where, mine, runs)["T2"]["differs"]
+
+
 # ---------------------------------------------------------------- kinds of cells
 @pytest.mark.parametrize("artifact", [a for a in artifacts.REGISTRY if a.id.startswith("T")], ids=lambda a: a.id)
 def test_every_cell_has_one_kind_and_every_row_one_name(artifact):
@@ -408,6 +451,43 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
 
 
+def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsys):
+    books = chain_with_draw(tmp_path, monkeypatch)
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
+    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    made, plan = [], produce.Plan("tiny", books, runs=2, fresh=True)
+    monkeypatch.setattr(produce, "one", lambda plan, about: made.append(about["name"]))
+    monkeypatch.setattr(produce, "spread_only", lambda profile: 0)
+    key = produce.code_key(produce.with_draw("tiny", books, 0))
+    for name, code in (("run0", key), ("run1", "older")):
+        runtime.write_json(tmp_path / "f" / "tiny" / "reference" / "runs" / name / reference.RUN, {"name": name, "code": code})
+    assert produce.reference_runs(plan) == 2 and not made and "run1 under" in capsys.readouterr().out
+    produce.carry("tiny")
+    assert produce.reference_runs(plan) == 0 and made == ["run0", "run1"]
+
+
+def test_a_run_is_taken_over_whole_only_under_its_own_threads_and_limits(tmp_path, monkeypatch):
+    books = chain_with_draw(tmp_path, monkeypatch)
+    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    for name in execute.LIMIT_VARIABLES:
+        monkeypatch.setenv(name, "avx2")
+    plan, chain = produce.Plan("tiny", books), Chain("tiny", books)
+    free, limited = (execute.computing(produce.environment(plan, plan.run(number))) for number in (0, 1))
+    assert not set(free) & set(execute.LIMIT_VARIABLES), "the caller's limits are none of the run's"
+    assert {name: limited[name] for name in produce.LIMITS["avx2"]} == produce.LIMITS["avx2"] and len(limited) == len(free) + 2
+    assert all(set(limit) <= set(execute.LIMIT_VARIABLES) for limit in produce.LIMITS.values())
+    for stage in chain.stages[:2]:
+        chain.write_record(stage, {"state": "done", "computing": free})
+    assert not produce.made_alike(chain, free), "03_tables does not say how it was made"
+    chain.write_record(chain.stages[2], {"state": "done", "computing": free})
+    assert produce.made_alike(chain, free) and not produce.made_alike(chain, limited)
+    for name in execute.LIMIT_VARIABLES:
+        monkeypatch.delenv(name)
+    for name in execute.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert execute.computing({**os.environ, **execute.kernel_environment(chain)}) == free, "what an ordinary run records is what run 0 asks for"
+
+
 def test_what_is_sabotaged_stands_in_the_code(tmp_path):
     for name, sabotage in power.SABOTAGES.items():
         for file, (old, new) in sabotage.edits.items():
@@ -460,6 +540,27 @@ def test_recomputed_numbers_are_many_and_right(world):
     for id, least in (("T2", 60), ("T3", 15), ("T7", 30)):
         compared, words = recompute.differences(again[id], cells.rows(paths.figures(PROFILE) / "tables" / f"{id}.csv"))
         assert compared >= least and not words, (id, compared, words)
+
+
+def test_numbers_that_rest_on_several_draws_of_the_experts_are_right(world):
+    """Readers of the experts answer once per draw of them: another number of draws than DEFT has, and both paths agree."""
+    path = paths.work(PROFILE) / "predictions.jsonl"
+    rows, rng = runtime.read_jsonl(path), np.random.default_rng(1)
+    classes = sorted({row["truth"] for row in rows})
+    mine = [row for row in rows if row["system"] == "lr-experts"]
+    one = min(row["seed"] for row in mine)
+    more = [{**row, "seed": row["seed"] + shift, "prediction": str(rng.choice(classes))} for row in mine if row["seed"] == one for shift in (1, 5)]
+    runtime.write_jsonl(path, [*(row for row in rows if row["system"] != "lr-experts" or row["seed"] == one), *more])
+    table = tables.t2(PROFILE).to_csv(index=False)
+    (world / "T2.csv").write_text(table)
+    found = cells.rows(world / "T2.csv")
+    mine = [(row["draws"], row["deft_minus"]) for row in found if row["system"] == "lr-experts"]
+    assert mine and all(float(draws) == 3 and number for draws, number in mine), mine
+    assert any(row["kept_minus_broken_over_blind"] for row in found) and any(row["kept_minus_broken_over_deft"] for row in found)
+    again = recompute.of_work(paths.work(PROFILE))["T2"]
+    compared, words = recompute.differences(again, found)
+    assert compared > 60 and not words, words
+    assert {column for _, numbers in again for column in numbers} >= set(recompute.FALLS)
 
 
 def test_scores_are_those_of_scikit_learn():

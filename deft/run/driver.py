@@ -1,5 +1,6 @@
 """Run the chain: each notebook that needs it, in order, with a line of progress per stage and per cell."""
 
+import os
 import sys
 import time
 
@@ -62,7 +63,8 @@ def run_stage(chain: Chain, stage, hashes: stale.Hashes, closure: Closure) -> st
     _require_inputs(chain, stage, hashes)
     before = (chain.record(stage) or {}).get("outputs", {})
     record = {"stage": stage.name, "state": stale.RUNNING, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "outputs": before,
-              "parameters": chain.parameters(stage), "seed": chain.parameters(stage).get("seed"), **runtime.provenance()}
+              "parameters": chain.parameters(stage), "seed": chain.parameters(stage).get("seed"),
+              "computing": execute.computing({**os.environ, **execute.kernel_environment(chain)}), **runtime.provenance()}
     mark = stale.fingerprint(chain, stage, hashes, closure)
     chain.write_record(stage, record)
     outcome = execute.run(chain, stage, _progress)

@@ -21,6 +21,8 @@ from deft import paths
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+LIMIT_VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
+                   "OPENBLAS_CORETYPE")  # what keeps libraries from using all instructions of the processor
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -42,6 +44,11 @@ def kernel_environment(chain) -> dict[str, str]:
     return {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
             "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
+
+
+def computing(environment) -> dict[str, str]:
+    """The variables of an environment that decide how numbers are added up: threads, and limits of the instruction set."""
+    return {name: environment[name] for name in (*THREAD_VARIABLES, *LIMIT_VARIABLES) if environment.get(name)}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deft import artifacts, config, paths, runtime
+from deft import artifacts, config, paths
 from deft.run import RunError
 from deft.verify import cells, integrity, reference
 
@@ -25,7 +25,7 @@ def known_profile(profile: str) -> None:
 
 def compare_tables(where: Path, mine: Path, runs: dict) -> dict[str, dict]:
     """{table: what was compared and what differs}; the checks of the verdicts stand under `claims`."""
-    found = {a.id: _exact(a.id, where, mine) for a in cells.tables() if (where / f"{a.id}.csv").is_file()}
+    found = {a.id: _exact(a.id, where, mine, runs) for a in cells.tables() if (where / f"{a.id}.csv").is_file()}
     found[reference.CHECKS] = {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0}
     for key, words in _intervals(where, mine, runs):
         entry = found.setdefault(key[0], {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0})
@@ -35,8 +35,9 @@ def compare_tables(where: Path, mine: Path, runs: dict) -> dict[str, dict]:
     return found
 
 
-def _exact(id: str, where: Path, mine: Path) -> dict:
-    """Exact cells of one table. A row that has cells of the machine alone may be absent on either side."""
+def _exact(id: str, where: Path, mine: Path, runs: dict) -> dict:
+    """Exact cells of one table. A row that has cells of the machine alone may be absent on either side, and so may a
+    trained number that some of the reference runs have and others have not."""
     entry = {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0}
     if not (mine / "tables" / f"{id}.csv").is_file():
         entry["differs"].append({"row": "", "column": "", "words": "was not made; run `make reproduce`"})
@@ -45,11 +46,14 @@ def _exact(id: str, where: Path, mine: Path) -> dict:
     rows = [{row for (row, _) in side} for side in (old, new)]
     timed = {row for row in rows[0] ^ rows[1] if all((cell.kind == artifacts.MACHINE or column == "kind")
                                                      for side in (old, new) for (name, column), cell in side.items() if name == row)}
+    counted = [run[1] for run in reference.counted(runs).values()]
     for key in {**old, **new}:
         before, after = old.get(key), new.get(key)
-        kind = (before or after).kind
+        kind, having = (before or after).kind, sum((id, *key) in run for run in counted)
         if kind == artifacts.MACHINE or key[0] in timed:
             entry["machine"] += 1
+        elif kind == artifacts.STATISTICAL and (before is None or after is None) and 0 < having < len(counted):
+            continue  # a number of some runs only: whether it can be computed is chance
         elif kind == artifacts.EXACT or before is None or after is None or before.number is None:
             entry["exact"] += 1
             if words := cells.exact_difference(before, after):
@@ -63,7 +67,7 @@ def _intervals(where: Path, mine: Path, runs: dict):
         return
     from deft.verify import spread
 
-    measured, reach = runtime.read_json(where / reference.MEASURED), reference.spread_of(where, runs)
+    measured, reach = reference.measured(where), reference.spread_of(where, runs)
     new = reference.numbers(mine / "tables", mine)
     half = measured["critical"] * spread.scale(reach, measured["least_prior"])
     for key, mean, width in zip(reach.keys, reach.mean, half):
@@ -82,7 +86,7 @@ def drift_of(where: Path, mine: Path, runs: dict) -> dict | None:
 
     from deft.verify import spread
 
-    measured, reach = runtime.read_json(where / reference.MEASURED), reference.spread_of(where, runs)
+    measured, reach = reference.measured(where), reference.spread_of(where, runs)
     new = reference.numbers(mine / "tables", mine)
     here = np.array([new[key][0] if key in new else np.nan for key in reach.keys])
     t = spread.ratios(reach, here, measured["least_prior"])
@@ -91,9 +95,11 @@ def drift_of(where: Path, mine: Path, runs: dict) -> dict | None:
 
 
 def enough(runs: dict) -> bool:
+    """Whether the runs give a spread: two complete ones for the means, and with carried ones `spread.MINIMUM_RUNS` for the scatter."""
     from deft.verify import spread
 
-    return len(reference.counted(runs)) >= spread.MINIMUM_RUNS
+    complete, carried = len(reference.counted(runs)), len(reference.counted(runs, "carried"))
+    return complete >= 2 and complete + (carried if carried > 1 else 0) >= spread.MINIMUM_RUNS  # one carried run alone has no scatter
 
 
 def compare_verdicts(where: Path, mine: Path, runs: dict, outside: set[str]) -> list[dict]:
@@ -130,12 +136,13 @@ def judge(profile: str, notebooks: Path = paths.NOTEBOOKS) -> dict:
         problems += integrity.reference_whole(where)
         runs = reference.read_runs(where)
         if not enough(runs):
-            problems.append(integrity.Problem(integrity.UNCHECKED, "reference/runs", f"{len(runs)} complete run(s): no spread, so no trained number can be judged; "
+            problems.append(integrity.Problem(integrity.UNCHECKED, "reference/runs", f"{len(reference.counted(runs))} complete and {len(reference.counted(runs, 'carried'))} carried run(s): "
+                                              "no spread, so no trained number can be judged; "
                                               "`python -m deft reference` makes runs"))
         result["tables"] = tables = compare_tables(where, mine, runs)
         result["verdicts"] = compare_verdicts(where, mine, runs, {cell["row"] for cell in tables[reference.CHECKS]["outside"]})
         result["drift"] = drift_of(where, mine, runs)
-        result["reference"] = {"runs": list(reference.counted(runs)), "measured": runtime.read_json(where / reference.MEASURED) if enough(runs) else None}
+        result["reference"] = {"runs": list(reference.counted(runs)), "measured": reference.measured(where) if enough(runs) else None}
     except (RunError, ValueError, OSError) as error:
         problems.append(integrity.Problem(integrity.UNCHECKED, "comparison", str(error)))
     result["integrity"] = [{"state": p.state, "what": p.what, "words": p.words} for p in problems]

@@ -122,10 +122,18 @@ def _work(plan: Plan, name: str) -> Path:
 
 
 def environment(plan: Plan, about: dict) -> dict[str, str]:
-    """The environment of one run: its folders, its limits, its threads."""
+    """The environment of one run: its folders, its limits and no other, its threads."""
     place = _work(plan, about["name"])
-    return {**os.environ, "DEFT_WORK": str(place), "DEFT_FIGURES": str(place / "figures"), **LIMITS[about["limits"]],
+    given = {name: value for name, value in os.environ.items() if name not in execute.LIMIT_VARIABLES}
+    return {**given, "DEFT_WORK": str(place), "DEFT_FIGURES": str(place / "figures"), **LIMITS[about["limits"]],
             **{name: str(about["threads"]) for name in execute.THREAD_VARIABLES}}
+
+
+def made_alike(chain: Chain, wanted: dict[str, str]) -> bool:
+    """Whether every stage with something trained was made under these threads and limits (`execute.computing`).
+    A record that does not say so does not count."""
+    trained = drawn(chain)
+    return all((chain.record(stage) or {}).get("computing") == wanted for stage in needed(chain) if stage.name in trained)
 
 
 def _shared_stages(plan: Plan) -> None:
@@ -142,7 +150,7 @@ def one(plan: Plan, about: dict) -> None:
     place, began = _work(plan, about["name"]), time.monotonic()
     log = place / "log.txt"
     place.mkdir(parents=True, exist_ok=True)
-    same = not plan.trial and about["draw"] == 0 and not LIMITS[about["limits"]] and str(about["threads"]) == execute.THREADS
+    same = not plan.trial and about["draw"] == 0 and made_alike(Chain(plan.profile, plan.notebooks), execute.computing(environment(plan, about)))
     command = [sys.executable, "-m", "deft.verify.produce", json.dumps({"profile": plan.profile, "notebooks": str(Path(plan.notebooks).absolute()), "draw": about["draw"],
                                                                         "source": "" if plan.fresh else str(paths.work(plan.profile).parent),
                                                                         "figures": str(paths.figures(plan.profile).parent), "whole": same})]
@@ -160,8 +168,12 @@ def one(plan: Plan, about: dict) -> None:
 
 
 def reference_runs(plan: Plan) -> int:
-    """Make the runs that are missing, then the spread; returns the exit code."""
+    """Make the runs that are missing, then the spread; returns the exit code. Runs of another state of the code are not counted in silence: 2."""
     where, wanted = paths.figures(plan.profile) / "reference", [plan.run(number) for number in range(plan.runs)]
+    if old := of_other_code(where, code_key(with_draw(plan.profile, plan.notebooks, 0)), {about["name"] for about in wanted}):
+        print(f"{', '.join(old)} under {where / 'runs'}: made by another state of the code, parameters or lock file. `--carry` keeps complete runs for "
+              "the spread alone and makes new ones; else remove their folders")
+        return 2
     missing = [about for about in wanted if not (where / "runs" / about["name"] / reference.RUN).is_file()]
     print(f"reference of profile {plan.profile}: {len(wanted) - len(missing)} of {len(wanted)} runs are there", flush=True)
     if missing and not plan.fresh:
@@ -172,6 +184,12 @@ def reference_runs(plan: Plan) -> int:
         one(plan, about)
         print(f"{about['name']}: kept after {driver.duration(time.monotonic() - began)}", flush=True)
     return spread_only(plan.profile)
+
+
+def of_other_code(where: Path, key: str, wanted: set[str]) -> list[str]:
+    """Names of the kept runs that count (complete ones, and those asked for) and were not made with this `code_key`."""
+    kept = {path.parent.name: runtime.read_json(path) for path in sorted(where.glob(f"runs/*/{reference.RUN}"))}
+    return [name for name, about in kept.items() if (about.get("role", "complete") == "complete" or name in wanted) and about.get("code") != key]
 
 
 def spread_only(profile: str) -> int:

@@ -22,6 +22,7 @@ TOLERANCE = 5e-4
 Numbers = dict[tuple[str, str], float]  # (row, column) -> number
 CONSTANT = ("lr-flow", "lr-experts", "bayes-experts", "lr-pixels", "majority", "template")  # one answer stands for every draw
 TAUGHT = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction of T4 -> the system tuned on it
+FALLS = {"kept_minus_broken": "", "kept_minus_broken_over_blind": "bayes-experts", "kept_minus_broken_over_deft": "deft"}  # column of T2 -> less whose
 SPOKEN = ("uf1", "unit_f1", "motion_f1", "precision", "unsupported")
 ALONE = {"deft-s": "structure", "deft-t": "texture", "deft-m": "motion"}
 
@@ -52,12 +53,32 @@ def recognition(rows: pd.DataFrame, classes: list[str]) -> dict[str, float]:
     return {**frame.mean().to_dict(), **({"uf1_draw_sd": float(frame["uf1"].std())} if len(frame) > 1 else {})}
 
 
-def paired(a: pd.DataFrame, b: pd.DataFrame, constant: set) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Both on the clips that both answered and, unless one of them is the same in every draw, on the draws that both have."""
-    clips, draws = set(a["clip"]) & set(b["clip"]), set(a["seed"]) & set(b["seed"])
-    if not clips or not (draws or constant):
+def constant(rows: pd.DataFrame) -> bool:
+    """Whether the one answer of this system stands for every draw. Systems that read trained experts have one answer per draw of them."""
+    return rows["system"].iloc[0] in CONSTANT and rows["seed"].nunique() == 1
+
+
+def on_shared_draws(*parts: pd.DataFrame) -> tuple[pd.DataFrame, ...] | None:
+    """The parts on the draws that all have, those that are constant whole; None when no draw is shared."""
+    draws = [set(rows["seed"]) for rows in parts if not constant(rows)]
+    shared = set.intersection(*draws) if draws else {None}
+    return tuple(rows if constant(rows) else rows[rows["seed"].isin(shared)] for rows in parts) if shared else None
+
+
+def paired(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, ...] | None:
+    """Both on the clips that both answered, and on the draws that both have."""
+    clips = set(a["clip"]) & set(b["clip"])
+    return on_shared_draws(*(side[side["clip"].isin(clips)] for side in (a, b))) if clips else None
+
+
+def fall(parts: dict, names: tuple[str, ...], part: str, classes: list[str]) -> float | None:
+    """UF1 kept less broken of the first system, less that of the second where there is one, on the draws that all have."""
+    keys = [(part, name, condition) for name in names for condition in ("kept", "broken")]
+    rows = on_shared_draws(*(parts[key] for key in keys)) if all(key in parts for key in keys) else None
+    if rows is None:
         return None
-    return tuple(side[side["clip"].isin(clips) & (side["seed"].isin(draws) if not constant else True)] for side in (a, b))
+    kept, broken, *others = (recognition(side, classes)["uf1"] for side in rows)
+    return kept - broken - (others[0] - others[1] if others else 0.0)
 
 
 def t2(frame: pd.DataFrame) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
@@ -66,11 +87,12 @@ def t2(frame: pd.DataFrame) -> Iterator[tuple[dict[str, str], dict[str, float]]]
     whole = {key: recognition(rows, classes) for key, rows in parts.items()}
     for (part, system, condition), rows in parts.items():
         found = {"clips": rows["clip"].nunique(), "draws": rows["seed"].nunique(), **whole[part, system, condition]}
-        if {(part, system, "kept"), (part, system, "broken")} <= whole.keys():
-            found["kept_minus_broken"] = whole[part, system, "kept"]["uf1"] - whole[part, system, "broken"]["uf1"]
+        for column, other in FALLS.items():
+            if system != other and (value := fall(parts, (system, other) if other else (system,), part, classes)) is not None:
+                found[column] = value
         for other, column, sign in (("deft", "deft_minus", 1), ("deft", "all_minus", 1), ("majority", "over_majority", -1)):
             theirs = parts.get((part, other, condition))
-            if system != other and theirs is not None and (pair := paired(theirs, rows, {system, other} & set(CONSTANT))):
+            if system != other and theirs is not None and (pair := paired(theirs, rows)):
                 one, two = (recognition(side, classes) for side in pair)
                 found |= {column: sign * (one["uf1"] - two["uf1"]), f"{column}_nll": sign * (one["nll"] - two["nll"])}
         yield {"system": str(system), "set": str(part), "condition": str(condition)}, found
@@ -151,10 +173,10 @@ def t7(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> Iterator[tupl
         for other, columns in (("rgb-only", {"rgb_minus": "unsupported"}),
                                ("deft", {f"deft_minus_{name}": name for name in ("unit_f1", "unsupported_units", "recall")})):
             theirs = counted.get((other, condition), {})
-            shared = set(theirs) & set(draws)
-            if system == other or not theirs or not (shared or system in CONSTANT):
+            pair = None if system == other or not theirs else on_shared_draws(parts[other, condition], parts[system, condition])
+            if pair is None:
                 continue
-            a, b = ([each for draw, each in side.items() if draw in shared or system in CONSTANT] for side in (theirs, draws))
+            a, b = ([side[draw] for draw in sorted(rows["seed"].unique())] for side, rows in zip((theirs, draws), pair))
             one, two = reader.row(a), reader.row(b, like=a)
             found |= {column: one[name] - two[name] for column, name in columns.items() if name in one and name in two}
         yield {"system": str(system), "condition": str(condition)}, found

@@ -146,6 +146,21 @@ def write_spread(profile: str, simulations: int | None = None) -> dict | None:
     return found
 
 
+def measured(where: Path) -> dict:
+    """spread.json: the critical values and what was measured of them; a damaged one is named."""
+    path = where / MEASURED
+    try:
+        found = runtime.read_json(path)
+        numbers = [found[name] for name in ("critical", "critical_drift", "least_prior", "cells")]
+        numbers += [found["simulated"][name] for name in ("simulations", "seed")]
+        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
+            raise TypeError("a number is missing")
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{path}: not the measured critical values ({type(error).__name__}: {error}); restore it (git checkout) "
+                       "or run `python -m deft reference --spread-only`") from error
+    return found
+
+
 def judged_trial(where: Path, runs: dict, name: str, measured: dict) -> dict:
     """A run that is not in the spread, judged by it: its largest |t| and its drift, and whether verify would accept them."""
     import numpy as np

@@ -20,7 +20,7 @@ from scipy.special import digamma, polygamma
 
 FALSE_ALARM = 0.01  # of a whole run, all its cells together
 LEAST_PRIORS = (4.0, 8.0, 16.0, 32.0, 64.0)  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
-SIMULATIONS, CHUNK = 2000, 250
+SIMULATIONS, CHUNK, SEED = 2000, 250, 7
 MINIMUM_RUNS = 3
 
 
@@ -154,7 +154,7 @@ def shrinkage(residual: np.ndarray) -> float:
     return float(np.clip(1 - variance[off].sum() / np.square(correlation[off]).sum(), 0.0, 1.0))
 
 
-def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: int = 7, floors: tuple[float, ...] = LEAST_PRIORS) -> dict[float, np.ndarray]:
+def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: int = SEED, floors: tuple[float, ...] = LEAST_PRIORS) -> dict[float, np.ndarray]:
     """New runs that differ from the reference runs by chance alone -> {floor: (simulations, 3)}.
 
     kept: share of the residuals' correlation that the simulated errors have. The three columns: the largest |t|, the drift, and the
@@ -180,7 +180,7 @@ def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: 
     return {floor: np.concatenate(parts) for floor, parts in found.items()}
 
 
-def measure(spread: Spread, names: list[str], simulations: int = SIMULATIONS, seed: int = 7, floors: tuple[float, ...] = LEAST_PRIORS) -> dict:
+def measure(spread: Spread, names: list[str], simulations: int = SIMULATIONS, seed: int = SEED, floors: tuple[float, ...] = LEAST_PRIORS) -> dict:
     """The critical values and what was measured of them, ready for JSON. names: of the runs.
 
     Errors that go together make the largest |t| smaller and the drift more uncertain, and a few runs hardly tell how far they do. So each
