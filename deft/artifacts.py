@@ -91,8 +91,7 @@ def _figure(id, title, claim, inputs):
 
 
 # Words and counts are the same in every run, in whatever table they stand.
-COUNTED = Rule(EXACT, ("kind", "protocol", "note", "source", "selection", "other", "experts", "interval", "clips", "draws", "texts", "model",
-                       "model_draws", "model_interval"))
+COUNTED = Rule(EXACT, ("kind", "protocol", "note", "source", "experts", "interval", "clips", "draws", "texts", "model", "model_draws"))
 UNTRAINED = ("lr-flow", "lr-pixels", "majority")  # readers without a network; what compares them with one is statistical
 COMPARED = ("deft_minus*", "all_minus*", "rgb_minus*", "*_over_blind*", "*_over_deft*")
 

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from deft import paths
-from deft.evaluation import claims
+from deft.closure import Closure
+from deft.evaluation import claims, first_edition, metrics
 from deft.evaluation.claims import FAILS, HOLDS, NOT_RUN, NOT_SUPPORTED, SUPPORTED, UNDECIDED, RULES, Rule
 
 ABOVE = Rule("x", "T", {"row": "a"}, "v", 0.2)
@@ -107,6 +108,31 @@ def test_the_page_says_what_undecided_means_and_gives_intervals():
 
 def test_the_rules_stand_in_the_docs():
     path = paths.ROOT / "docs" / "rules.md"
-    assert path.read_text(encoding="utf-8") == claims.page(), \
-        'write it again: python -c "from deft.evaluation import claims; open(\'docs/rules.md\', \'w\').write(claims.page())"'
+    assert path.read_text(encoding="utf-8") == first_edition.page(), \
+        'write it again: python -c "from deft.evaluation import first_edition as f; open(\'docs/rules.md\', \'w\').write(f.page())"'
     assert "| C6 | supported |" in path.read_text(encoding="utf-8")  # the verdict by the old rules stays
+
+
+@pytest.mark.parametrize("draws", claims.COVERAGE)
+def test_pages_state_the_coverage_that_is_simulated(draws):
+    found = [100 * metrics.coverage(draws, share) for share in (1, 0.5, 0.25)]
+    assert found == pytest.approx(claims.COVERAGE[draws], abs=0.6) and found == sorted(found)
+    for page in (first_edition.page(), claims.markdown([], "made-up")):
+        assert f"{claims.COVERAGE[draws][0]} % of studies with {draws} draws" in page
+
+
+def test_two_draws_alone_enclose_the_truth_in_half_of_all_studies():
+    """The interval is then the range of two numbers; without draws, 36 subjects give nearly what 95 % says."""
+    assert metrics.coverage(2, 1) == pytest.approx(0.5, abs=0.02) and metrics.coverage(2, 0) > 0.92
+
+
+def test_every_rule_stands_alone():
+    for rule in (rule for rules in RULES.values() for rule in rules):
+        assert not rule.words.startswith(("and ", "or ")), rule.words
+
+
+def test_no_stage_depends_on_pages_and_few_on_published_numbers():
+    reached = Closure(paths.ROOT)
+    assert "deft/evaluation/first_edition/verdicts.json" not in reached.files([], ["deft.evaluation.claims", "deft.evaluation.tables"])
+    assert not any("reported" in name for name in reached.files([], ["deft.evaluation.peers", "deft.evaluation.metrics"]))
+    assert "deft/evaluation/reported/reported.csv" in reached.files([], ["deft.evaluation.tables"])

@@ -88,6 +88,15 @@ def test_it_says_what_it_reads_and_writes(path):
     assert isinstance(stage.reads, tuple) and isinstance(stage.writes, tuple)
 
 
+def test_what_its_cells_name_under_work_is_declared(path):
+    stage = book.read(path)
+    declared = [name for name in (*stage.reads, *stage.writes) if not name.startswith("figures:")]
+    code = "\n".join(book.source_of(c) for c in cells(path) if c["cell_type"] == "code")
+    for found in re.finditer(r'(?<![.\w])work((?: / "[^"]+")+)', code):
+        name = "/".join(re.findall(r'"([^"]+)"', found[1]))
+        assert any(name == d or name.startswith(d + "/") or d.startswith(name + "/") for d in declared), f"work/{name} is read or written, not declared"
+
+
 def test_profiles_fit(path):
     stages = book.load(paths.NOTEBOOKS)
     defaults = {s.name: s.defaults for s in stages}

@@ -8,7 +8,7 @@ import pytest
 from deft import artifacts, paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
-from deft.evaluation import claims, constructions, grounding, metrics, tables
+from deft.evaluation import claims, constructions, grounding, metrics, peers, tables
 from deft.evaluation.source import Answers
 from deft.motion import evidence
 from deft.unimer import grammar
@@ -198,8 +198,46 @@ def test_t7_separates_the_system_that_says_what_moved(world):
     assert deft["rgb_minus"] == 1 and deft["rgb_minus_low"] == 1
     assert 0 < deft["motion_f1"] < 1  # up is named, outward is not
     template = table.loc[("template", "broken")]
-    assert template["unit_f1"] == 1 and template["deft_minus_unit_f1"] == 0 == template["deft_minus_recall"] and template["interval"].startswith("subjects; const")
+    assert template["unit_f1"] == 1 and template["deft_minus_unit_f1"] == 0 == template["deft_minus_recall"] and template["interval"] == "subjects; one draw of the experts"
     assert rgb["deft_minus_unit_f1"] == 1 == rgb["deft_minus_recall"] and rgb["deft_minus_unsupported_units"] == -1
+
+
+def _edited(change):
+    """The world's answers with the texts that `change` (frame -> frame) makes of them."""
+    answers = Answers.of_work(PROFILE)
+    return Answers(lambda: change(answers.predictions.copy()), answers._arrays, "made-up")
+
+
+def test_t7_counts_silent_answers_as_misses(world):
+    def blank(share):
+        def change(frame):
+            frame.loc[(frame["system"] == "deft") & (np.arange(len(frame)) % 3 < 3 * share), "text"] = ""
+            return frame
+        return _edited(change)
+
+    columns = ["texts", "unit_f1", "recall", "motion_f1", "unsupported", "rgb_minus"]
+    table = {share: tables.t7(blank(share)).set_index(["system", "condition"]).loc[("deft", "broken"), columns] for share in (0, 1 / 3)}
+    silent, before = table[1 / 3], table[0]
+    assert silent["texts"] == before["texts"] == 120 and silent["recall"] == pytest.approx(2 / 3, abs=1e-4)
+    assert silent["unit_f1"] == pytest.approx(0.8, abs=1e-4)  # precision 1, recall 2/3
+    assert silent["motion_f1"] < before["motion_f1"] and silent["unsupported"] == before["unsupported"] == 0
+
+
+def test_t7_allows_a_subject_that_says_nothing_in_a_draw(world):
+    def change(frame):
+        frame.loc[(frame["system"] == "deft") & (frame["seed"] == 8) & (frame["subject"] == "s0"), "text"] = None
+        return frame
+
+    row = tables.t7(_edited(change)).set_index(["system", "condition"]).loc[("deft", "broken")]
+    assert row["texts"] == 120 and row["recall"] == pytest.approx(11 / 12, abs=1e-4) and row["recall_low"] < row["recall"]
+
+
+def test_t7_leaves_out_systems_that_write_no_text(world):
+    assert set(tables.t7(PROFILE)["system"]) == {"deft", "rgb-only", "deft-m", "template"}
+
+
+def test_untrained_readers_and_readers_of_experts_are_the_peers():
+    assert set(artifacts.UNTRAINED) | set(peers.ON_EXPERTS) == set(peers.PEERS) and not set(artifacts.UNTRAINED) & set(peers.ON_EXPERTS)
 
 
 def test_t9_reads_headers_and_records(world):

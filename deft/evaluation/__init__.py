@@ -1,1 +1,1 @@
-"""What the answers are worth: metrics, protocols, peers, tables and the verdict on each claim (DESIGN.md section 1)."""
+"""What the answers are worth: metrics, protocols, peers, tables and the verdict on each claim."""

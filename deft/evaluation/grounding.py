@@ -33,7 +33,7 @@ FIELDS = {"unit": (len(UNITS), 3), "side": (2 * len(UNITS), 3), "unsupported": (
 # ---------------------------------------------------------------- one text
 def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, probability: np.ndarray, flow: np.ndarray,
                noise: float) -> dict[str, np.ndarray]:
-    """Counts of one text, to be summed per subject.
+    """Counts of one text, to be summed per subject. An empty text makes 0 statements and misses everything that is true.
 
     units_true (17, 2) intensity; region_true (36, 2) px; probability (17, 2); flow (36, 2) px; noise px.
     'unit' (17, 3) and 'side' (34, 3) TP, FP, FN · 'unsupported*' (2,) [unsupported, statements] · 'precision' (2,)

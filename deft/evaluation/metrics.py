@@ -1,4 +1,4 @@
-"""Scores of recognition and of units, with intervals over subjects (protocols.md, "Metrics").
+"""Scores of recognition and of units, with intervals over subjects.
 
 Counts are pooled over all folds first and the class mean is taken last (MEGC 2019); the class list belongs to the
 protocol.  Every interval resamples subjects, because clips of one face are not independent, within looks, because the
@@ -32,9 +32,7 @@ def recognition_scores(truth: Sequence, predicted: Sequence, classes: Sequence) 
 
 def confusion(truth: Sequence, predicted: Sequence, classes: Sequence) -> np.ndarray:
     """(C, C + 1) int64: rows truth, columns answer; the last column holds answers outside the vocabulary."""
-    t, p = _codes(truth, predicted, classes)
-    width = len(list(classes)) + 1
-    return np.bincount(t * width + p, minlength=(width - 1) * width).reshape(width - 1, width)
+    return _counted(*_codes(truth, predicted, classes), len(list(classes)))
 
 
 def scores_of_counts(counts: np.ndarray) -> dict[str, float]:
@@ -69,7 +67,7 @@ def fold_averaged_scores(truth: Sequence, predicted: Sequence, fold: Sequence, c
     rows = []
     for one in np.unique(fold):
         here = fold == one
-        counts = _bincount(t[here], p[here], len(list(classes)))
+        counts = _counted(t[here], p[here], len(list(classes)))
         if vanish:
             seen = (counts.sum(axis=1) > 0) | (counts[:, :-1].sum(axis=0) > 0)
             outside = counts[seen][:, np.append(~seen, True)].sum(axis=1, keepdims=True)
@@ -98,7 +96,10 @@ def f1_of_counts(counts: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- intervals
 @dataclass(frozen=True)
 class Interval:
-    """A statistic of all clips and its 95 % percentile interval. draws: how many draws of training it rests on."""
+    """A statistic of all clips and its 95 % percentile interval. draws: how many draws of training it rests on.
+
+    With few draws "95 %" is more than the interval holds when draws carry much of the variance: see `coverage`.
+    """
 
     value: float
     low: float
@@ -268,6 +269,22 @@ def difference(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: i
     return combined([(a, statistic), (b, statistic)], np.subtract, B, seed)
 
 
+def coverage(draws: int, share: float, subjects: int = 36, trials: int = 4000, B: int = 1000, seed: int = 7) -> float:
+    """How often the 95 % interval of a mean over `subjects` and `draws` encloses the truth: share of simulated studies.
+
+    share: part of the mean's variance, 0 to 1, that comes from draws; the rest comes from subjects. Effects of both are
+    normal and add up. The interval is that of `combined`: the weights are the same, subjects form one stratum.
+    """
+    people, times = subject_weights(("",) * subjects, B, seed), draw_weights(draws, B, seed)  # (B, S), (B, K)
+    generator, inside = runtime.rng(seed, "coverage", draws), 0
+    for _ in range(0, trials, 500):  # 500 studies at once: (B, 500) replicates
+        person = generator.normal(0, np.sqrt((1 - share) * subjects), (subjects, 500))
+        draw = generator.normal(0, np.sqrt(share * draws), (draws, 500))
+        low, high = np.percentile(people @ person / subjects + times @ draw, [2.5, 97.5], axis=0)
+        inside += int(((low <= 0) & (high >= 0)).sum())
+    return inside / (-(-trials // 500) * 500)
+
+
 def auroc(truth: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve of `score` (N,) for `truth` (N,) bool, ties counted half; NaN without both classes."""
     truth, score = np.asarray(truth, bool), np.asarray(score)
@@ -357,7 +374,8 @@ def _codes(truth: Sequence, predicted: Sequence, classes: Sequence) -> tuple[np.
     return t, p
 
 
-def _bincount(t: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
+def _counted(t: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
+    """Codes (N,) of truth and answers -> (C, C + 1) confusion counts."""
     width = classes + 1
     return np.bincount(t * width + p, minlength=classes * width).reshape(classes, width)
 

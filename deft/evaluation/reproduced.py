@@ -44,7 +44,7 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
         found = {system: tables.sample(answers[answers["system"] == system], classes) for system in systems}
         for system, mine in found.items():
             row = {"kind": "simulated" if simulated else "reproduced", "protocol": protocol, "scored by": view, "classes": ", ".join(classes),
-                   "system": system, "clips": int(mine.counts.sum() / mine.counts.shape[1]), "subjects": len(mine.subjects), **tables.told(mine)}
+                   "system": system, "clips": int(mine.counts.sum() / mine.counts.shape[1]), "subjects": len(mine.subjects), **tables.told(mine, system)}
             for name in metrics.SCORES:
                 row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)
             if system != systems[0] and len(mine.subjects) > 1:

@@ -3,8 +3,9 @@
 A table is long (one row per thing and condition) with plain numbers, so that a reader, a test and a figure read the same
 cells.  Column `kind` keeps simulated, reproduced and reported numbers apart.  Scores pool counts over folds, average over
 draws of training (column `seed` of predictions.jsonl), and carry a 95 % interval (`*_low`, `*_high`) over subjects within
-looks and over draws; column `interval` says "subjects" where one draw was made.  Differences are paired: the same
-replicates, and only the draws that both sides have.  T2, T3 and T7 take a profile's name or `deft.evaluation.source.Answers`.
+looks and over draws; column `interval` says "subjects" where one draw was made.  With few draws an interval may enclose
+the truth less often than 95 % says (`metrics.coverage`).  Differences are paired: the same replicates, and only the draws
+that both sides have.  T2, T3 and T7 take a profile's name or `deft.evaluation.source.Answers`.
 """
 from __future__ import annotations
 
@@ -87,10 +88,12 @@ def compared(column: str, a: metrics.Sample | None, b: metrics.Sample | None, st
     return metrics.difference(a, b, statistic, seed=seed).columns(column), word
 
 
-def told(one: metrics.Sample) -> dict:
+def told(one: metrics.Sample, system: str) -> dict:
     """How many draws a row rests on, and what its intervals cover."""
     count = len(one.draws or (0,))
-    return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects; constant over draws" if one.draws is None else "subjects"}
+    if one.draws is None:  # nothing random of its own; what some peers read was trained once
+        return {"draws": count, "interval": f"subjects; {'one draw of the experts' if system in peers.ON_EXPERTS else 'constant over draws'}"}
+    return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
 
 
 def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -200,7 +203,7 @@ def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: 
     for condition in CONDITIONS:
         rows, mine = known[system, condition], sample(known[system, condition])
         row = {"kind": "simulated", "protocol": PROTOCOL, "system": system, "set": part, "condition": condition,
-               "clips": rows["clip"].nunique(), **told(mine), **_recognition(rows, seed)}
+               "clips": rows["clip"].nunique(), **told(mine, system), **_recognition(rows, seed)}
         words = [] if row["clips"] == asked[condition] else [f"answered {row['clips']} of {asked[condition]} clips"]
         for other, column, sign in ((DEFT, "deft_minus", 1), (MAJORITY, "over_majority", -1)):
             theirs = known.get((other, condition))
@@ -275,7 +278,7 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
             if (mine := known.get((system, condition))) is None:
                 continue
             row = {"kind": "simulated", "experts": experts, "system": system, "condition": condition,
-                   "clips": mine["clip"].nunique(), **told(sample(mine)), **_recognition(mine, seed)}
+                   "clips": mine["clip"].nunique(), **told(sample(mine), system), **_recognition(mine, seed)}
             if system != DEFT and (whole := known.get((DEFT, condition))) is not None:
                 pair = both_answered(whole, mine)
                 cells, row["note"] = compared("all_minus", *map(sample, pair), metrics.uf1, seed)
@@ -305,6 +308,8 @@ def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
 def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """Interpretability: what the free text says against true and measured motion, for every system that writes text.
 
+    A system writes text when one of its answers holds any: then every answer counts. An empty text states nothing and misses all that
+    moved, so that silence lowers `unit_f1` and `recall`.
     Row `template` has no language model: it reads the motion expert's unit probabilities out (`deft.evaluation.peers.template`).
     Its motions are read off the flow that judges, so compare units with it.
     `unit_f1`: macro F1 of the units named.  `unsupported`: share of statements that neither true nor measured motion
@@ -316,7 +321,9 @@ def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """
     answers = Answers.of(source)
     frame = answers.predictions
-    frame = frame[(frame["set"] == "bench") & (frame["text"].fillna("").str.len() > 0)].reset_index(drop=True)
+    frame = frame[frame["set"] == "bench"].assign(text=frame["text"].fillna(""))
+    speaks = (frame["text"] != "").groupby([frame["system"], frame["condition"]]).transform("any")
+    frame = frame[speaks].reset_index(drop=True)
     if not len(frame):
         raise ValueError("no system in predictions.jsonl wrote any text; run 08_answers first")
     judged = grounding.judge(answers, frame)
@@ -328,7 +335,8 @@ def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
         for condition in CONDITIONS:
             if (mine := spoken.get((system, condition))) is None:
                 continue
-            row = {"kind": "simulated", "system": system, "condition": condition, "texts": len(mine.rows), **told(mine.sample("unsupported"))}
+            row = {"kind": "simulated", "system": system, "condition": condition, "texts": len(mine.rows),
+                   **told(mine.sample("unsupported"), system)}
             row |= _other_readings(mine.rows, seed) | grounding.summary(mine, seed)
             cells, words = grounding.against(mine, spoken.get((RGB, condition)), spoken.get((DEFT, condition)), seed)
             rows.append({**row, **cells, "note": words})

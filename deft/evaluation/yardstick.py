@@ -1,7 +1,7 @@
 """How the difficulty of `sim-v1` was set: linear readers only, before any network was trained.
 
 `python -m deft.evaluation.yardstick` renders the benchmark at two camera noises, reads it with the linear views of
-`deft.evaluation.peers.linear`, and writes `deft/clips/frozen/sim-v1-calibration.csv`. The rule (DESIGN section 2): the
+`deft.evaluation.peers.linear`, and writes `deft/clips/frozen/sim-v1-calibration.csv`. The rule: the
 strongest simple linear reader of DIS region flow, subject-disjoint, tie broken, must land between .55 and .75 UF1, and a
 reader of the true flow above .85. The plans were frozen that way and have not moved since;
 the table was measured again when the flow stage changed (.704, then .692), after experts had been trained. `--freeze` then

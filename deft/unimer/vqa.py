@@ -1,6 +1,6 @@
 """Two question kinds of the MEGC visual question answering task that say no side: is a unit shown, and the joint question.
 
-The task's six kinds are: coarse class, fine class, which action units, is unit X shown, left or right, joint (protocols.md). Four of
+The task's six kinds are: coarse class, fine class, which action units, is unit X shown, left or right, joint. Four of
 them are asked in `grammar` already ("coarse", "fine", "units", "side"); here are the other two. Units go by their names, and a
 unit named without a side is a fact of side "A": it is shown somewhere. `deft.unimer.export` gives all six in the task's own words.
 """

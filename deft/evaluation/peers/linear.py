@@ -208,7 +208,7 @@ def fit_predict(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: i
 def peek(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, classes: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
     """A mistake, for demonstration only: every test subject answered by the grid point that does best on *it*.
 
-    This is "best epoch per subject" in miniature (protocols.md: it moved published networks by .06 and .14 UF1).
+    This is "best epoch per subject" in miniature (`reported.csv`: it moved published networks by .06 and .14 UF1).
     -> rows like `fit_predict`, of the kept and broken clips; no table uses them.
     """
     x, truth = np.asarray(x, np.float64), index["emotion"].to_numpy()

@@ -1,4 +1,4 @@
-"""MEFlow: a small learned estimator of sub-pixel facial motion (DESIGN, section 3).
+"""MEFlow: a small learned estimator of sub-pixel facial motion.
 
 `model` is the network, `pairs` the truth it learns from, `augment` what a camera does to a pair, `train` the fitting. The
 name follows MEFlowNet, of which the public record says little; what stands here is our own reading of "iterative and
