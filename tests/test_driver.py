@@ -272,6 +272,34 @@ def test_a_module_change_reruns_only_who_imports_it_also_inside_functions(world)
     assert now == {"00_near": "module deft/deep.py changed", "01_other": "nothing changed"}
 
 
+@pytest.mark.parametrize("value, counts", [("meflow", True), ("dis-finest", False)])
+def test_what_a_parameters_value_reads_from_outside_the_chain_counts(world, monkeypatch, value, counts):
+    monkeypatch.delenv("DEFT_MEFLOW", raising=False)
+    path = write_notebook(world / "notebooks", "00_make", ["x = 1"], parameters=f'profile = "tiny"\nseed = 7\nmethod = "{value}"')
+    edit(path, lambda book: book.metadata["deft"].update(outside={"method": {"meflow": "deft.motion.meflow.digest"}}))
+    weights = world / "work" / "tiny" / "meflow"
+    weights.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (weights / name).write_text("made up")
+    assert driver.run(chain(world)) == 0 and states(world)["00_make"][0] == stale.DONE
+    (weights / "model.safetensors").write_text("another")
+    assert states(world)["00_make"] == ((stale.STALE, "input of method = 'meflow' changed") if counts else (stale.DONE, "nothing changed"))
+    (weights / "config.json").unlink()
+    assert states(world)["00_make"] == ((stale.STALE, "input of method = 'meflow' missing") if counts else (stale.DONE, "nothing changed"))
+    monkeypatch.setenv("DEFT_MEFLOW", str(world / "nowhere"))
+    assert states(world)["00_make"][0] == (stale.STALE if counts else stale.DONE)
+
+
+def test_what_stands_outside_is_named_by_a_parameter_and_a_function(world):
+    path = write_notebook(world / "notebooks", "00_make", ["x = 1"])
+    edit(path, lambda book: book.metadata["deft"].update(outside={"sede": {}}))
+    with pytest.raises(RunError, match="deft.outside names sede; did you mean 'seed'"):
+        chain(world)
+    edit(path, lambda book: book.metadata["deft"].update(outside={"seed": {"7": "deft.motion.meflow.digset"}}))
+    with pytest.raises(RunError, match="names 'deft.motion.meflow.digset', which is no function"):
+        driver.run(chain(world))
+
+
 def test_the_lock_file_counts(world):
     (world / "constraints.txt").write_text("numpy==1\n")
     write_notebook(world / "notebooks", "00_make", ["x = 1"])

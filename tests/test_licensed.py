@@ -270,6 +270,25 @@ def test_status_says_what_is_done_and_what_differs(world, monkeypatch, capsys):
     assert "never run" in capsys.readouterr().out
 
 
+def test_tables_saved_at_another_commit_are_whole(world, monkeypatch):
+    _, recipe, _, table = world
+    folder = paths.figures(recipe.set) / "tables"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    counted = licensed.uses(*(pd.DataFrame({name: [value] for name, value in row.items()}) for row in (
+        {"clip": "c", "label": "happiness", "truth": "happiness", "kind": "micro", "scored": True}, {"error": ""})))
+    monkeypatch.setattr(runtime, "commit", lambda: "abcdef0")
+    licensed.save(recipe, table, counted)
+    assert "abcdef0" in (folder / "T2.md").read_text() and not cache.damage(folder) and licensed.tabled(recipe)
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_status_names_the_step_that_misses_something(world, tmp_path):
+    _, recipe, _, _ = world
+    assert [row[:2] for row in licensed._steps(replace(recipe, profile="nobody"))] == [("data", "done"), ("prepared", "missing")]
+    assert [row[:2] for row in licensed._steps(replace(recipe, root=tmp_path / "nowhere"))] == [("data", "missing")]
+
+
 def test_one_run_at_a_time_whatever_its_folds(world):
     _, recipe, _, _ = world
     with lock.held(recipe.home, "a run"), pytest.raises(RunError, match="another run on casme2 .* is going on .process"):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from deft import paths
+from deft import config, paths
 
 HOSTILE = ['"; touch {hit}; "', "$(shell touch {hit})", "`touch {hit}`", "$(touch {hit})", "$$(touch {hit})", "'; touch {hit}; '",
            "a\"b.mp4", "a`b.mp4", "a$b.mp4", "$$HOME", "a#b %c", "-x", "back\\slash", "\udcff.avi", "one\ttwo  three", "${{HOME}}", "*?[a]"]
@@ -80,6 +80,7 @@ def test_what_is_not_given_is_not_passed(copy):
     assert code == 2 and not said and all(f"{name}=" in printed for name in ("CLIP", "ONSET", "FPS", "LANDMARKS", "OUT"))
 
 
-def test_help_names_what_analyse_reads(copy):
+def test_help_names_the_profiles_and_what_analyse_reads(copy):
     printed = make(copy, "help")[1]
+    assert f"[PROFILE={'|'.join(config.profiles(paths.NOTEBOOKS))}]" in printed
     assert all(f"{name}=" in printed for name in READ["analyse"])

@@ -1,5 +1,6 @@
 """MEFlow and its study: the network's contract, what a minute's training must bring, and the truth that T8 judges by."""
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -184,6 +185,26 @@ def test_weights_of_any_profile_are_found_the_demo_first(tmp_path, monkeypatch, 
         (tmp_path / profile).mkdir()
         (tmp_path / profile / "meflow").symlink_to(trained)
         assert meflow.folder() == tmp_path / profile / "meflow"
+
+
+def test_a_chain_takes_its_own_profiles_weights_and_no_other(tmp_path, monkeypatch, trained):
+    monkeypatch.delenv(meflow.VARIABLE, raising=False)
+    for profile in ("demo", "mine"):
+        (tmp_path / profile).mkdir()
+    (tmp_path / "demo" / "meflow").symlink_to(trained)
+    assert meflow.digest(tmp_path / "mine") is None
+    with pytest.raises(FileNotFoundError, match="mine/meflow holds no trained MEFlow.*run 13_meflow of this profile"):
+        meflow.of_chain(tmp_path / "mine")
+    monkeypatch.setenv(meflow.VARIABLE, "")  # empty: as if it were not set
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    assert meflow.of_chain(tmp_path / "demo") == meflow.folder() == tmp_path / "demo" / "meflow"
+    before = meflow.digest(tmp_path / "demo")
+    shutil.copytree(trained, tmp_path / "named")
+    monkeypatch.setenv(meflow.VARIABLE, str(tmp_path / "named"))
+    assert meflow.of_chain(tmp_path / "mine") == tmp_path / "named" and meflow.digest(tmp_path / "mine") == before  # content, not place
+    with open(tmp_path / "named" / "model.safetensors", "ab") as file:
+        file.write(b"x")
+    assert meflow.digest(tmp_path / "mine") not in (before, None)
 
 
 def test_the_environment_names_the_weights(trained, monkeypatch):

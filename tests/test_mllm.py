@@ -447,6 +447,11 @@ def test_pretraining_is_repeatable_and_kept(tmp_path):
     stamp = (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns
     language.pretrain(short, tmp_path / "a", log=lambda line: None)
     assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == stamp
+    shutil.copytree(tmp_path / "a", tmp_path / "linked", copy_function=os.link)  # as runs of several draws share a base
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    language.pretrain(replace(short, hidden=2 * TINY.hidden, text_steps=1, soft_steps=1), tmp_path / "linked", log=lambda line: None)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert (tmp_path / "linked" / "config.json").read_bytes() != before["config.json"]
 
 
 def test_flat_text_tells_nothing_about_emotion():

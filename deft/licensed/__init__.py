@@ -54,7 +54,7 @@ def save(recipe: Recipe, result: pd.DataFrame, counted: pd.DataFrame) -> Path:
     """Write T2 and the labels, with where they come from and what was odd about the data, to figures/<set>/tables; -> the folder."""
     state = tabled(recipe)
     reproduced.save(state.folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}", result, counted)
-    if not state:
+    if not state or cache.damage(state.folder):  # the stamp holds the commit: the same numbers may be other bytes
         state.seal()
     return state.folder
 
@@ -87,27 +87,33 @@ def _steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     def told(step: str, why: str) -> tuple[str, str, str]:
         return step, "stale" if why else "done", why or "nothing changed"
 
+    at = "data"
     try:
         clips, table, report = look_at(recipe)
+        yield at, "done", f"{len(clips)} clips, {tally(report)}"
+        at = "prepared"
         done, asked, damaged = waiting(recipe, clips)
-        yield "data", "done", f"{len(clips)} clips, {tally(report)}"
-        yield told("prepared", damaged[0] if damaged else f"{done} of {asked} clips" if done < asked else "")
+        yield told(at, damaged[0] if damaged else f"{done} of {asked} clips" if done < asked else "")
         if damaged or done < asked:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # "is made again": here it is only told
+            at = "borrowed"
             step = borrowing(recipe)
-            yield told("borrowed", step.state.why)
+            yield told(at, step.state.why)
             if step.state:
+                at = "described"
                 step = describing(recipe, clips, table, prepared(recipe, clips), step.state.key)
-                yield told("described", step.state.why)
+                yield told(at, step.state.why)
             if step.state:
+                at = "answered"
                 step = answering(recipe, step.state.key)
-                yield told("answered", step.state.why)
+                yield told(at, step.state.why)
             if step.state:
-                yield told("table", tabled(recipe).why)
+                at = "table"
+                yield told(at, tabled(recipe).why)
     except (ValueError, FileNotFoundError) as error:  # no data, no models, no frames: in words with the remedy
-        yield "data", "missing", str(error)
+        yield at, "missing", str(error)
 
 
 def run(recipe: Recipe, log: Callable[[str], None] = print) -> pd.DataFrame:

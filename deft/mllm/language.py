@@ -234,11 +234,11 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
         if step % 100 == 99:
             log(f"text {'flat ' if settings.flat else ''}step {step + 1}/{steps}  loss {np.mean(curve[-50:]):.3f}")
     model.eval()
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     history = {"settings": request, "parameters": sum(p.numel() for p in model.parameters()),
                "soft_from": settings.text_steps, "loss": [round(v, 5) for v in curve]}
-    runtime.write_json(folder / "history.json", history)
+    with runtime.atomic(folder) as fresh:  # a new folder: files that stand there may be shared with another run by hard links
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        runtime.write_json(fresh / "history.json", history)
     state.seal()
     return history

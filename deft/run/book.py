@@ -1,7 +1,9 @@
 """Notebooks as the driver sees them: code cells, parameters, and the files they say they read and write.
 
 The promise stands in the notebook's metadata: `deft: {"reads": [...], "writes": [...]}`, paths relative to work/<profile>,
-or `figures:PATH` for figures/<profile>. Only the JSON is read here; nbformat is not needed to see what is stale.
+or `figures:PATH` for figures/<profile>. `modules` names code that counts beside what the cells import. `outside` says which value of a
+parameter makes the stage read what no earlier stage writes, {"parameter": {"value": "dotted.function"}}: the function gets the
+work folder and returns a hash of it. Only the JSON is read here; nbformat is not needed to see what is stale.
 """
 
 import json
@@ -13,6 +15,7 @@ from deft import config
 from deft.run import RunError
 
 NAME = re.compile(r"\d\d_\w+$")
+PROMISES = ("reads", "writes", "modules", "outside")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     modules: tuple[str, ...]
+    outside: dict[str, dict[str, str]]
 
 
 def source_of(cell: dict) -> str:
@@ -48,15 +52,18 @@ def read(path: Path) -> Stage:
     if len(tagged) > 1:
         raise RunError(f"{path}: {len(tagged)} cells are tagged `parameters`; keep one")
     promise = book.get("metadata", {}).get("deft", {})
-    unknown = sorted(set(promise) - {"reads", "writes", "modules"})
+    unknown = sorted(set(promise) - set(PROMISES))
     if unknown:
-        raise RunError(f"{path}: metadata deft.{unknown[0]} is unknown; {config.nearest(unknown[0], ['reads', 'writes', 'modules'])}")
+        raise RunError(f"{path}: metadata deft.{unknown[0]} is unknown; {config.nearest(unknown[0], PROMISES)}")
+    defaults = config.literals(source_of(tagged[0]), str(path)) if tagged else {}
+    if absent := sorted(set(promise.get("outside", {})) - set(defaults)):
+        raise RunError(f"{path}: metadata deft.outside names {absent[0]}; {config.nearest(absent[0], defaults)}")
     return Stage(
         name=path.stem, path=path,
         cells=tuple((c.get("id", f"cell-{i}"), source_of(c)) for i, c in enumerate(cells) if not is_parameters(c)),
-        defaults=config.literals(source_of(tagged[0]), str(path)) if tagged else {},
+        defaults=defaults,
         reads=_clean(path, promise.get("reads", [])), writes=_clean(path, promise.get("writes", [])),
-        modules=tuple(promise.get("modules", [])))
+        modules=tuple(promise.get("modules", [])), outside=promise.get("outside", {}))
 
 
 def _clean(path: Path, names: list[str]) -> tuple[str, ...]:

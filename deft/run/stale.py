@@ -5,10 +5,11 @@ size or time differs is read again (`deep`: every one).
 """
 
 import hashlib
+import importlib
 
 from deft import cache, runtime
 from deft.closure import Closure, cell_hash
-from deft.run import book
+from deft.run import RunError, book
 
 DONE, STALE, NEVER, FAILED, RUNNING, INTERRUPTED = "done", "stale", "never run", "failed", "running", "interrupted"
 
@@ -49,6 +50,20 @@ def inputs_of(chain, stage) -> dict[str, list[str]]:
     return {name: [f"status/{s.name}.json" for s in before] if name == "status" else [name] for name in stage.reads}
 
 
+def outside_of(chain, stage) -> dict[str, str | None]:
+    """{parameter: hash} of what its value makes the stage read from outside the earlier stages; None when it is not there."""
+    given, found = chain.parameters(stage), {}
+    for name, asked in stage.outside.items():
+        if dotted := asked.get(str(given[name])):
+            module, _, function = dotted.rpartition(".")
+            try:
+                digest = getattr(importlib.import_module(module), function)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise RunError(f"{stage.path}: metadata deft.outside names {dotted!r}, which is no function ({error})") from error
+            found[name] = digest(chain.work)
+    return found
+
+
 def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
     """Everything a stage's result depends on, as hashes that can be compared one by one."""
     read = {}
@@ -62,6 +77,7 @@ def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
         "order": [identity for identity, _ in stage.cells],
         "parameters": {name: repr(value) for name, value in chain.parameters(stage).items()},
         "reads": read,
+        "outside": outside_of(chain, stage),
         "writes": list(stage.writes),
         "modules": closure.files([source for _, source in stage.cells], stage.modules),
         "lock": chain.lock_hash(),
@@ -80,6 +96,8 @@ def difference(stage, old: dict, new: dict) -> str:
         found.append(f"code cells in {stage.name} in another order")
     found += [f"module {name} {'no longer used' if what == 'removed' else what}" for name, what in cache.changes(old["modules"], new["modules"])]
     found += [f"input {name} {'missing' if new['reads'].get(name) is None else 'changed'}" for name, _ in cache.changes(old["reads"], new["reads"])]
+    found += [f"input of {name} = {new['parameters'].get(name)} {'missing' if new['outside'].get(name) is None else 'changed'}"
+              for name, what in cache.changes(old.get("outside", {}), new["outside"])]
     if old["writes"] != new["writes"]:
         found.append("what it promises to write changed")
     if old["lock"] != new["lock"]:
