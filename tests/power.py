@@ -41,7 +41,8 @@ SABOTAGES = {
         "told = self.index.subject.map(roles(self.folds, fold))\n        part = (told == role) | ((role == \"train\") & (fold == 0) & (told == \"test\"))")}),
     "half-the-clips": Sabotage("half the training clips", {"notebooks/params/demo.yaml": ("corpus_pairs: 13", "corpus_pairs: 6")}),
     "labels-swapped": Sabotage("labels of 5 % of the test clips swapped", {}, answers=True),
-    "another-benchmark": Sabotage("another seed of the benchmark", {"notebooks/params/demo.yaml": ("all:\n  seed: 7", "all:\n  seed: 8")}),
+    "another-benchmark": Sabotage("another seed of the benchmark", {"deft/clips/benchmark.py": ("    seed: int = 20251114", "    seed: int = 20251115"),
+                                                                             "notebooks/01_clips.ipynb": ("benchmark.check_frozen(spec)", "benchmark.freeze_record(spec)")}),
 }
 
 

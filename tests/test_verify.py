@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from deft import artifacts, paths, runtime
 from deft.closure import Closure
 from deft.evaluation import claims, tables
+from deft.evaluation.source import Answers
 from deft.run import RunError, execute, stale
 from deft.run.chain import Chain
 from deft.verify import cells, check, integrity, judge, produce, reader, recompute, reference, spread
@@ -69,12 +71,23 @@ def made(tmp_path_factory):
     stage, hashes = chain.stages[0], stale.Hashes(chain)
     chain.write_record(stage, {"state": "done", "fingerprint": stale.fingerprint(chain, stage, hashes, Closure(chain.root)),
                                "outputs": {name: hashes.entry(name) for w in stage.writes for name in hashes.files(w)}})
+    remembered, made_again = {}, check.made_again
+
+    def of_these_answers(answers, seed):
+        """`check.made_again`, computed once for the same predictions: most tests spoil something else."""
+        files = (Path(answers.where) / name for name in ("predictions.jsonl", check.ANSWERS))
+        key = seed, *(runtime.sha256(path) for path in files if path.is_file())
+        if key not in remembered:
+            remembered[key] = made_again(answers, seed)
+        return remembered[key]
+
+    patch.setattr(check, "made_again", of_these_answers)
     patch.setattr(judge, "known_profile", lambda profile: None)
     patch.setattr(check, "known_profile", lambda profile: None)
     rng = np.random.default_rng(5)
     for number in range(6):
-        reference.write_run(PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng))
-    reference.keep(PROFILE, paths.figures(PROFILE))
+        reference.write_run(PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng if number else None))
+    reference.keep(PROFILE, paths.figures(PROFILE), "run0")
     reference.write_spread(PROFILE, simulations=300)
     artifacts.write_manifest(PROFILE)
     yield place
@@ -208,6 +221,10 @@ TAMPERINGS = {
     "one prediction swapped": (swap_predictions, "tables/T2.csv"),
     "a unit in one text": (lambda w: edit(paths.work(PROFILE) / "predictions.jsonl", "evidence : au", "evidence : au26 jaw drop left , au"), "tables/T7.csv"),
     "a trained cell inside its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1", 0.002), "tables/T2.csv"),
+    "the bound of an interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1_low", -0.003), "tables/T2.csv"),
+    "a number of the reference": (lambda w: move_cell(paths.figures(PROFILE) / "reference" / "T3.csv", 0, "uf1_low", -0.003), "reference/T3.csv"),
+    "a check of the reference": (rewrite_json("reference/claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)),
+                                 "reference/claims.json"),
     "a cell beyond its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T3.csv", 0, "uf1", 0.6), "T3"),
     "a cell of the Markdown page": (first_number("T2.md"), "tables/T2.md"),
     "a cell of the LaTeX page": (first_number("T7.tex"), "tables/T7.tex"),
@@ -407,6 +424,34 @@ def test_check_follows_from_the_committed_answers_alone(world):
     assert check.found(PROFILE)["exit"] == 2
 
 
+def test_the_tables_of_the_reference_are_those_of_the_kept_run(world):
+    where = paths.figures(PROFILE) / "reference"
+    runs = reference.read_runs(where)
+    assert integrity.as_kept(where, runs) == [] and reference.kept_run(where, {"carried-run0": runs["run0"]}) == "carried-run0"
+    runtime.write_json(where / reference.KEPT, {"run": "run1"})
+    assert {p.state for p in integrity.as_kept(where, runs)} == {integrity.ALTERED}
+    runtime.write_json(where / reference.KEPT, {"run": "lost"})
+    assert [p.state for p in integrity.as_kept(where, runs)] == [integrity.UNCHECKED]
+    (where / reference.KEPT).unlink()
+    assert integrity.as_kept(where, runs) == [] and [p.state for p in integrity.as_kept(where, {})] == [integrity.UNCHECKED]
+
+
+def test_what_models_score_on_a_construction_follows_from_the_answers(world, monkeypatch):
+    """T4's model columns, C3's deciding ones among them, both ways; one of them moved is named."""
+    monkeypatch.setattr(artifacts, "REGISTRY", (*artifacts.REGISTRY, REGISTERED["T4"]))
+    path, rng = paths.work(PROFILE) / "predictions.jsonl", np.random.default_rng(0)
+    rows = runtime.read_jsonl(path)
+    runtime.write_jsonl(path, [*rows, *({**row, "system": "deft-au", "text": row["text"] if rng.random() < 0.8 else ""} for row in rows if row["system"] == "rgb-only")])
+    answers = Answers.of_work(PROFILE)
+    (world / "T4.csv").write_text(check.made_again(answers, 7)["T4"])
+    (number, words), again = check.again_from_answers(answers, world, 7)["T4"], recompute.of_work(paths.work(PROFILE))["T4"]
+    compared, others = recompute.differences(again, cells.rows(world / "T4.csv"))
+    assert number > 20 and compared >= 10 and not words and not others, (words, others)
+    place = next(n for n, row in enumerate(cells.rows(world / "T4.csv")) if row["construction"] == "au")
+    move_cell(world / "T4.csv", place, "both_minus_model_precision", 0.02)
+    assert len(check.again_from_answers(answers, world, 7)["T4"][1]) == 1 and len(recompute.differences(again, cells.rows(world / "T4.csv"))[1]) == 1
+
+
 def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):
     monkeypatch.setattr(produce, "known_profile", lambda profile: None)
     plan = produce.Plan(PROFILE)
@@ -561,6 +606,40 @@ def test_numbers_that_rest_on_several_draws_of_the_experts_are_right(world):
     compared, words = recompute.differences(again, found)
     assert compared > 60 and not words, words
     assert {column for _, numbers in again for column in numbers} >= set(recompute.FALLS)
+
+
+def test_silence_is_counted(world):
+    """A system that leaves texts empty states less and finds less: nothing of it is left out. One that never speaks has no row."""
+    path = paths.work(PROFILE) / "predictions.jsonl"
+    rows, rng = runtime.read_jsonl(path), np.random.default_rng(0)
+
+    def t7():
+        return {(where["system"], where["condition"]): numbers for where, numbers in recompute.of_work(paths.work(PROFILE))["T7"]}
+
+    before = t7()[("deft", "broken")]
+    runtime.write_jsonl(path, [{**row, "text": "" if row["system"] == "deft" and rng.random() < 0.3 else row["text"]} for row in rows])
+    after = t7()
+    assert after["deft", "broken"]["texts"] == before["texts"] and ("majority", "broken") not in after
+    for column in ("recall", "statements_per_text"):
+        assert after["deft", "broken"][column] < 0.85 * before[column], column
+
+
+def test_lists_of_systems_agree():
+    from deft.evaluation import peers
+
+    assert set(recompute.CONSTANT) == set(peers.PEERS), "the own path imports nothing of the evaluation, so it names them again"
+    assert set(artifacts.UNTRAINED) == set(peers.PEERS) - set(peers.ON_EXPERTS)
+
+
+def test_shares_of_annotations_are_those_of_the_tables_reader(world):
+    from deft.unimer.build import annotated_array
+
+    cells_of_coders = ["4", "L12", "4+R12", "1+2+L4", "4/5", "12?", "?", "", "R14+15"]
+    assert all((recompute.written_units(cell) == annotated_array([cell])[0]).all() for cell in cells_of_coders), cells_of_coders
+    clips, units = recompute.benchmark(paths.work(PROFILE))
+    told = dict((where["dataset"], numbers) for where, numbers in recompute.t1(clips, units, units))["all"]
+    written = annotated_array(clips["units"])
+    assert told["annotated_units"] == written.sum() and told["unsupported_truth"] == pytest.approx((written & ~(units > 0)).sum() / written.sum())
 
 
 def test_scores_are_those_of_scikit_learn():

@@ -146,14 +146,17 @@ def pages(profile: str) -> list[Problem]:
 
 
 def recomputed(profile: str) -> list[Problem]:
-    """Tables against `recompute`, which reads the answers and stored features by a path of its own."""
-    from deft.verify import recompute
+    """Tables against `recompute`, which reads the answers and stored features by a path of its own, and against the code that makes them,
+    intervals included."""
+    from deft.evaluation.source import Answers
+    from deft.verify import check, recompute
 
     work, folder = paths.work(profile), paths.figures(profile) / "tables"
     if not (work / "predictions.jsonl").is_file():
         return [Problem(UNCHECKED, "predictions.jsonl", f"does not exist at {work}; run `make reproduce`")]
     try:
         again = recompute.of_work(work)
+        anew = check.again_from_answers(Answers.of_work(profile), folder, _seed(profile))
     except (ValueError, KeyError, TypeError, OSError) as error:
         return [Problem(ALTERED, "predictions.jsonl", f"cannot be read as answers ({type(error).__name__}: {error}); run 08_answers again")]
     found = []
@@ -164,7 +167,18 @@ def recomputed(profile: str) -> list[Problem]:
         found += [Problem(ALTERED, f"tables/{id}.csv", word) for word in words]
         if not compared:
             found.append(Problem(UNCHECKED, f"tables/{id}.csv", "no number of it could be recomputed"))
+    for id, (compared, words) in anew.items():
+        if words:
+            found.append(Problem(ALTERED, f"tables/{id}.csv", f"{words[0]}; {len(words)} of {compared} cells differ from what the code makes of these answers"))
     return found
+
+
+def _seed(profile: str) -> int:
+    """The seed of the intervals, as claims.json tells it; that file's own damage is named by `verdicts`."""
+    try:
+        return reference.claims_of(paths.figures(profile)).get("seed", 7)
+    except RunError:
+        return 7
 
 
 # ---------------------------------------------------------------- verdicts, reference
@@ -206,6 +220,8 @@ def reference_whole(where: Path) -> list[Problem]:
     found += [Problem(ALTERED, f"reference/{id}.csv", "is registered and not in the reference") for id in sorted(known - there)]
     found += [Problem(ALTERED, f"reference/{id}.csv", "is in the reference and not registered") for id in sorted(there - known)]
     runs = reference.read_runs(where)
+    if not found:
+        found += as_kept(where, runs)
     if len(reference.counted(runs)) < 2:
         return found
     for name in (reference.SPREAD, reference.MEASURED):
@@ -217,6 +233,22 @@ def reference_whole(where: Path) -> list[Problem]:
                 found += [Problem(ALTERED, f"reference/{name}", words) for words in differing(where, runs)]
             except (RunError, KeyError, TypeError, ValueError, csv.Error) as error:
                 found.append(Problem(ALTERED, f"reference/{name}", f"cannot be read ({type(error).__name__}: {error})"))
+    return found
+
+
+def as_kept(where: Path, runs: dict) -> list[Problem]:
+    """Every number of the reference's tables and checks against the recorded numbers of the run that they were taken from."""
+    name = reference.kept_run(where, runs)
+    if name is None:
+        return [Problem(UNCHECKED, "reference/runs", "the run that the tables were taken from is not there; restore it (git checkout) or run "
+                        "`python -m deft reference`")]
+    mine = {key: value for key, (value, kind) in reference.numbers(where, where).items() if kind != artifacts.MACHINE}
+    theirs, found = runs[name][1], []
+    for key in {**mine, **theirs}:
+        if key not in mine or key not in theirs or abs(mine[key] - theirs[key]) > 1e-6 * max(1.0, abs(theirs[key])):
+            what = f"reference/{'claims.json' if key[0] == reference.CHECKS else key[0] + '.csv'}"
+            if what not in {p.what for p in found}:
+                found.append(Problem(ALTERED, what, f"{key[1]}, {key[2]}: {mine.get(key, 'absent')} stands there, {name} recorded {theirs.get(key, 'no such number')}"))
     return found
 
 

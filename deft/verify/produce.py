@@ -164,7 +164,7 @@ def one(plan: Plan, about: dict) -> None:
     reference.write_run(plan.profile, about["name"], {**about, "role": "trial" if plan.trial else "complete", "code": code_key(chain), **runtime.provenance(),
                                                       "minutes": round(seconds / 60, 1), "minutes_of_this_call": round((time.monotonic() - began) / 60, 1)}, figures)
     if not plan.trial and about["draw"] == 0:
-        reference.keep(plan.profile, figures, place / plan.profile, paths.figures(plan.profile) if same else None)
+        reference.keep(plan.profile, figures, about["name"], place / plan.profile, paths.figures(plan.profile) if same else None)
 
 
 def reference_runs(plan: Plan) -> int:

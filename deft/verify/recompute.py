@@ -1,15 +1,18 @@
 """Tables again, from the answers and stored features, by a short path of its own: scikit-learn and pandas, nothing of `deft.evaluation`.
 
-T2, T3 and T7 but for BLEU and ROUGE, of T4 what models trained on a construction score.
-Point values only: intervals are resampled, so another generator gives other bounds; that they enclose their value is checked.
+T2; T3 but for the probes; T7 but for BLEU and ROUGE; of T4 what models trained on a construction score; of T1, from a work folder alone, the
+shares by the truth and the AUROC. Not: T1's shares by flow and its counts of Uni-MER, T4's rows of statements, T8, T8b, T9.
+Point values only; of intervals the order of the bounds is checked here, the bounds themselves in `deft.verify.check.made_again`.
 Everything is read from work/<profile>, or from the folder of a committed source with the same names.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -105,14 +108,36 @@ def unit_auroc(truth: np.ndarray, score: np.ndarray, least: int = 10) -> float:
     return float(np.mean([roc_auc_score(truth[:, c], score[:, c]) for c in often])) if often else float("nan")
 
 
-def units_true(work: Path) -> tuple[list[str], np.ndarray]:
-    """Names of the benchmark's clips and true intensity (N, 17, 2), straight from the shards."""
-    clips, arrays = [], []
+def benchmark(work: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """The benchmark's clips (clip, dataset, units as written, ...) and true intensity (N, 17, 2), straight from the shards."""
+    rows, arrays = [], []
     for path in sorted((work / "clips" / "bench").glob("*.npz")):
         with np.load(path, allow_pickle=False) as shard:
-            clips += [row["clip"] for row in json.loads(str(shard["_header"]))["rows"]]
+            rows += json.loads(str(shard["_header"]))["rows"]
             arrays.append(shard["units_true"])
-    return clips, np.concatenate(arrays) if arrays else np.zeros((0, 17, 2))
+    return pd.DataFrame(rows), np.concatenate(arrays) if arrays else np.zeros((0, 17, 2))
+
+
+def written_units(cell: str) -> np.ndarray:
+    """A coder's cell ("4+L12") -> (17, 2) bool; a unit without a side is on both, alternatives and doubtful ones are on none."""
+    out = np.zeros((len(reader.UNITS), 2), bool)
+    for word in str(cell).split("+"):
+        if (match := re.fullmatch(r"([LR]?)(\d+)", word.strip())) and int(match[2]) in reader.UNITS:
+            out[reader.UNITS.index(int(match[2])), {"L": [0], "R": [1], "": [0, 1]}[match[1]]] = True
+    return out
+
+
+def t1(clips: pd.DataFrame, units: np.ndarray, probability: np.ndarray | None) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """({dataset}, {column: number}): what was written against what moved (units (N, 17, 2) > 0), and how well the flow tells it."""
+    written, truth = np.array([written_units(cell) for cell in clips["units"]]), units > 0
+    for name in (*sorted(clips["dataset"].unique()), "all"):
+        here = np.ones(len(clips), bool) if name == "all" else (clips["dataset"] == name).to_numpy()
+        mine, moved = written[here], truth[here]
+        found = {"clips": int(here.sum()), "annotated_units": int(mine.sum()), "unsupported_truth": float((mine & ~moved).sum() / max(mine.sum(), 1)),
+                 "unannotated_truth": float((moved & ~mine).sum() / max(moved.sum(), 1))}
+        if probability is not None and len(set(moved[mine])) == 2:
+            found["flow_auroc"] = float(roc_auc_score(moved[mine], np.asarray(probability)[here][mine]))
+        yield {"dataset": name}, found
 
 
 def of_work(work: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
@@ -121,13 +146,14 @@ def of_work(work: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]
         path = work.joinpath(*parts)
         return np.load(path, allow_pickle=False) if path.is_file() else None
 
-    clips, units = units_true(work)
+    clips, units = benchmark(work)
     courses, noise = array("motion", "bench", "courses.npy"), array("motion", "bench", "noise.npy")
-    held = {"clip": clips, "units_true": units, "region_true": array("motion", "bench", "region_true.npy"), "probability": array("evidence", "bench", "probability.npy"),
+    held = {"clip": list(clips["clip"]) if len(clips) else [], "units_true": units, "region_true": array("motion", "bench", "region_true.npy"), "probability": array("evidence", "bench", "probability.npy"),
             "flow": None if courses is None else courses[:, [2, 3] if courses.shape[1] == 8 else [0, 1], :, :2].astype(np.float32).mean(axis=1),  # apex and hold
             "noise": None if noise is None else noise.reshape(len(noise), -1)[:, 0]}
     held |= {f"{expert}_units": array("features", "bench", f"{expert}_units.npy") for expert in ALONE.values()}
-    return of_answers(answers(work / "predictions.jsonl", work / "predictions_heldback.jsonl"), held)
+    found = of_answers(answers(work / "predictions.jsonl", work / "predictions_heldback.jsonl"), held)
+    return {"T1": list(t1(clips, units, held["probability"])), **found} if len(clips) else found
 
 
 def of_source(folder: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
@@ -147,36 +173,67 @@ def of_answers(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> dict[
             numbers["unit_auroc"] = unit_auroc(np.asarray(held["units_true"]) > 0, score)
     found = {"T2": recognised, "T3": subsets}
     if all(held.get(name) is not None for name in ("units_true", "region_true", "probability", "flow", "noise")):
-        found["T7"] = list(t7(frame, held))
-        scores: dict[tuple[str, str], dict[str, float]] = {}
-        for where, numbers in (*subsets, *found["T7"]):
-            scores[where["system"], where["condition"]] = scores.get((where["system"], where["condition"]), {}) | numbers
-        found["T4"] = [({"construction": name, "annotation_noise": "own"}, {f"model_{column}": number for column, number in scores[system, "broken"].items() if column in SPOKEN})
-                       for name, system in TAUGHT.items() if (system, "broken") in scores and "unsupported" in scores[system, "broken"]]
+        said = spoken(frame, held)
+        found["T7"], found["T4"] = list(t7(said)), list(t4(said))
     return found
 
 
-def t7(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
-    """({system, condition}, {column: number}) of every system that writes texts, by the reader of `deft.verify.reader`."""
+@dataclass(frozen=True)
+class Spoken:
+    """Of every (system, condition) that wrote any text: all its rows, the empty answers too, and its counts per draw by `deft.verify.reader`."""
+
+    classes: list[str]
+    parts: dict[tuple[str, str], pd.DataFrame]
+    counted: dict[tuple[str, str], dict[int, Counter]]
+
+    def pair(self, one: tuple[str, str], other: tuple[str, str]):
+        """Rows and counts of two on the draws that both have: ((rows, counts), (rows, counts)); None where one is silent or no draw is shared."""
+        shared = on_shared_draws(self.parts[one], self.parts[other]) if one in self.parts and other in self.parts else None
+        if shared is None:
+            return None
+        return tuple((rows, [self.counted[key][draw] for draw in sorted(rows["seed"].unique())]) for key, rows in zip((one, other), shared))
+
+
+def spoken(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> Spoken:
+    """Texts of the benchmark's clips. An empty one makes no statement and misses all that is true: silence is not left out."""
     clips = {str(name): reader.Clip(*(np.asarray(held[part][place]) for part in ("units_true", "region_true", "probability", "flow", "noise")))
              for place, name in enumerate(held["clip"])}
-    frame, classes = frame[(frame["set"] == "bench") & (frame["text"].fillna("") != "")], sorted(frame["scores"].iloc[0])
-    parts = dict(list(frame.groupby(["system", "condition"])))
+    classes, frame = sorted(frame["scores"].iloc[0]), frame[frame["set"] == "bench"].assign(text=frame["text"].fillna(""))
+    parts = {key: rows for key, rows in frame.groupby(["system", "condition"]) if (rows["text"] != "").any()}
     counted = {key: {int(draw): sum((reader.counts(text, clips[clip]) for clip, text in zip(rows["clip"], rows["text"])), Counter())
                      for draw, rows in part.groupby("seed")} for key, part in parts.items()}
-    for (system, condition), draws in counted.items():
-        found = {"texts": len(parts[system, condition]), "draws": len(draws), **reader.row(list(draws.values()))}
+    return Spoken(classes, parts, counted)
+
+
+def t4(said: Spoken) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """({construction, annotation_noise}, {column: number}) of the systems tuned on the constructions, tie broken."""
+    deft = (TAUGHT["both"], "broken")
+    for name, system in TAUGHT.items():
+        if (key := (system, "broken")) not in said.parts:
+            continue
+        scores = {**recognition(said.parts[key], said.classes), **reader.row(list(said.counted[key].values()))}
+        found = {f"model_{column}": scores[column] for column in SPOKEN if column in scores}
+        if name != "both" and (pair := said.pair(deft, key)):
+            (rows, theirs), (mine, own) = pair
+            one, two = reader.row(theirs), reader.row(own, like=theirs)
+            found["both_minus_model_uf1"] = recognition(rows, said.classes)["uf1"] - recognition(mine, said.classes)["uf1"]
+            found |= {f"both_minus_model_{column}": one[column] - two[column] for column in ("unit_f1", "precision") if column in one and column in two}
+        yield {"construction": name, "annotation_noise": "own"}, found
+
+
+def t7(said: Spoken) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """({system, condition}, {column: number}) of every system that writes texts."""
+    for (system, condition), draws in said.counted.items():
+        rows = said.parts[system, condition]
+        found = {"texts": len(rows), "draws": len(draws), **reader.row(list(draws.values()))}
         for column, name in (("text_class", "text_uf1"), ("head_class", "head_uf1")):
-            rows = parts[system, condition]
             if column in rows and rows[column].notna().all():
-                found[name] = recognition(rows.assign(prediction=rows[column]), classes)["uf1"]
+                found[name] = recognition(rows.assign(prediction=rows[column]), said.classes)["uf1"]
         for other, columns in (("rgb-only", {"rgb_minus": "unsupported"}),
                                ("deft", {f"deft_minus_{name}": name for name in ("unit_f1", "unsupported_units", "recall")})):
-            theirs = counted.get((other, condition), {})
-            pair = None if system == other or not theirs else on_shared_draws(parts[other, condition], parts[system, condition])
-            if pair is None:
+            if system == other or (pair := said.pair((other, condition), (system, condition))) is None:
                 continue
-            a, b = ([side[draw] for draw in sorted(rows["seed"].unique())] for side, rows in zip((theirs, draws), pair))
+            (_, a), (_, b) = pair
             one, two = reader.row(a), reader.row(b, like=a)
             found |= {column: one[name] - two[name] for column, name in columns.items() if name in one and name in two}
         yield {"system": str(system), "condition": str(condition)}, found
@@ -186,7 +243,7 @@ def differences(again: list[tuple[dict[str, str], dict[str, float]]], table: lis
     """-> (numbers compared, differences in words). table: rows of the CSV. Of intervals only their order is checked."""
     found, compared = [], 0
     for row in table:
-        named = ", ".join(v for k, v in row.items() if k in ("system", "set", "condition", "construction") and v)
+        named = ", ".join(v for k, v in row.items() if k in ("system", "set", "condition", "construction", "dataset") and v)
         for column in row:
             if column.endswith("_low") and row[column] and float(row[column]) > float(row[column.removesuffix("_low") + "_high"]):
                 found.append(f"{named}, {column}: {row[column]} lies above its upper bound")

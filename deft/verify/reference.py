@@ -3,7 +3,7 @@
 `figures/<profile>/reference/`
 - `runs/<name>/cells.csv.gz` (table, row, column, value: every number of every table and check) and `run.json` (draw, limits, machine, code, verdicts);
 - `spread.csv` (table, row, column, kind, mean, sd, runs) and `spread.json` (critical values and what was measured of them), computed from the runs;
-- of one run: its tables, `claims.json`, `claims.md`, `predictions.jsonl.gz`, and whatever else `make check` reads.
+- `kept.json` names one run, and of it there are: its tables, `claims.json`, `claims.md`, `predictions.jsonl.gz`, and whatever else `make check` reads.
 Standard library only, up to the functions that compute.
 """
 
@@ -24,6 +24,7 @@ COLUMNS = ("table", "row", "column", "value")
 SPREAD_COLUMNS = ("table", "row", "column", "kind", "mean", "sd", "runs")
 CHECKS = "claims"  # the checks of the verdicts are judged like a table of this name: row `C1, check 1`, columns value, low, high
 CELLS, RUN, SPREAD, MEASURED = "cells.csv.gz", "run.json", "spread.csv", "spread.json"
+KEPT = "kept.json"  # {"run": name of the run that the reference's tables and answers are}
 
 Key = tuple[str, str, str]
 
@@ -95,6 +96,14 @@ def read_runs(where: Path) -> dict[str, tuple[dict, dict[Key, float]]]:
             raise RunError(f"{data}: expected the columns {', '.join(COLUMNS)}")
         found[path.parent.name] = about, {(table, row, column): float(value) for table, row, column, value in rows}
     return found
+
+
+def kept_run(where: Path, runs: dict) -> str | None:
+    """Name of the run whose tables lie in the reference, as kept.json tells it or else the complete run with draw 0; None if it is not there."""
+    if (where / KEPT).is_file():
+        name = runtime.read_json(where / KEPT).get("run")
+        return next((there for there in (name, f"carried-{name}") if there in runs), None)
+    return next((name for name, (about, _) in counted(runs).items() if about.get("draw") == 0), None)
 
 
 def counted(runs: dict, role: str = "complete") -> dict:
@@ -184,10 +193,10 @@ def exact_between(where: Path, runs: dict) -> list[str]:
     return words
 
 
-def keep(profile: str, figures: Path, work: Path | None = None, pictures: Path | None = None) -> Path:
+def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictures: Path | None = None) -> Path:
     """Copy one run's tables, claims, pictures and answers (`deft.evaluation.source`) into the reference; the runs stay. Returns the folder.
 
-    work: the run's folder work/<profile>, if it is not that of the environment. pictures: the folder that holds its figures, if it is another.
+    name: of the run under runs/. work: the run's folder work/<profile>, if it is not that of the environment. pictures: the folder that holds its figures, if it is another.
     """
     from deft.evaluation.source import Answers
 
@@ -199,6 +208,7 @@ def keep(profile: str, figures: Path, work: Path | None = None, pictures: Path |
         if path.is_file():
             with runtime.atomic(where / path.name) as temporary:
                 shutil.copyfile(path, temporary)
+    runtime.write_json(where / KEPT, {"run": name})
     before = os.environ.get("DEFT_WORK")
     try:
         if work is not None:
