@@ -64,12 +64,12 @@ def read_all(folder: Path) -> dict[str, dict[tuple[str, str], Cell]]:
     return {a.id: read(a.id, folder / f"{a.id}.csv") for a in tables() if (folder / f"{a.id}.csv").is_file()}
 
 
-def exact_difference(reference: Cell | None, mine: Cell | None) -> str:
-    """Why an exact cell is not that of the reference, in words; empty when it is."""
+def exact_difference(reference: Cell | None, mine: Cell | None, where: str = "the reference") -> str:
+    """Why an exact cell is not that of the reference (or of `where`), in words; empty when it is."""
     if reference is None or mine is None:
-        return f"is {mine.text!r}, the reference has no such cell" if reference is None else f"is missing, the reference has {reference.text!r}"
+        return f"is {mine.text!r}, {where} has no such cell" if reference is None else f"is missing, {where} has {reference.text!r}"
     old, new = reference.number, mine.number
     if old is None or new is None:
-        return "" if reference.text == mine.text else f"is {mine.text!r}, the reference has {reference.text!r}"
+        return "" if reference.text == mine.text else f"is {mine.text!r}, {where} has {reference.text!r}"
     allowed = EXACT_TOLERANCE * max(1.0, abs(old))
-    return "" if abs(new - old) <= allowed + 1e-9 else f"is {mine.text}, the reference has {reference.text} (exact: at most {allowed:.4g} apart)"
+    return "" if abs(new - old) <= allowed + 1e-9 else f"is {mine.text}, {where} has {reference.text} (exact: at most {allowed:.4g} apart)"

@@ -71,7 +71,7 @@ def again_from_answers(answers, folder: Path, seed: int) -> dict[str, tuple[int,
             path = Path(temporary) / f"{id}.csv"
             path.write_text(text, encoding="utf-8")
             old, new = cells.read(id, folder / path.name), cells.read(id, path)
-            found = {key: cells.exact_difference(old.get(key), new.get(key)) for key in {**old, **new}
+            found = {key: cells.exact_difference(old.get(key), new.get(key), "the table") for key in {**old, **new}
                      if id != "T4" or key[1].startswith(("model", "both_minus_model_"))}
             out[id] = len(found), [f"{row}, {column} computed again {words}" for (row, column), words in found.items() if words]
     return out
