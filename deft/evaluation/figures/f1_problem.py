@@ -71,7 +71,7 @@ def _anybody(part, pair):
 
 
 def _bars(ax, scores):
-    """UF1 of three systems, tie kept and broken, with subject-bootstrap intervals."""
+    """UF1 of three systems, tie kept and broken, with intervals over subjects and draws."""
     present = [s for s in SYSTEMS if (s, "broken") in scores]
     for offset, (condition, (name, colour)) in zip((-0.2, 0.2), draw.CONDITIONS.items()):
         for x, system in enumerate(present):
@@ -87,4 +87,4 @@ def _bars(ax, scores):
     ax.grid(axis="y", color="#E4E4E4", lw=0.6, zorder=0)
     ax.tick_params(length=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=2, handlelength=1.2, columnspacing=1.4)
-    ax.set_xlabel("bars: 95 % interval over subjects", fontsize=7.5, color=draw.GREY, labelpad=6)
+    ax.set_xlabel("bars: 95 % interval over subjects and, for DEFT, draws of training", fontsize=7.5, color=draw.GREY, labelpad=6)
