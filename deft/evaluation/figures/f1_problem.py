@@ -87,4 +87,4 @@ def _bars(ax, scores):
     ax.grid(axis="y", color="#E4E4E4", lw=0.6, zorder=0)
     ax.tick_params(length=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=2, handlelength=1.2, columnspacing=1.4)
-    ax.set_xlabel("bars: 95 % interval over subjects and, for DEFT, draws of training", fontsize=7.5, color=draw.GREY, labelpad=6)
+    ax.set_xlabel("bars: 95 % interval over subjects\nand, for DEFT, draws of training", fontsize=7.5, color=draw.GREY, labelpad=6)
