@@ -63,6 +63,9 @@ def cell_hash(source: str) -> str:
         return _hash(source)
 
 
+SHOWS = frozenset({"deft.lab"})  # modules that show what is there and decide no byte of a product
+
+
 def file_of(name: str, root: Path) -> Path | None:
     """The file of a dotted module name under `root`, or None."""
     base = root.joinpath(*name.split("."))
@@ -119,7 +122,7 @@ class Closure:
         reached, result = set(), {}
         while waiting:
             name = waiting.pop()
-            if name in reached or not name:
+            if name in reached or not name or name in SHOWS:
                 continue
             reached.add(name)
             waiting.add(name.rpartition(".")[0])
