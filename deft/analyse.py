@@ -259,7 +259,7 @@ def _answer(profile, rgb, described, motion, noise, probability):
 
 
 def _notes(when, motion, noise, face, profile):
-    """What the reader must know before believing the rest."""
+    """Caveats: what the reader must know before trusting the rest."""
     notes = []
     if when.found and when.energy[when.apex] < CLEAR * max(float(np.median(when.energy)), noise / 2):
         notes.append("No movement stands out clearly from the rest of this clip: the moments found are guesses. Give ONSET, APEX and OFFSET if you know them.")

@@ -1,10 +1,12 @@
-"""The README keeps its word: generated blocks are current, commands, paths and links exist."""
+"""The README keeps its word: generated blocks are current, commands, paths and links exist. No text names a page that is not there."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from deft import artifacts, config, paths
+from deft import artifacts, config, paths, runtime
 from deft.run import readme
 
 TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
@@ -14,6 +16,21 @@ TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.M))
 
 def test_the_artifact_table_is_the_register():
     assert readme.block(TEXT, "artifacts") == artifacts.readme_table(), "run `python -m deft.run.readme`"
+
+
+def test_the_outcome_is_the_reference():
+    assert readme.block(TEXT, "verdicts") == readme.outcome(), "run `python -m deft.run.readme`"
+
+
+def test_every_verdict_is_told_with_what_decides_it(tmp_path, monkeypatch):
+    check = {"rule": "a beats b (above 0)", "value": 0.1, "low": -0.2, "high": 0.3, "outcome": "undecided"}
+    claims = [{"claim": "C9", "words": "w", "verdict": "undecided", "note": "", "checks": [{**check, "outcome": "holds"}, check]},
+              {"claim": "C8", "words": "v", "verdict": "not run", "note": "needs T9", "checks": []}]
+    runtime.write_json(tmp_path / "claims.json", {"profile": "demo", "commit": "abc", "rules": "today", "claims": claims})
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    text = readme.outcome(tmp_path)
+    assert "| **C9** w | **undecided** | 1 of 2 | undecided: *a beats b (above 0)*: 0.100 [-0.200, 0.300] |" in text
+    assert "| **C8** v | **not run** | 0 of 0 | needs T9 |" in text
 
 
 def test_every_profile_has_its_row():
@@ -46,6 +63,38 @@ def test_the_variables_named_are_read_by_the_package():
     source = (paths.ROOT / "deft" / "paths.py").read_text()
     for name in re.findall(r"`(DEFT_\w+)`", TEXT):
         assert name in source, name
+
+
+PRODUCTS = r"claims\.md|T\d+[a-z]?\.md|README\.md"  # pages that a run writes: verdicts, tables, the card of the Uni-MER folder
+
+
+def lost_pages(text: str, folder: Path) -> list[str]:
+    """Pages (page.md or page.md#section) that `text`, a file of `folder`, names and that lie neither beside it nor at the root."""
+    lost = []
+    for name, section in re.findall(r"([\w./-]*\w\.md)\b(?:#([\w-]+))?", text):
+        page = next((place / name for place in (folder, paths.ROOT) if (place / name).is_file()), None)
+        if page is None:
+            lost += [] if re.fullmatch(PRODUCTS, name.rsplit("/", 1)[-1]) else [name]
+        elif section and section not in sections(page.read_text(encoding="utf-8")):
+            lost.append(f"{name}#{section}")
+    return lost
+
+
+def sections(text: str) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)}
+
+
+def test_a_lost_page_is_found():
+    assert lost_pages("see facs.md, [a](docs/verify.md), docs/method.md#traps and docs/method.md#no-such", paths.ROOT) == \
+        ["facs.md", "docs/method.md#no-such"]
+
+
+def test_no_text_names_a_page_that_does_not_exist():
+    kept = subprocess.run(["git", "ls-files", "deft", "notebooks", "docs", "*.md", "Makefile", ".ci"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    lost = {name: found for name in kept if re.search(r"(\.(py|ipynb|md|ya?ml|csv|html)|Makefile|run)$", name)
+            and (found := lost_pages((paths.ROOT / name).read_text(encoding="utf-8"), (paths.ROOT / name).parent))}
+    assert not lost, lost
 
 
 def test_every_notebook_is_linked():

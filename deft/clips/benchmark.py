@@ -4,8 +4,9 @@ A *plan* says in plain numbers what every clip shows (who, in which look, which 
 raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen: the hashes of the plans
 stand in `frozen/sim-v1.json`, fingerprints of rendered clips (`deft.clips.fingerprint`) in `frozen/sim-v1-pictures.npz`.
 
-Entanglement (claim C1) is a dial: every subject wears one of five looks; with probability `tie` a clip shows the emotion
-that belongs to the look, otherwise an emotion drawn without regard to it. Condition "kept" uses `tie`, "broken" uses 0.
+The confounder of claim C1 is the look (hair, background, light, tint): every subject has one of five; with probability `tie` a
+clip shows the emotion that belongs to the look, otherwise an emotion drawn independently of it. Condition "kept" uses `tie`,
+"broken" uses 0. Why and how the benchmark is frozen: docs/method.md#simulated-faces.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
 
 
 def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan]:
-    """Plans of the pretraining corpus: other people, any units in any company, no emotion, cameras drawn at random.
+    """Plans of the pretraining corpus: other people, any combination of units, no emotion, cameras drawn at random.
 
     One in six subjects is for validation (early stopping, calibration); none occurs in the benchmark.
     """

@@ -1,9 +1,10 @@
-"""What is no action unit must not become one: clips in which only the head, the lids, the eyes or the light moves.
+"""False alarms of the evidence: clips in which no action unit moves, only the head, the lids, the eyes or the light.
 
 The benchmark holds blinks and gazes beside units; here each distractor stands alone, on faces that are otherwise still, so
-that whatever the evidence reports is false.  Asked twice: with nobody's annotation (does the flow alone report a unit?),
-and with a coder who is wrong about one unit at a time (does a distractor bear the wrong word out?).
+that every unit that the evidence reports is false. Measured twice: without annotation (does the flow alone report a unit?),
+and with one wrong annotation at a time (does the flow of a distractor confirm it?).
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -23,12 +24,11 @@ CASES = {"nothing": ({}, ()), "head drift": ({"head_drift": 3.0}, ()), "strong h
 
 
 def study(calibration: evidence.Calibration, people: int = 24, seed: int = 7, method: str = courses.METHOD) -> pd.DataFrame:
-    """One row per case: `people` still faces -> shares that ought to be near zero.
+    """One row per case (CASES), on `people` still faces; reported and confirmed ought to be near zero.
 
-    reported: clips in which at least one unit is reported without any annotation. confirmed: of all (unit, side) pairs, the share
-    that one wrong annotation would turn into a confirmed unit; by_word: the same if the coder's word were believed as
-    soon as flow and coder together make it likely. p_mean: mean probability of
-    a unit from the flow alone (the base rate when nothing speaks for or against it).
+    reported: share of clips in which at least one unit is reported without any annotation. confirmed: of all (unit, side)
+    pairs, the share that a wrong annotation would turn into a confirmed unit; by_word: the same with the posterior as the only
+    condition of `evidence.held`. p_mean: mean probability of a unit from the flow alone (the base rate without evidence).
     """
     rows = []
     for name, (camera, distractors) in CASES.items():

@@ -182,7 +182,7 @@ def estimator(name: str, weights=None) -> Callable:
 
 
 def judged(pair: Pair, number: int, estimators: dict[str, Callable], nuisances: dict[str, dict]) -> Iterator[dict]:
-    """Sums over the pixels of one pair, per estimator, nuisance, area and bin. The estimators take turns, so that they share the machine's moods."""
+    """Sums over the pixels of one pair, per estimator, nuisance, area and bin. The estimators take turns, so that a busy machine slows all alike."""
     length = np.linalg.norm(pair.flow, axis=-1)
     for nuisance, settings in nuisances.items():
         rng = runtime.rng(SEED, f"flow study/{nuisance}", number)

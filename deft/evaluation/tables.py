@@ -28,7 +28,7 @@ from deft.unimer.check import UNIT_THRESHOLD
 
 DEFT, RGB, MAJORITY, TEMPLATE = "deft", "rgb-only", "majority", "template"
 BLIND = "bayes-experts"  # reads units alone, so it cannot see a look
-FLOOR = 1e-6  # smallest probability that NLL believes
+FLOOR = 1e-6  # smaller probabilities count as this in the negative log likelihood
 SYSTEMS = {  # T2, in the order of its rows
     "deft": "three experts, soft words, small language model",
     "rgb-only": "the same language model on an RGB encoder of the same size and training",

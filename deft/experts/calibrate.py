@@ -1,4 +1,4 @@
-"""From unit logits to probabilities that mean what they say: one slope and one offset per unit, left and right pooled.
+"""Calibration: from unit logits to probabilities that match observed frequencies. One slope and offset per unit, sides pooled.
 
 Platt (1999) scaling with a weak prior towards slope 1, offset 0, so that a rare unit is not bent by three examples; fitted on
 validation subjects of the corpus, never on the benchmark. Calibration error: Guo et al. (2017), equal-width bins.
@@ -16,6 +16,7 @@ from deft.clips.facs import UNITS
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Logits of any shape -> probabilities float64; stable for large |x|."""
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float64)))
 
 
@@ -43,7 +44,7 @@ def platt(logits: np.ndarray, labels: np.ndarray, prior: float = 1.0, steps: int
         w = w - step
         if np.abs(step).max() < 1e-8:
             break
-    return float(max(w[0], 0.0)), float(w[1])  # a negative slope would say that evidence speaks against itself
+    return float(max(w[0], 0.0)), float(w[1])  # a negative slope would make a larger logit less probable
 
 
 def expected_calibration_error(probability: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
@@ -83,7 +84,7 @@ class Calibration:
         whole = parameters(np.arange(len(logits)))
         half = np.isin(subject, np.unique(subject)[::2])
         held = np.empty(logits.shape, np.float64)
-        for inside in (half, ~half):  # honest error: each half of the subjects judged by the other half's calibration
+        for inside in (half, ~half):  # cross-validated error: each half of the subjects calibrated by the fit on the other half
             held[inside] = probability(np.flatnonzero(inside), parameters(np.flatnonzero(~inside)) if (~inside).any() else whole)
         report = {"ece_raw": expected_calibration_error(sigmoid(logits), active),
                   "ece_fitted": expected_calibration_error(probability(np.arange(len(logits)), whole), active),
@@ -95,10 +96,12 @@ class Calibration:
         return sigmoid(logits * np.array(self.slope)[:, None] + np.array(self.offset)[:, None]).astype(np.float32)
 
     def save(self, path: Path) -> None:
+        """Write as JSON."""
         runtime.write_json(path, {"units": UNITS, "slope": self.slope, "offset": self.offset, "report": self.report})
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote; ValueError for other units."""
         found = runtime.read_json(path)
         if tuple(found["units"]) != UNITS:
             raise ValueError(f"{path} is a calibration of units {found['units']}, not of {list(UNITS)}; pretrain the experts again")

@@ -1,7 +1,7 @@
-"""What the experts are shown: one set's pairs as arrays, mirrored and jittered by draws from (seed, epoch, index).
+"""Training data of the experts: one set's pairs as arrays, mirrored and jittered by draws from (seed, epoch, index).
 
-Inputs come from the stages before (faces, motion); targets from the truth of simulated clips. An expert gets only the inputs
-it names, so what it must not see is not in the room.
+Inputs come from the stages before (faces, motion); targets from the truth of simulated clips. An expert is passed only the
+inputs that it names: an input that it must not use is not masked but absent.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Pairs:
         return len(self.index)
 
     def rows(self, split: str) -> np.ndarray:
+        """Row numbers of the clips of a split ("train", "validation"); ValueError where there are none."""
         found = np.flatnonzero(self.index["split"].to_numpy() == split)
         if not len(found):
             raise ValueError(f"no clip has split '{split}' (found {sorted(set(self.index['split']))}); the corpus needs training and "
@@ -45,6 +46,7 @@ class Pairs:
         return found
 
     def fingerprint(self) -> str:
+        """16 hex digits over clips, splits and all arrays: another one as soon as any of them changes."""
         digest = hashlib.sha256("\n".join(self.index["clip"].astype(str) + self.index["split"].astype(str)).encode())
         for name in sorted(self.arrays):
             digest.update(name.encode() + str(self.arrays[name].shape).encode())

@@ -29,18 +29,23 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(x: Tensor, strength: float = 1.0) -> Tensor:
-    """Identity forward; multiplies the gradient by -strength backward: what reads x learns, what makes x unlearns."""
+    """Gradient reversal (Ganin and Lempitsky 2015): identity in the forward pass, gradient times -strength in the backward pass.
+
+    The layers behind it (the adversary) learn to predict a factor from x; the layers before it (the encoder) are pushed to
+    remove from x what the adversary can predict. x: any shape.
+    """
     return _Reverse.apply(x, strength)
 
 
 class Adversary(nn.Module):
-    """A small reader of tokens (B, K, D) behind a gradient reversal: predicts `outputs` numbers or class logits."""
+    """A small network behind a gradient reversal: tokens (B, K, D) -> `outputs` numbers or class logits."""
 
     def __init__(self, tokens: int, width: int, outputs: int, hidden: int = 64):
         super().__init__()
         self.read = nn.Sequential(nn.Linear(tokens * width, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
     def forward(self, tokens: Tensor, strength: float) -> Tensor:
+        """(B, K, D) -> (B, outputs); strength: of the reversal."""
         return self.read(reverse(tokens.flatten(1), strength))
 
 
@@ -87,7 +92,7 @@ def dependence(features: dict[str, np.ndarray], limit: int = 1000, seed: int = 7
 # ---------------------------------------------------------------- probes: which factor can be read from which expert
 
 def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, splits: int = 3) -> dict:
-    """How well a linear reader of tokens x (N, ...) finds the factor y, on subjects it never saw.
+    """Linear probe: how well a linear model predicts the factor y from tokens x (N, ...), on subjects that were held out.
 
     y: (N,) integers or strings -> balanced accuracy beside chance; (N,) or (N, M) booleans -> mean AUROC, chance .5;
     (N, M) floats -> mean R2, chance 0. groups: (N,) subject of every clip; folds never share one.
@@ -126,9 +131,10 @@ def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, split
 
 
 def probe_identity(x: np.ndarray, subject: np.ndarray, seed: int = 7) -> dict:
-    """Can a clip's subject be told from the subject's other clips? Linear reader, half of each subject's clips held out.
+    """Linear probe of identity: predict a clip's subject from tokens x (N, ...); half of each subject's clips are held out.
 
-    Identity cannot be probed on unseen subjects, so here (and only here) the split is by clip.
+    Identity cannot be probed on unseen subjects, so here (and only here) the split is by clip. subject: (N,) labels. Returns
+    {"score", "chance", "measure"}; NaN where there are fewer than two subjects or no second clip.
     """
     from deft.runtime import rng
 

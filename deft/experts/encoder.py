@@ -15,7 +15,7 @@ UNIT_COUNT = 17  # len(deft.clips.facs.UNITS); a test holds the two together
 
 
 class Standardise(nn.Module):
-    """x -> (x - mean) / scale along axis 1, with statistics of the training clips stored beside the weights."""
+    """x -> (x - mean) / scale along axis 1, with statistics (C,) of the training clips stored beside the weights."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -23,17 +23,19 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(channels))
 
     def fit(self, x: Tensor) -> None:
-        """x: (N, C, ...) of the training clips."""
+        """Take mean and standard deviation per channel from x (N, C, ...), the training clips."""
         axes = [0, *range(2, x.ndim)]
         self.mean.copy_(x.mean(dim=axes))
         self.scale.copy_(x.std(dim=axes).clamp_min(1e-4))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> the same shape, mean 0 and standard deviation 1 per channel on the training clips."""
         shape = (1, -1) + (1,) * (x.ndim - 2)
         return (x - self.mean.view(shape)) / self.scale.view(shape)
 
 
 def conv_block(inward: int, outward: int, size: int, stride: int) -> list[nn.Module]:
+    """Convolution (kernel `size`, padded to keep the place), batch norm, ReLU: (B, inward, H, W) -> (B, outward, H / stride, W / stride)."""
     return [nn.Conv2d(inward, outward, size, stride, size // 2, bias=False), nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
 
 
@@ -53,6 +55,7 @@ class Trunk(nn.Module):
         ).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def forward(self, image: Tensor) -> Tensor:
+        """(B, C, 64, 64) -> (B, features)."""
         return self.body(image.contiguous(memory_format=torch.channels_last))  # (B, features)
 
 
@@ -69,6 +72,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, 4, 64) -> (B, C, 16, 16)."""
         return self.draw(self.lift(tokens.flatten(1)).view(-1, self.width, 4, 4))  # (B, C, 16, 16)
 
 
@@ -81,13 +85,14 @@ class UnitHead(nn.Module):
         self.read = nn.Linear(TOKENS * WIDTH, UNIT_COUNT * sides)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, 4, 64) -> logits (B, 17, sides)."""
         return self.read(tokens.flatten(1)).view(-1, UNIT_COUNT, self.sides)
 
 
 class Expert(nn.Module):
     """The contract: `forward(inputs) -> tokens (B, 4, 64)`; `loss(inputs, targets, generator) -> (total, parts)`.
 
-    `keys` names the inputs an expert may see, and nothing else is handed to it: its blindness starts there.
+    `keys` names the inputs of an expert. Nothing else is passed to it, so what it must be blind to cannot reach it.
     """
 
     name: str
@@ -96,13 +101,19 @@ class Expert(nn.Module):
     def prepare(self, inputs: dict[str, Tensor]) -> None:
         """Fit what is a statistic, not a weight, on the inputs of the training clips."""
 
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Inputs by name (`keys`), each (B, ...) float32 -> tokens (B, 4, 64)."""
+        raise NotImplementedError
+
     def units(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> unit logits (B, 17, 2), last axis the person's left and right; an expert without a unit head raises."""
         raise NotImplementedError(f"the {self.name} expert says nothing about units")
 
     def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The training objective of one batch -> (scalar to minimise, its parts by name). generator: of every random draw inside."""
         raise NotImplementedError
 
 
 def parameter_count(model: nn.Module, without: str = "adversary") -> int:
-    """Weights of an expert; adversaries are training equipment and are not counted."""
+    """Number of weights of an expert. Adversaries (names that begin with `without`) serve training only and are not counted."""
     return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(without))

@@ -1,6 +1,6 @@
-"""Motion-semantics expert: which units moved, on which side, and how one would say it.
+"""Motion-semantics expert: which units moved, on which side, and which phrase describes it.
 
-Sees the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; knows nothing of skin or looks.
+Its inputs are the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; it sees no grey level.
 Learns the 17 units of both sides, the true motion of the regions, and to lie close to the Uni-MER phrase of its own clip
 (contrastive alignment in the manner of CLIP, Radford et al. 2021, with a bag of words as text side, since the phrases are
 short and written by a grammar). Clips with the same phrase are all positives.
@@ -28,6 +28,7 @@ class Phrases(nn.Module):
         self.out = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Token ids (B, L) -> unit vectors (B, 64)."""
         count = (ids > 0).sum(1, keepdim=True).clamp_min(1)
         return F.normalize(self.out(torch.relu(self.embed(ids).sum(1) / count.sqrt())), dim=-1)
 
@@ -66,19 +67,25 @@ class Motion(Expert):
         return self.unit_head(tokens)  # (B, 17, 2) logits
 
     def regions(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px."""
         return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px, true motion of the regions
 
     def speech(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> text embedding (B, 64), unit vectors in the space of `Phrases`."""
         return F.normalize(self.speak(tokens.flatten(1)), dim=-1)  # (B, 64), in the space of the phrases
 
     def alignment(self, tokens: Tensor, ids: Tensor) -> Tensor:
-        """Symmetric contrastive loss; rows with the same words share the target equally."""
+        """Symmetric contrastive loss (scalar) of tokens (B, 4, 64) and phrases (B, L); rows with the same words share the target equally."""
         scores = self.speech(tokens) @ self.phrases(ids).T * self.sharpness.exp().clamp_max(50)  # (B, B)
         same = (ids[:, None] == ids[None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
-    def loss(self, inputs, targets, generator):
+    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Units, motion of the regions, contrastive alignment with the phrase, and two adversaries (identity, look).
+
+        targets: units (B, 17, 2) true intensity, region_true (B, 36, 2) px, phrase (B, L) ids, subject and look (B,) int64.
+        """
         tokens = self(inputs)
         unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
         region = F.mse_loss(self.regions(tokens), targets["region_true"])

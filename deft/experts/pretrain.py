@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from deft.experts.structure import Structure
 from deft.experts.texture import Texture
 
 CLASSES: dict[str, type[Expert]] = {"structure": Structure, "texture": Texture, "motion": Motion, "rgb": Rgb}
-SPEAKING = ("texture", "motion", "rgb")  # experts with a unit head
+SPEAKING = ("texture", "motion", "rgb")  # experts that have a unit head
 JITTER = {"structure": Jitter(), "texture": Jitter(noise=0.2), "motion": Jitter(noise=0.2, drop=0.1), "rgb": Jitter(noise=0.02, shift=2)}
 
 
@@ -119,7 +120,7 @@ def build(name: str, sizes: dict, seed: int) -> Expert:
 
 
 def load(folder: Path) -> Expert:
-    """A finished expert (config.json + model.safetensors), ready to look."""
+    """A finished expert (config.json + model.safetensors), ready to predict. Errors name the folder that lacks one or is damaged."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no finished expert; run 06_experts")
@@ -135,7 +136,7 @@ def load(folder: Path) -> Expert:
 
 @torch.no_grad()
 def look(model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
-    """(tokens (M, 4, 64), unit logits (M, 17, 2) or None). Logits are the mean over the face and its mirror image."""
+    """Predict: (tokens (M, 4, 64), unit logits (M, 17, 2) or None) of clips `rows`; logits are the mean over a face and its mirror image."""
     model.eval()
     rows = np.arange(len(data)) if rows is None else rows
     tokens, logits = [], []
@@ -209,10 +210,12 @@ def _rate(step: int, steps: int, top: float) -> float:
     return top * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
 
 
-def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=None) -> list[dict]:
+def pretrain(
+    name: str, data: Pairs, settings: Settings, folder: Path, progress: Callable[[dict], None] | None = None
+) -> list[dict]:
     """Train expert `name` on the training subjects of `data`; returns its history, one dict per epoch.
 
-    Writes folder/{config.json, model.safetensors, history.json} and, for experts that speak of units, calibration.json.
+    Writes folder/{config.json, model.safetensors, history.json} and, for experts with a unit head, calibration.json.
     progress: called with one dict per finished epoch.
     """
     folder = Path(folder)
@@ -246,7 +249,7 @@ def pretrain(name: str, data: Pairs, settings: Settings, folder: Path, progress=
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.decay)
     checkpoint = Checkpoint(folder, state.key)
     history, best = checkpoint.load(model, optimiser)
-    batches = max(1, len(rows) // settings.batch)  # the last short batch is left out: batch norm wants company
+    batches = max(1, len(rows) // settings.batch)  # the last short batch is left out: batch norm needs several clips
     steps = settings.epochs * batches
     for epoch in range(len(history), settings.epochs):
         model.train()
@@ -307,7 +310,9 @@ def _one(name: str, work: Path, settings: Settings, threads: int, draw: int) -> 
     return name, time.perf_counter() - began, history
 
 
-def pretrain_all(work: Path, settings: dict[str, Settings], workers: int | None = None, report=print, draw: int = 0) -> dict[str, list[dict]]:
+def pretrain_all(
+    work: Path, settings: dict[str, Settings], workers: int | None = None, report: Callable[[str], None] = print, draw: int = 0
+) -> dict[str, list[dict]]:
     """Every expert of `settings`, one process with one thread each, as many at a time as there are cores.
 
     These networks are too small to split over threads: two processes side by side finish sooner than one with two threads.

@@ -1,8 +1,8 @@
-"""The opponent's encoder: the same size, corpus, labels and number of clips, but raw RGB frames instead of computed motion.
+"""Encoder of the RGB-only opponent: same size, corpus, labels and number of clips, but raw RGB frames instead of computed motion.
 
 It gets the onset and the mean of apex and hold (the same two moments the motion expert's flow averages, so neither sees more),
-stacked to six channels; nothing is subtracted or warped for it. A fair opponent must demonstrably learn to see (learning.md: a
-baseline whose encoder never learned is not evidence), so it is given every help that is not motion computed by hand:
+stacked to six channels; nothing is subtracted or warped for it. A baseline whose encoder learned nothing is no evidence
+(docs/method.md#traps), so this one is given every help that is not motion computed by hand:
 - frames are seen relative to the local contrast of the onset, like most encoders for faint detail (Jarrett et al. 2009);
 - its first layer multiplies pairs of learned filters, the cheapest form in which a network can express motion, and *starts* as
   motion energy (Adelson and Bergen 1985): blurred change times oriented derivative. From random filters it learned nothing at all
@@ -107,9 +107,11 @@ class Rgb(Expert):
         return self.unit_head(tokens)  # (B, 17, 2) logits
 
     def regions(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px of 128."""
         return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px of 128
 
     def landmarks(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Predicted landmarks of the onset (B, 68, 2) in px of the aligned 128 px face."""
         return self.mean_shape + self.shape_head(self(inputs).flatten(1)).view(-1, 68, 2)  # (B, 68, 2) px
 
     def pushed(self, pair: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -118,7 +120,11 @@ class Rgb(Expert):
         added = torch.einsum("bcp,rp->brc", field.flatten(2), self.region_weights)
         return torch.cat([pair[:, :3], push(pair[:, 3:], field)], dim=1), added
 
-    def loss(self, inputs, targets, generator):
+    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Units, motion of the regions (half of the batch pushed by a known field), landmarks of the onset.
+
+        targets: units (B, 17, 2) true intensity, region_true (B, 36, 2) px, landmarks (B, 68, 2) px.
+        """
         pair, motion, half = inputs["pair"], targets["region_true"], len(inputs["pair"]) // 2
         moved, added = self.pushed(pair[:half], generator)
         tokens = self({"pair": torch.cat([moved, pair[half:]])})

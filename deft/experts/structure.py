@@ -1,8 +1,9 @@
-"""Structure expert: who and how the face is, from the onset frame alone. Blind to motion because it never sees a second frame.
+"""Structure expert: shape and appearance of the face, from the onset frame alone. It never sees a second frame, so it cannot see motion.
 
-Tokens 0-1 (SHAPE) are read from the 68 landmarks the expert itself predicts and from nothing else: a bottleneck through which
-skin, hair and glasses cannot pass. Tokens 2-3 (APPEARANCE) are free. A later stage can leave out the appearance tokens, where
-looks tied to an emotion live. The paper does not say how the structure stream is laid out; we split it because of claim C1.
+Tokens 0-1 (SHAPE) are computed from the 68 landmarks that the expert itself predicts and from nothing else: an information
+bottleneck that skin, hair and glasses cannot pass. Tokens 2-3 (APPEARANCE) see everything. A later stage can leave out the
+appearance tokens, which carry the looks that are tied to an emotion. The paper does not say how the structure stream is laid
+out; we split it because of claim C1.
 """
 
 from __future__ import annotations
@@ -46,12 +47,14 @@ class Structure(Expert):
         return self._see(inputs)[0]  # (B, 4, 64)
 
     def landmarks(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Predicted landmarks (B, 68, 2) in px of the aligned 128 px face."""
         return self.mean_shape + self._see(inputs)[1]  # (B, 68, 2) px
 
-    def loss(self, inputs, targets, generator):
+    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """targets: landmarks (B, 68, 2) px, true ones. Landmark error plus reconstruction of the onset at 16 x 16."""
         tokens, residual = self._see(inputs)
         landmarks = F.smooth_l1_loss(residual, targets["landmarks"] - self.mean_shape)
         small = F.avg_pool2d(inputs["onset"], 4)  # (B, 3, 16, 16)
         reconstruction = F.mse_loss(self.decoder(tokens), small)
-        total = landmarks + 20.0 * reconstruction  # one px of landmark error weighs like .2 of grey range
+        total = landmarks + 20.0 * reconstruction  # one px of landmark error weighs as much as .2 of the grey range
         return total, {"landmarks": landmarks.item(), "reconstruction": reconstruction.item()}

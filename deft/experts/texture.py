@@ -1,10 +1,9 @@
 """Dynamic texture expert: what flow does not explain, furrows, bulges and shading, from `I_peak - warp(I_onset, flow)`.
 
-Blindness to displacement is not free: the flow is imperfect, so its residual still carries displacement (a study found units
-without any furrow readable at AUROC .77-.91). Three measures:
-1. only units with a furrow (FACS wrinkle texts) may shape the tokens; the others are read from detached tokens;
-2. an adversary on what of the region motion the furrows do not explain (a furrow and its motion come from one muscle, so that
-   part is allowed);
+The residual of an imperfect flow still carries displacement (docs/method.md#traps). Three measures against it:
+1. only units with a furrow (FACS wrinkle texts) train the tokens; the loss of the others stops at the unit head (`detach`);
+2. an adversary predicts the part of the region motion that the furrows do not explain, behind a gradient reversal (a furrow
+   and its motion come from one muscle, so the part that furrows explain is allowed);
 3. adversaries on identity and looks.
 The paper does not say how texture is kept from motion; these are ours. T5 reports what leaks all the same.
 """
@@ -46,18 +45,24 @@ class Texture(Expert):
         self.standardise.fit(inputs["residual"])
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        residual = self.standardise(inputs["residual"]).clamp(-6, 6)  # a blink must not outshout a furrow
+        residual = self.standardise(inputs["residual"]).clamp(-6, 6)  # a blink changes far more pixels' grey levels than a furrow
         return self.norm(self.tokens(self.trunk(residual)).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
     def units(self, tokens: Tensor) -> Tensor:
-        """Logits (B, 17, 2); units without a furrow are read, but never taught, through the tokens."""
+        """Tokens (B, 4, 64) -> logits (B, 17, 2). Units without a furrow are predicted from detached tokens: they train the head only."""
         open_, closed = self.unit_head(tokens), self.unit_head(tokens.detach())
         return torch.where(self.furrowed[None, :, None], open_, closed)
 
     def furrows(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> strength of the ten furrows (B, 10), in units of their common spread on the training clips."""
         return self.furrow_head(tokens.flatten(1))  # (B, 10) strength
 
-    def loss(self, inputs, targets, generator):
+    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Units, furrows, reconstruction of masked patches, and three adversaries (identity, look, direction).
+
+        targets: units (B, 17, 2) true intensity, furrows (B, 10), furrow_scale (their common spread), subject and look (B,)
+        int64, direction (B, 72): the motion of 36 regions that furrows do not explain, standardised.
+        """
         residual = inputs["residual"]
         cells = SIDE // PATCH
         hidden = (torch.rand(len(residual), 1, cells, cells, generator=generator) < 0.3).float()  # (B, 1, 8, 8)

@@ -1,8 +1,12 @@
 """One similarity per clip: every frame of a clip is moved by the same matrix.
 
-Design, section 3: a warp fitted frame by frame follows the landmarks' jitter and the expression itself, and so erases
-micro-motion or invents it. The matrix therefore comes from the onset frames only, and a subject's clips may share one.
+A warp fitted frame by frame follows the landmarks' jitter and the expression itself, and so erases micro-motion or invents
+it (docs/method.md#from-frames-to-motion). The matrix therefore comes from the onset frames only, and a subject's clips may
+share one.
 """
+
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -13,14 +17,17 @@ SIZE = 128
 EYES = np.array([[49.0, 50.0], [79.0, 50.0]])  # the person's right eye, the person's left eye
 
 
-def eye_centres(landmarks):
-    """(..., 68, 2) -> (..., 2, 2): the person's right eye (smaller x), then the left."""
+def eye_centres(landmarks: np.ndarray) -> np.ndarray:
+    """(..., 68, 2) px -> (..., 2, 2) px: the person's right eye (smaller x), then the left."""
     points = np.asarray(landmarks, np.float64)
     return np.stack([points[..., 36:42, :].mean(-2), points[..., 42:48, :].mean(-2)], -2)
 
 
-def similarity(source, target):
-    """Least-squares similarity (2, 3) that moves source (K, 2) to target (K, 2); Umeyama, PAMI 13(4), 1991, without reflection."""
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least-squares similarity (2, 3) that moves source (K, 2) to target (K, 2); Umeyama, PAMI 13(4), 1991, without reflection.
+
+    Raises ValueError when all source points coincide.
+    """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     a, b = source - source.mean(0), target - target.mean(0)
     spread = (a**2).sum()
@@ -31,11 +38,12 @@ def similarity(source, target):
     return np.hstack([linear, (target.mean(0) - linear @ source.mean(0))[:, None]])
 
 
-def subject_similarity(landmarks, size=SIZE):
+def subject_similarity(landmarks: np.ndarray, size: int = SIZE) -> np.ndarray:
     """The alignment matrix (2, 3), original px -> canonical px, of one clip or of one subject.
 
     landmarks: (68, 2), or (M, 68, 2) onset landmarks of M clips filmed with the same camera; their median is aligned.
-    The eyes fix rotation and horizontal place; the scale comes from the eyes' distance alone: jaw and mouth move.
+    Only the eyes are used, because jaw and mouth move. size: side of the canonical frame, px. Raises ValueError for other
+    shapes, for numbers that are not finite, and for eyes less than 4 px apart.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape[-2:] != (68, 2) or points.ndim not in (2, 3) or points.size == 0:
@@ -48,8 +56,8 @@ def subject_similarity(landmarks, size=SIZE):
     return similarity(eyes, EYES * size / SIZE)
 
 
-def apply(frames, matrix, size=SIZE):
-    """Warp every frame by the same matrix. frames: (T, H, W) or (T, H, W, 3) uint8 -> (T, size, size[, 3]) uint8."""
+def apply(frames: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Warp every frame by the same matrix (2, 3). frames: (T, H, W) or (T, H, W, 3) uint8 -> (T, size, size[, 3]) uint8."""
     frames = np.asarray(frames)
     if frames.ndim not in (3, 4):
         raise ValueError(f"frames must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
@@ -57,14 +65,14 @@ def apply(frames, matrix, size=SIZE):
     return np.stack([cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for frame in frames])
 
 
-def points(landmarks, matrix):
-    """Move points (..., 2) by the matrix (2, 3)."""
+def points(landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Move points (..., 2) px by the matrix (2, 3) -> (..., 2) float64."""
     matrix = np.asarray(matrix, np.float64)
     return np.asarray(landmarks, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def flow(field, matrix, size=SIZE):
-    """Move a flow field (H, W, 2) px of the original frame into the canonical frame, turning and scaling its vectors too."""
+def flow(field: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Move a flow field (H, W, 2) px of the original frame into the canonical frame (size, size, 2), turning and scaling its vectors too."""
     matrix = np.asarray(matrix, np.float64)
     moved = cv2.warpAffine(np.asarray(field, np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
     return moved @ matrix[:, :2].T.astype(np.float32)

@@ -1,16 +1,22 @@
-"""The one face of a clip: find it, refuse what later stages would get wrong in silence.
+"""Find the one face of a clip, and raise an error where later stages would go wrong unnoticed.
 
 The cascades are Viola and Jones (CVPR 2001) as shipped inside OpenCV 4 wheels; nothing is downloaded. A micro-expression
 clip is one uncut shot of one face, so several faces and cuts are errors with a remedy, not cases to guess at.
 """
+
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from deft.clips.footage import Footage
 
 WORKING = 320  # px, longer side of the picture the cascades see
 SMALLEST = 32  # px there: a face fills a tenth of the picture's longer side or more
@@ -35,34 +41,34 @@ class Face:
 # ---------------------------------------------------------------- finding
 
 @lru_cache(maxsize=8)
-def _cascade(name, _thread):
+def _cascade(name: str, _thread: int) -> cv2.CascadeClassifier:
     found = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / name))
     if found.empty():
         raise FaceError(f"OpenCV {cv2.__version__} ships no {name}; install opencv-contrib-python-headless 4.x (make env)")
     return found
 
 
-def cascade(name):
-    """A cascade by file name; one per thread, because a classifier keeps buffers."""
+def cascade(name: str) -> cv2.CascadeClassifier:
+    """A cascade by file name; one per thread, because a classifier keeps buffers. FaceError: this OpenCV ships none."""
     import threading
 
     return _cascade(name, threading.get_ident())
 
 
-def union_share(a, b):
-    """Intersection of two boxes (x, y, w, h) over their union."""
+def union_share(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection of two boxes (x, y, w, h) over their union, 0 to 1."""
     shared = overlap(a, b) * min(a[2] * a[3], b[2] * b[3])
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def overlap(a, b):
-    """Intersection of two boxes (x, y, w, h) over the smaller of them."""
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection of two boxes (x, y, w, h) over the smaller of them, 0 to 1."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0) / max(min(a[2] * a[3], b[2] * b[3]), 1)
 
 
-def _votes(gray):
+def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
     """Candidate boxes with their votes: three cascades look at three versions of the picture (as it is, smoothed, equalised).
 
     One cascade alone misses a fringe over glasses or takes a shoulder for a face; a box that several of the nine agree on is
@@ -83,8 +89,8 @@ def _votes(gray):
     return kept
 
 
-def find_face(frame):
-    """The one face of a frame (H, W, 3) RGB or (H, W) uint8 -> Face. No face, or several, is a FaceError.
+def find_face(frame: np.ndarray) -> Face:
+    """The one face of a frame (H, W, 3) RGB or (H, W) uint8, in px of that frame. No face, or several, is a FaceError.
 
     A face much smaller than the largest (under 0.4 of its side) is background clutter or a picture on a wall and is ignored.
     """
@@ -111,7 +117,7 @@ def find_face(frame):
                 (eyes - border) / scale, found)
 
 
-def _eyes(gray, box):
+def _eyes(gray: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, bool]:
     """Eye centres (2, 2) inside a face box, and whether both were seen; unseen ones sit where eyes sit in a cascade's box."""
     x, y, w, h = box
     assumed = np.array([[x + 0.31 * w, y + 0.39 * h], [x + 0.69 * w, y + 0.39 * h]])
@@ -133,7 +139,7 @@ def _eyes(gray, box):
 
 # ---------------------------------------------------------------- checking
 
-def check_uncut(frames, box=None):
+def check_uncut(frames: Iterable[np.ndarray], box: tuple[int, ...] | None = None) -> None:
     """Raise FaceError when neighbouring frames jump as they do at a cut.
 
     frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at once: the mean
@@ -148,16 +154,18 @@ def check_uncut(frames, box=None):
         raise FaceError(f"the video is cut between frames {worst} and {worst + 1} (frames counted from 0): give one uncut shot")
 
 
-def find_in_clip(frames, onset=0):
-    """The face of a clip (T, H, W, 3), an array or a `deft.clips.footage.Footage`: uncut, one face in the onset frame, still there in
-    the middle and at the end."""
+def find_in_clip(frames: np.ndarray | Footage, onset: int = 0) -> Face:
+    """The face of a clip (T, H, W, 3) uint8 RGB, an array or a `deft.clips.footage.Footage`; onset: position of the onset frame.
+
+    FaceError unless the clip is uncut, has one face in the onset frame, and still has it in the middle and at the end.
+    """
     check_uncut(frames)
     face = find_face(frames[onset])
     check_stays(frames, face, onset)
     return face
 
 
-def check_stays(frames, face, onset):
+def check_stays(frames: np.ndarray | Footage, face: Face, onset: int) -> None:
     """Raise FaceError when the face of the onset frame is not there in the middle or at the end, or is not alone there."""
     for position in sorted({len(frames) // 2, len(frames) - 1} - {onset}):
         try:

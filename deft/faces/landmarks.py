@@ -1,12 +1,14 @@
 """68 landmarks of a real frame: from an OpenFace file, or placed from face and eyes and refined by a small cascade.
 
-The cascade follows the supervised descent method (Xiong and De la Torre, CVPR 2013): look at the picture around the current
-points, let a ridge regression say how they should move, repeat. It is trained on simulated faces under strong augmentation
+The cascade follows the supervised descent method (Xiong and De la Torre, CVPR 2013): describe the picture around the current
+points, predict by ridge regression how they should move, repeat. It is trained on simulated faces under strong augmentation
 in stage 02; its error there says nothing about real faces, which look different, and the report repeats that.
 """
+
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 from deft import runtime
 from deft.faces import align
-from deft.faces.detect import FaceError
+from deft.faces.detect import Face, FaceError
 
 BINS = 6  # gradient orientations
 REACH = 4.0  # px in the canonical frame: the descriptor looks at a point and at 4 places this far away
@@ -27,7 +29,7 @@ RIDGE = 0.3  # share of the mean diagonal of the kernel
 # ---------------------------------------------------------------- the shape to start from
 
 @lru_cache(maxsize=1)
-def mean_shape():
+def mean_shape() -> np.ndarray:
     """Mean 68-point shape (68, 2) px in the canonical frame: the mean geometry of 60 simulated people."""
     from deft.clips.simulator.identity import Geometry, sample_identity
 
@@ -36,14 +38,14 @@ def mean_shape():
     return np.mean([align.points(shape, align.subject_similarity(shape)) for shape in shapes], axis=0)
 
 
-def place(eyes):
+def place(eyes: np.ndarray) -> np.ndarray:
     """The mean shape moved by the similarity that puts its eyes on `eyes` (2, 2) px (person's right first) -> (68, 2)."""
     return align.points(mean_shape(), align.similarity(align.EYES, eyes))
 
 
 # ---------------------------------------------------------------- descriptor
 
-def orientation_maps(image):
+def orientation_maps(image: np.ndarray) -> np.ndarray:
     """Canonical gray image (128, 128) uint8 -> (BINS, 128, 128) float32: blurred gradient strength per orientation.
 
     Divided by the local total, so that light and contrast hardly matter.
@@ -56,7 +58,7 @@ def orientation_maps(image):
     return maps / (cv2.GaussianBlur(maps.sum(0), (0, 0), 8.0) + 4.0)
 
 
-def descriptor(maps, shape):
+def descriptor(maps: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Values of the maps at the points of a canonical shape (68, 2) and four neighbours of each -> (68 * 5 * BINS,) float32."""
     around = np.array([(0, 0), (REACH, 0), (-REACH, 0), (0, REACH), (0, -REACH)])
     at = np.clip(shape[:, None] + around, 0, maps.shape[1] - 1).reshape(-1, 1, 2).astype(np.float32)
@@ -74,7 +76,7 @@ class Cascade:
     bias: np.ndarray
     errors: dict
 
-    def refine(self, image, shape):
+    def refine(self, image: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Gray frame (H, W) uint8 and starting points (68, 2) px -> refined points (68, 2) px of the same frame."""
         for stage in range(len(self.weight)):
             matrix = align.subject_similarity(shape)  # the descriptor sees every face at the same size and upright
@@ -85,7 +87,7 @@ class Cascade:
             shape = align.points(local + step, inverse)
         return shape
 
-    def save(self, folder):
+    def save(self, folder: Path) -> None:
         """weights.npz (plain arrays) and cascade.json (errors, sizes)."""
         with runtime.atomic(Path(folder) / "weights.npz") as temporary:
             np.savez(temporary, mean=self.mean.astype(np.float32), weight=self.weight.astype(np.float32), bias=self.bias.astype(np.float32))
@@ -93,8 +95,8 @@ class Cascade:
                                                               "sha256": runtime.sha256(Path(folder) / "weights.npz")})
 
 
-def load(folder):
-    """The cascade saved in `folder`; FileNotFoundError names the stage that makes it."""
+def load(folder: Path) -> Cascade:
+    """The cascade saved in `folder`; FileNotFoundError names the stage that makes it, ValueError a file that is damaged or of other code."""
     path = Path(folder) / "weights.npz"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run 02_faces (make reproduce) or give OpenFace landmarks")
@@ -107,8 +109,8 @@ def load(folder):
         return Cascade(found["mean"], found["weight"], found["bias"], record["errors"])
 
 
-def augment(image, shape, rng):
-    """One training view: another exposure, blur, noise, compression and a small turn. (H, W) uint8, (68, 2) -> the same."""
+def augment(image: np.ndarray, shape: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One training view: another exposure, side light, blur, noise, mirroring and a small turn. (H, W) uint8, (68, 2) px -> the same."""
     height, width = image.shape
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-12, 12), rng.uniform(0.85, 1.15))
     image = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
@@ -121,14 +123,14 @@ def augment(image, shape, rng):
     return np.clip(light * 255, 0, 255).astype(np.uint8), shape
 
 
-def _flip(shape, width):
+def _flip(shape: np.ndarray, width: int) -> np.ndarray:
     from deft.faces.regions import MIRROR
 
     return np.stack([width - 1 - shape[:, 0], shape[:, 1]], 1)[MIRROR]
 
 
-def start(shape, rng):
-    """A start as bad as a detector's: the mean shape on the true eyes, moved by 6 %, turned and scaled. (68, 2) -> (68, 2)."""
+def start(shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Starting points with a detector's error: the mean shape on the true eyes, moved by 6 %, turned and scaled. (68, 2) -> (68, 2) px."""
     eyes = align.eye_centres(shape)
     distance = np.linalg.norm(eyes[1] - eyes[0])
     middle, half = eyes.mean(0) + rng.normal(0, 0.06, 2) * distance, (eyes[1] - eyes[0]) / 2
@@ -137,16 +139,20 @@ def start(shape, rng):
     return place(np.stack([middle - half, middle + half]))
 
 
-def relative_error(found, true):
-    """Mean point distance over the eye distance, the usual landmark error."""
+def relative_error(found: np.ndarray, true: np.ndarray) -> float:
+    """Mean distance of points (68, 2) over the eye distance, the usual landmark error."""
     eyes = align.eye_centres(true)
     return float(np.linalg.norm(found - true, axis=-1).mean() / np.linalg.norm(eyes[1] - eyes[0]))
 
 
-def train(images, shapes, held_images, held_shapes, *, seed=7, views=6, stages=STAGES):
-    """Fit the cascade. images: list of gray (H, W) uint8 onset frames; shapes: (N, 68, 2) true points; held_*: other people.
+def train(
+    images: Sequence[np.ndarray], shapes: np.ndarray, held_images: Sequence[np.ndarray], held_shapes: np.ndarray, *,
+    seed: int = 7, views: int = 6, stages: int = STAGES
+) -> Cascade:
+    """Fit the cascade. images: gray (H, W) uint8 onset frames; shapes: (N, 68, 2) true points, px; held_*: people held out.
 
-    `errors` of the result: mean error over the eye distance on augmented held-out people, before (mean shape) and after.
+    views: augmented views per image. `errors` of the result: mean error over the eye distance on augmented held-out people,
+    before (mean shape) and after.
     """
     rng = runtime.rng(seed, "landmarks/train")
     pairs = [augment(image, shape, rng) for image, shape in zip(images, shapes) for _ in range(views)]
@@ -180,10 +186,10 @@ def train(images, shapes, held_images, held_shapes, *, seed=7, views=6, stages=S
 
 # ---------------------------------------------------------------- what the report calls
 
-def from_face(frame, face, cascade=None):
-    """Landmarks (68, 2) px of a frame (H, W, 3) RGB uint8 from a found face (`detect.Face`): mean shape on its eyes, refined
-    by `cascade` if one is given. A refinement that moves the eyes by more than a quarter of their distance is refused as
-    lost (FaceError asks for OpenFace landmarks) only if the eyes had been seen; else the placed shape is kept.
+def from_face(frame: np.ndarray, face: Face, cascade: Cascade | None = None) -> np.ndarray:
+    """Landmarks (68, 2) px of a frame (H, W, 3) RGB or (H, W) gray uint8 from a found face: mean shape on its eyes, refined by
+    `cascade` if one is given. A refinement that moves an eye by more than a quarter of the eye distance is rejected: the
+    placed shape is returned.
     """
     placed = place(face.eyes)
     if cascade is None:
@@ -195,7 +201,7 @@ def from_face(frame, face, cascade=None):
     return placed if lost else refined
 
 
-def read_openface(path, frame=0, least_confidence=0.5):
+def read_openface(path: str | Path, frame: int = 0, least_confidence: float = 0.5) -> np.ndarray:
     """68 landmarks (68, 2) float64 px of one frame from an OpenFace `FeatureExtraction` CSV.
 
     frame: counted from 0, as everywhere here; OpenFace counts from 1. Its header pads names with blanks (" x_0"). Needs

@@ -7,10 +7,18 @@ jitters by half a pixel then changes a region's mean flow smoothly. Names, order
 
 Left and right are the person's: the person's left is at larger image x.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
 from deft.clips.facs import REGIONS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # name -> (landmarks of the PERSON'S LEFT whose weighted mean is the anchor, offset (outward, down), radii (across, down)).
 # Offsets and radii are in inter-ocular distances. The iBUG order: 22-26 brow from inside out, 42 inner and 45 outer
@@ -45,7 +53,7 @@ MIRROR = np.array([*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 3
                    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65])
 
 
-def _table():
+def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Constant arrays in REGIONS order: anchor weights (36,68), offsets (36,2) and radii (36,2)."""
     anchors, offsets, radii = np.zeros((len(REGIONS), 68)), np.zeros((len(REGIONS), 2)), np.zeros((len(REGIONS), 2))
     for row, (name, side) in enumerate(REGIONS):
@@ -60,8 +68,8 @@ def _table():
 ANCHORS, OFFSETS, RADII = _table()
 
 
-def check(landmarks):
-    """(68, 2) float64 of finite numbers, or a ValueError that says what came instead."""
+def check(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks as (68, 2) float64 of finite numbers; a ValueError that says what came instead."""
     points = np.asarray(landmarks, np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise ValueError(f"landmarks must be (68, 2) finite pixels (x, y), got shape {points.shape}"
@@ -69,8 +77,11 @@ def check(landmarks):
     return points
 
 
-def axes(landmarks):
-    """Face axes of one set of landmarks: origin (2,) between the eyes, across (2,), down (2,) unit vectors, inter-ocular px."""
+def axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Face axes of landmarks (68, 2) px: origin (2,) between the eyes, across (2,), down (2,) unit vectors, inter-ocular px.
+
+    Raises ValueError for eyes less than 4 px apart.
+    """
     points = check(landmarks)
     right, left = points[36:42].mean(0), points[42:48].mean(0)
     distance = float(np.linalg.norm(left - right))
@@ -80,18 +91,19 @@ def axes(landmarks):
     return (left + right) / 2, across, np.array([-across[1], across[0]]), distance
 
 
-def centres(landmarks):
-    """Region centres (36, 2) px and radii (36, 2) px (across, down)."""
+def centres(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Region centres (36, 2) px and radii (36, 2) px (across, down) from landmarks (68, 2) px."""
     _, across, down, distance = axes(landmarks)
     middle = ANCHORS @ check(landmarks) + distance * (OFFSETS[:, :1] * across + OFFSETS[:, 1:] * down)
     return middle, RADII * distance
 
 
-def masks(landmarks, size=128):
+def masks(landmarks: np.ndarray, size: int = 128) -> np.ndarray:
     """Soft weights of the 36 regions.
 
     landmarks: (68, 2) px, x right, y down. size: side of the square frame in px.
     Returns (36, size, size) float32; each region sums to 1 (weights are (1 - d^2)^2 inside the ellipse d < 1, 0 outside).
+    Raises ValueError, naming the region, where one lies outside the frame.
     """
     middle, radius = centres(landmarks)
     _, across, down, _ = axes(landmarks)
@@ -113,7 +125,7 @@ def masks(landmarks, size=128):
     return weights
 
 
-def face_mask(landmarks, size=128):
+def face_mask(landmarks: np.ndarray, size: int = 128) -> np.ndarray:
     """Where the face is: (size, size) bool, the hull of the landmarks and of the forehead regions' upper rims."""
     _, _, down, _ = axes(landmarks)
     middle, radius = centres(landmarks)
@@ -122,7 +134,10 @@ def face_mask(landmarks, size=128):
     return cv2.fillConvexPoly(np.zeros((size, size), np.uint8), np.round(hull).astype(np.int32), 1).astype(bool)
 
 
-def chart(values, landmarks, ax=None, *, limit=None, cmap="PuOr", image=None, vectors=None, scale=4.0, title=""):
+def chart(
+    values: np.ndarray, landmarks: np.ndarray, ax: Axes | None = None, *, limit: float | None = None, cmap: str = "PuOr",
+    image: np.ndarray | None = None, vectors: np.ndarray | None = None, scale: float = 4.0, title: str = ""
+) -> Axes:
     """Draw one value per region on a face chart; returns the matplotlib axes.
 
     values: (36,) numbers, coloured symmetrically around 0 up to `limit`. landmarks: (68, 2) px. image: optional frame

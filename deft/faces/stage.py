@@ -1,7 +1,9 @@
 """Stage 02 for a whole set: clips as the store has them -> aligned frames, landmarks and matrices under `faces/<set>/`."""
+
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,11 +14,12 @@ from deft.clips.store import ClipStore
 from deft.faces import align
 
 
-def align_set(clips, out):
+def align_set(clips: Path, out: Path) -> dict[str, tuple[int, ...]]:
     """Align every clip of the store in folder `clips` and write gray, rgb, landmarks and matrix (.npy) to folder `out`.
 
-    One matrix per clip, from its onset landmarks. Arrays are written clip by clip into memory-mapped files: memory holds one
-    subject. Returns {name: shape}.
+    One matrix (2, 3) per clip, from its onset landmarks. gray (N, T, 128, 128) and rgb (N, 3, 128, 128, 3; onset, apex, hold)
+    are uint8, landmarks (N, 68, 2) aligned px. Arrays are written clip by clip into memory-mapped files: memory holds one
+    subject. Returns {name: shape}. Raises ValueError, naming the clip, where no alignment can be fitted.
     """
     cv2.setNumThreads(1)
     store = ClipStore(clips)

@@ -1,8 +1,9 @@
 """A small causal language model, built and pretrained offline on text that no clip produced.
 
 Two stages: plain text of the grammar, with units written as words, teaches what units mean for an emotion according to
-the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model can
-read a doubtful detector before it meets one (learning.md). The stages see no frame, no feature and no record of a clip.
+the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model has learned to
+read uncertain detections before it meets a clip (docs/method.md#what-learns-at-this-size). Neither stage uses a frame, a
+feature or a record of a clip.
 `flat=True` draws emotion and units independently: the control that shows what the prototypes in the text contribute.
 """
 
@@ -121,7 +122,8 @@ def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[
     """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
 
     complete: False when the facts leave out units that may be there; then nothing is asked whose answer is a whole list,
-    and a reasoning ends after its class. A yes-no question is about a unit that is not there half of the time, so that 'yes' has to be earned.
+    and a reasoning ends after its class. Half of the yes-no questions are about a unit that is absent, so that always answering
+    'yes' is right only half of the time.
     """
     possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)
                 and not (k in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS)

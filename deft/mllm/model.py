@@ -182,7 +182,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
         features: <stream> (B, 4, 64) and <stream>_units (B, 17, 2) in [0, 1] for each stream that is on.
         emotion (B,) index into EMOTIONS; units (B, 17, 2) in {0, 1}; present (B, S) bool, streams not dropped.
-        lived (B,) bool: False where units are simulated and the tokens are not theirs, so that they are not aligned.
+        lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no clip: no alignment loss there.
         """
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
@@ -215,7 +215,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     def unit_logits(self, pooled: Tensor, features: dict[str, Tensor], present: Tensor | None) -> Tensor:
         """Mean log odds of the experts that are on and not dropped, plus a learned correction that starts at zero.
 
-        A unit head trained from scratch was poor (learning.md), so the experts' own heads are kept.
+        pooled: (B, H) hidden state at the end of the prompt. A unit head trained from scratch was poor
+        (docs/method.md#what-learns-at-this-size), so the experts' own heads are kept.
         """
         correction = self.unit_head(pooled).view(-1, len(UNITS), 2)
         if not self.unit_streams:

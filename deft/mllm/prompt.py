@@ -1,7 +1,7 @@
 """The structured multimodal prompt: it names each stream, gives it slots, and says its units as soft words.
 
 The paper does not say how its prompt carries action units; we use soft words because, at this size, plain projector
-tokens lose the units (shared finding of our feasibility study: AU F1 .34 with tokens, .64-.69 with soft words).
+tokens lose the units (docs/method.md#what-learns-at-this-size).
 
     user : structure [4 tokens] texture [4 tokens] units [17 soft words] motion [4 tokens] units [17 soft words]
     question : which emotion is it ? answer : class : disgust .
@@ -96,7 +96,7 @@ def unit_words(tokenizer) -> list[list[int]]:
 
 
 def soft_words(words: torch.Tensor, probability: torch.Tensor, residue: float = 0.3, side: float = 0.5) -> torch.Tensor:
-    """The words a detector would say, each weighted by how probable it is.
+    """Soft words: mixtures of word embeddings, each word weighted by the probability that a detector gives it.
 
     words: (21, H) embeddings in the order of `unit_words`; probability: (B, 17, 2) in [0, 1], last axis L, R.
     Returns (B, 17, H). The sides of a face mostly move together, so L and R are coupled as strongly as their
@@ -115,7 +115,7 @@ def soft_words(words: torch.Tensor, probability: torch.Tensor, residue: float = 
 
 def closed_up(example: dict) -> dict:
     """An encoded example without its masked positions. Nothing attends to them and positions count attended tokens only, so the
-    model says the same; computing them cost an eighth of joint tuning."""
+    model's output is the same; computing them cost an eighth of the time of joint tuning."""
     keep = [i for i, seen in enumerate(example["attention_mask"]) if seen]
     return {**example, **{key: [example[key][i] for i in keep] for key in ("input_ids", "attention_mask", "labels")},
             "prompt_length": sum(example["attention_mask"][:example["prompt_length"]])}

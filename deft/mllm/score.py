@@ -1,7 +1,7 @@
 """Answers, scored two ways: the likelihood of each emotion under a shared prefix, and free text parsed into (C, E, R).
 
-The prefix (stream slots, question, 'answer : class :') is computed once per clip; options that share it cost one
-forward for their first word and only their own further tokens after that (performance.md, B2).
+The prefix (stream slots, question, 'answer : class :') is computed once per clip. C options of L tokens after a prefix of P
+tokens then cost P + C L token positions instead of C (P + L).
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def predict(job: Job, work: Path, text: bool = True, limit: int = 64) -> list[di
 
 
 def predict_heldback(system: str, seed: int, folds: Sequence[int], work: Path) -> list[dict]:
-    """The held-back set: mean label likelihood over the fold models (`fold` is -1: all of them). No text: several models do not
-    speak with one voice, and no table reads it."""
+    """The held-back set: mean label likelihood over the fold models (`fold` is -1: all of them). No text: the texts of several
+    models cannot be averaged, and no table needs them."""
     likelihoods, heads, bench = [], [], None
     for fold in folds:
         tokenizer, model = load(Job(system, seed, fold).folder(work))

@@ -3,10 +3,11 @@
 Every draw (which question, which wording, whose structure, which stream is dropped) comes from (seed, epoch, index), so
 the whole course of a run is fixed before its first step and a run that is started again gives the same weights.
 
-Two things keep the text honest:
+Two devices keep the text true to the units:
 - *Rehearsal*: a share of the examples is about clips that never existed, with simulated soft words and no tokens, so that
-  reading doubtful units is not unlearned on a few hundred clips.
-- *Silence is no denial*: where a record leaves an annotated unit unconfirmed, only its class is taught, not its list.
+  the reading of uncertain units, learned in text pretraining, is not forgotten on a few hundred clips.
+- *Missing labels are not negative labels*: where an annotated unit was not confirmed, the record does not list it, but it may
+  have moved. From such a record only the emotion class is trained, not the list of units.
 
 Disentangling by intervention: with probability `swap` an example is shown the structure tokens of another training
 clip, so that looks cannot decide the emotion. The paper does not say how it separates looks from motion in the language
@@ -84,10 +85,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Bench:
-    """What tuning may read of a set: its index, the experts' features, and the facts of its records (None without one).
+    """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None without one).
 
     complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well have
-    moved below the noise: a record's silence about it is no denial, and the model must not learn it as one.
+    moved below the noise: that the record does not list it must not be learned as "absent".
     """
 
     index: pd.DataFrame
@@ -157,7 +158,7 @@ def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[st
     kind, question, answer = language.ask(facts, rng, complete)
     example = prompt.encode(tokenizer, streams, question, answer, dropped,
                             end=complete or kind != "reasoning")
-    if simulated:                                                           # nobody's tokens: only soft words remain
+    if simulated:                                                           # no clip, so no expert tokens: they are masked, soft words remain
         slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
         example["attention_mask"] = [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])]
     return {**example, "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,

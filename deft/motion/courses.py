@@ -1,12 +1,16 @@
-"""Region courses: what each of the 36 regions does from onset to offset, in numbers a reader can check.
+"""Motion of the 36 regions from onset to offset, as time series ("courses") in numbers that a reader can check.
 
-Design, section 3: flow onset -> every frame, rigid motion removed, then per region and frame the mean vector, magnitude,
-coherence and strain. The same pass keeps the peak flow (mean over apex and hold: averaging two frames lifted the linear
-baseline from .695 to .740 UF1 in the feasibility study) and the residual that the flow does not explain, for the two dynamic experts.
+Flow onset -> every frame, the head's motion removed, then per region and frame the mean vector, magnitude, coherence and
+strain. The same pass keeps the peak flow (mean over apex and hold, which carries less noise than one frame) and the residual
+that the flow does not explain, for the two dynamic experts. The steps and their reasons: docs/method.md#from-frames-to-motion.
 
 All vectors are aligned px, +x right, +y down, onset -> t.
 """
+
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import joblib
@@ -27,26 +31,35 @@ HALF = 64  # side of the peak and residual maps, px
 PRIOR_NOISE, PRIOR_WEIGHT = 0.08, 8.0  # px, and how many stable-region vectors this prior counts for
 
 
-def peak_positions(count):
-    """(apex, hold) positions in a stored clip of `count` frames: 9 key frames (bench) or onset-apex-hold (corpus)."""
+def peak_positions(count: int) -> tuple[int, int]:
+    """(apex, hold) positions in a stored clip of `count` frames: 9 key frames (benchmark) or onset, apex, hold (corpus).
+
+    Raises ValueError for fewer than 3 frames.
+    """
     if count < 3:
         raise ValueError(f"a clip needs at least onset, apex and hold (3 frames), got {count}")
     return (3, 4) if count == 9 else (1, 2)
 
 
-def flows(gray, landmarks, method=METHOD, weights=None):
-    """Flow onset -> t with the head's motion removed. gray: (T, S, S) uint8 aligned -> ((T-1, S, S, 2), rigid part of the same shape).
+def flows(
+    gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow onset -> t with the head's motion removed -> (flow, rigid part), both (T-1, S, S, 2) float32 px.
 
-    Flow is measured on the whole frame: cropping to the face saves a third of the time, but the estimator's coarse levels and
-    borders then cost the linear reader of region flow .05 UF1 on `sim-v1`. weights: region masks if already known.
+    gray: (T, S, S) uint8, aligned. landmarks: (68, 2) px of the onset. weights: region masks (36, S, S) if already known.
+    Flow is measured on the whole frame: cropping to the face saves a third of the time, but the estimator's coarse levels
+    and borders then cost the linear reader of region flow .05 UF1 on `sim-v1`.
     """
     head = rigid.Fitter(landmarks, gray.shape[1], weights)
     parts = [head.remove(optical.estimate(gray[0], frame, method)) for frame in gray[1:]]
     return np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
 
 
-def courses_of(field, weights):
-    """Region statistics. field: (T-1, S, S, 2) px, weights: (36, S, S) each summing to 1 -> (T-1, 36, 5), see COURSE."""
+def courses_of(field: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Region statistics. field: (T-1, S, S, 2) px, weights: (36, S, S) each summing to 1 -> (T-1, 36, 5) float32, see COURSE.
+
+    u, v and magnitude are px, strain px per px, coherence a share of 1.
+    """
     count = len(field)
     magnitude = np.hypot(field[..., 0], field[..., 1])
     stack = np.stack([field[..., 0], field[..., 1], magnitude, optical.strain(field)], 1).reshape(count * 4, -1)
@@ -55,8 +68,10 @@ def courses_of(field, weights):
     return np.stack([u, v, length, coherence, strain], -1).astype(np.float32)
 
 
-def noise_floor(courses):
+def noise_floor(courses: np.ndarray) -> float:
     """Length in px that a region's mean vector has when nothing moves: RMS per axis over the stable regions and all frames.
+
+    courses: (T-1, 36, 5).
 
     A clip gives only 4 stable regions x (T - 1) correlated frames, so the estimate is shrunk to PRIOR_NOISE, the usual
     value on the simulated camera; without it a lucky clip would make every twitch significant.
@@ -66,25 +81,25 @@ def noise_floor(courses):
     return float(np.sqrt((weight * (still**2).mean() + PRIOR_WEIGHT * PRIOR_NOISE**2) / (weight + PRIOR_WEIGHT)))
 
 
-def peak_map(field):
+def peak_map(field: np.ndarray) -> np.ndarray:
     """Mean flow (S, S, 2) px -> (64, 64, 4) float16 [u, v, strain, magnitude], still in aligned px."""
     small = cv2.resize(np.dstack([field, optical.strain(field)]), (HALF, HALF), interpolation=cv2.INTER_AREA)
     return np.dstack([small, np.hypot(small[..., 0], small[..., 1])]).astype(np.float16)
 
 
-def local_contrast(image, sigma=2.0):
-    """Standard deviation of the grey level around each pixel."""
+def local_contrast(image: np.ndarray, sigma: float = 2.0) -> np.ndarray:
+    """Standard deviation of the grey level around each pixel: (H, W) float32 -> (H, W). sigma: px of the Gaussian window."""
     mean = cv2.GaussianBlur(image, (0, 0), sigma)
     return np.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), sigma) - mean * mean, 0))
 
 
-def residual(onset, peak, field):
+def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarray:
     """What motion does not explain. onset, peak: (S, S) float32 grey levels; field: (S, S, 2) px onset -> peak.
 
     Returns (2, 64, 64) float16, grey levels / 255: [change of shading left after warping, change of local contrast].
-    Traps (learning.md, "texture leaks motion"): an imperfect flow leaves displacement behind as edges. A second, local
-    registration removes most of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and
-    Kanade 1981) and its first-order effect is taken out. Broad lighting changes go by subtracting the face-wide blur.
+    An imperfect flow leaves displacement behind as edges (docs/method.md#traps). A second, local registration removes most
+    of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and Kanade 1981) and its
+    first-order effect is subtracted. Broad changes of light are removed by subtracting the residual's own wide blur.
     """
     moved = optical.warp(onset, field)
     moved += cv2.GaussianBlur(peak - moved, (0, 0), 16)  # flicker and head shadow: broad, not a furrow
@@ -103,12 +118,14 @@ def residual(onset, peak, field):
     return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
 
 
-def describe(gray, landmarks, method=METHOD, peak=None):
-    """Everything the later stages want from one aligned clip.
+def describe(
+    gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD, peak: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """Measure one aligned clip: everything that the later stages read of its motion.
 
     gray: (T, S, S) uint8, frame 0 the onset. landmarks: (68, 2) px in the aligned frame. peak: positions that count as
     the peak, by default `peak_positions(T)`. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64),
-    noise (float, px).
+    noise (float32, px). Raises ValueError for frames of another shape or type.
     """
     gray = np.asarray(gray)
     if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
@@ -124,17 +141,24 @@ def describe(gray, landmarks, method=METHOD, peak=None):
             "noise": np.float32(noise_floor(courses))}
 
 
-def region_truth(flow_true, matrix, weights):
-    """True mean vector per region (36, 2) in aligned px from the store's flow (H, W, 2) in original px."""
+def region_truth(flow_true: np.ndarray, matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """True mean vector per region (36, 2) float32 in aligned px, from the store's flow (H, W, 2) in original px.
+
+    matrix: (2, 3) alignment of the clip. weights: region masks (36, S, S).
+    """
     field = align.flow(flow_true, matrix, weights.shape[1])
     return (weights.reshape(len(weights), -1) @ field.reshape(-1, 2)).astype(np.float32)
 
 
-def describe_set(clips, faces, out, method=METHOD, jobs=None):
+def describe_set(
+    clips: Path, faces: Path, out: Path, method: str = METHOD, jobs: int | None = None
+) -> dict[str, tuple[int, ...]]:
     """Describe every clip of a set and write the arrays of `motion/<set>/`; returns {name: shape}.
 
     clips: folder of the store (for the true flow). faces: folder of stage 02 (gray, landmarks, matrix). out: folder to write.
-    Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes do not depend on `jobs`.
+    jobs: threads. Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes do not
+    depend on `jobs`. Raises FileNotFoundError when "meflow" has no weights, ValueError when a clip cannot be measured or
+    the stages hold different numbers of clips.
     """
     if method == optical.LEARNED and meflow.folder() is None:
         raise FileNotFoundError(f"method {method!r} needs trained weights, and no profile has any: run 13_meflow first, or name a folder by ${meflow.VARIABLE}")

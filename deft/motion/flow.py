@@ -4,7 +4,11 @@ The estimators of the field: Farneback (SCIA 2003), DIS (Kroeger et al., ECCV 20
 usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`). Flow is always onset -> later
 frame, (H, W, 2) float32 in px, +x right, +y down: the pixel at (x, y) of the first frame is found at (x + u, y + v) in the second.
 """
+
+from __future__ import annotations
+
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,15 +18,15 @@ LEARNED = "meflow"  # needs trained weights
 _local = threading.local()  # OpenCV's flow objects keep buffers: one per thread
 
 
-def gray(image, name="image"):
-    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma."""
+def gray(image: np.ndarray, name: str = "image") -> np.ndarray:
+    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma. Raises ValueError, calling the array `name`, for any other."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise ValueError(f"{name} must be uint8 (H, W) or (H, W, 3) RGB, got {image.dtype} {image.shape}")
     return np.ascontiguousarray(image) if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
 
 
-def _build(method):
+def _build(method: str) -> cv2.DenseOpticalFlow:
     if method == "tvl1":
         return cv2.optflow.DualTVL1OpticalFlow_create()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -34,7 +38,9 @@ def _build(method):
     return dis
 
 
-def estimate(first, second, method="dis", weights=None):
+def estimate(
+    first: np.ndarray, second: np.ndarray, method: str = "dis", weights: str | Path | None = None
+) -> np.ndarray:
     """Flow from `first` to `second`.
 
     first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS, or "meflow".
@@ -65,11 +71,11 @@ def estimate(first, second, method="dis", weights=None):
     return engines[method].calc(a, b, None).astype(np.float32, copy=False)
 
 
-def warp(image, flow):
+def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Carry the onset image to frame t along flow onset -> t: I_t(x) = I_onset(x - flow), (H, W[, C]) -> the same shape.
 
     The flow lives on onset pixels, so the pull needs its inverse; four fixed-point steps give it for smooth flow of a few px
-    (Chen et al., Medical Physics 35(1), 2008). Zero flow returns the image itself.
+    (Chen et al., Medical Physics 35(1), 2008). Zero flow returns the image itself. flow: (H, W, 2) px; ValueError for another shape.
     """
     image, flow = np.asarray(image), np.asarray(flow, np.float32)
     if flow.shape != image.shape[:2] + (2,):
@@ -81,7 +87,7 @@ def warp(image, flow):
     return cv2.remap(image, x - back[..., 0], y - back[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def strain(flow):
+def strain(flow: np.ndarray) -> np.ndarray:
     """Optical strain magnitude (..., H, W) of flow (..., H, W, 2): sqrt(e_xx^2 + e_yy^2 + 2 e_xy^2) (Shreve et al., FG 2011).
 
     Central differences; px per px. A translation has none; a rotation by the angle a has 1 - cos a per axis, nearly none.
@@ -92,10 +98,11 @@ def strain(flow):
     return np.sqrt(ux**2 + vy**2 + 0.5 * (uy + vx) ** 2)
 
 
-def colour(flow, limit):
+def colour(flow: np.ndarray, limit: float) -> np.ndarray:
     """Flow (H, W, 2) as RGB uint8: hue = direction, saturation = length / limit (px); white is no motion.
 
-    One `limit` must serve all pictures of a figure: it is required for that reason. Longer vectors are drawn at full colour.
+    One `limit` must serve all pictures of a figure: it is required for that reason. Longer vectors are drawn at full
+    colour. Raises ValueError for a limit that is not positive.
     """
     if not limit > 0:
         raise ValueError(f"limit is the length in px drawn at full colour and must be positive, got {limit}")
@@ -106,7 +113,7 @@ def colour(flow, limit):
     return np.round(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).astype(np.uint8)
 
 
-def wheel(size=64):
+def wheel(size: int = 64) -> np.ndarray:
     """The key to `colour`: (size, size, 3) uint8 disc in which a pixel's colour is the direction from the centre."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     disc = np.stack(np.meshgrid(axis, axis), -1)

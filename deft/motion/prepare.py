@@ -69,7 +69,7 @@ def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | No
 
 
 def targets(clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, str]:
-    """{clip id: name of its file}: a name that any file system takes, and that changes with whatever the arrays are computed from.
+    """{clip id: name of its file}: valid on every file system, and another one as soon as what the arrays are computed from changes.
 
     Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in the place of
     others are prepared anew; of an array of frames it is the clip's id.
@@ -133,7 +133,11 @@ def damage(path: Path, clip: str) -> str:
 
 
 def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, np.ndarray]:
-    """The arrays of stages 02 and 03 for one clip, at its nine key frames: see FACES and MOTION, without the clip axis."""
+    """The arrays of stages 02 and 03 for one clip, at its nine key frames: see FACES and MOTION, without the clip axis.
+
+    clip: onset, apex and offset are positions in its frames. cascade: landmark regressor (stage 02), or None. method: of flow.
+    Raises ValueError, naming the clip, where a moment is unknown or outside the frames, and FaceError where no face is found.
+    """
     if clip.onset is None or clip.apex is None or clip.offset is None:
         raise ValueError(f"{clip.id}: onset, apex and offset must be known (positions in its frames)")
     frames = clip.frames  # decoded here, once

@@ -1,4 +1,4 @@
-"""The experts and the tuned model on one clip: it is written as a set of one clip and takes the benchmark's own road.
+"""The experts and the tuned model on one clip: it is written as a set of one clip and takes the same code path as the benchmark.
 
 Nothing is prepared a second way: the same readers, experts, calibrations and prompts as in notebooks 06 to 08 see the clip,
 so the answer differs from a benchmark answer in the face alone.

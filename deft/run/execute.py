@@ -1,4 +1,4 @@
-"""Run one notebook with papermill in this interpreter, watch its memory, and say honestly whether it finished.
+"""Run one notebook with papermill in this interpreter, watch its memory, and report whether it finished.
 
 papermill marks cells "completed" even when the kernel was killed under them, so success is decided here: no exception,
 and every code cell was really executed.

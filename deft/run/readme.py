@@ -1,6 +1,7 @@
-"""`python -m deft.run.readme`: rewrite the generated parts of README.md, the artifact table and the measured cost of profiles.
+"""`python -m deft.run.readme`: rewrite the generated parts of README.md: verdicts, the artifact table and the measured cost of profiles.
 
-Costs come from the records of the last complete run on this machine; a profile without one keeps the line it has.
+Verdicts and their figure are those of the committed reference. Costs come from the records of the last complete run on this machine; a
+profile without one keeps the line it has.
 """
 
 import re
@@ -12,6 +13,7 @@ from deft.run import stale
 from deft.run.chain import Chain
 
 README = paths.ROOT / "README.md"
+REFERENCE = paths.ROOT / "figures" / "demo" / "reference"  # the committed one, whatever $DEFT_FIGURES says
 HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
 WORDS = {"demo": "`sim-v1`, three simulated datasets, small models from a random start", "smoke": "a handful of clips, tiny models: shows that the chain works",
          "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers"}
@@ -33,6 +35,28 @@ def replace(text: str, name: str, content: str) -> str:
     """README text with one generated block replaced."""
     match = _match(text, name)
     return f"{text[:match.start()]}{match[1]}{content}\n{match[3]}{text[match.end():]}"
+
+
+def outcome(reference: Path = REFERENCE) -> str:
+    """The verdict of every claim with the check that decides it, and figure F1, from claims.json and F1.png of a reference."""
+    found = runtime.read_json(reference / "claims.json")
+    rows = ["| claim | verdict | checks that hold | what decides |", "|---|---|---|---|"]
+    for claim in found["claims"]:
+        checks = claim["checks"]
+        hold = sum(check["outcome"] == "holds" for check in checks)
+        order = {"fails": 0, "undecided": 1, "holds": 2}
+        decisive = min(checks, key=lambda check: order[check["outcome"]], default=None)
+        words = claim["note"] if decisive is None else "all hold" if decisive["outcome"] == "holds" else \
+            f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f} [{decisive['low']:.3f}, {decisive['high']:.3f}]"
+        rows.append(f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {hold} of {len(checks)} | {words} |")
+    figure = (reference / "F1.png").relative_to(paths.ROOT).as_posix()
+    return "\n".join([
+        f"Six claims of the paper, tried on **simulated** faces whose true motion is known (profile `{found['profile']}`, commit {found['commit']}; rules of {found['rules']}: [docs/rules.md](docs/rules.md)).",
+        "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*. None of this reproduces the paper's own numbers.", "",
+        *rows, "",
+        f"![{artifacts.get('F1').title}: four rows of onset, apex, difference, magnified apex and flow; bars of UF1 with the tie kept and broken]({figure})", "",
+        f"*F1. {artifacts.get('F1').title}. In training, looks mostly go with emotions (the tie). In each pair of bars the left one is measured on clips where they still do, the right one "
+        "where the tie is broken. SIMULATED.*"])
 
 
 def cost(profile: str) -> str | None:
@@ -58,6 +82,7 @@ def profiles_table(old: str) -> str:
 
 def main(path: Path = README) -> int:
     text = path.read_text(encoding="utf-8")
+    text = replace(text, "verdicts", outcome())
     text = replace(text, "artifacts", artifacts.readme_table())
     text = replace(text, "profiles", profiles_table(block(text, "profiles")))
     with runtime.atomic(path) as temporary:

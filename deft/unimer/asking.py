@@ -1,7 +1,7 @@
-"""All kinds of questions under one roof, and which of them a clip's facts can answer.
+"""All kinds of questions, and which of them a clip's facts can answer.
 
-`grammar.KINDS` is what the language model is schooled on, and it stays as it is: more kinds would dilute its mix. Records, checks
-and exports use `ALL_KINDS`: those, the temporal ones, and the two kinds of the MEGC task that say no side.
+The language model is trained on `grammar.KINDS` only: with more kinds each would be met less often. Records, checks and exports
+use `ALL_KINDS`: those, the temporal ones, and the two kinds of the MEGC task that name no side.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def mentioned(kind: str, facts: Facts) -> Facts:
 
 
 def vocabulary() -> list[str]:
-    """Every token of every question and answer, sorted; `grammar.vocabulary` is the part a language model is schooled on."""
+    """Every token of every question and answer, sorted; `grammar.vocabulary` is the part that a language model is trained on."""
     return sorted({*grammar.vocabulary(), *temporal.vocabulary(), *vqa.vocabulary()})
 
 
@@ -80,9 +80,9 @@ def _no_and_yes(facts: Facts, rng: np.random.Generator) -> Iterable[Facts]:
 
 
 def _absent_and_present(facts: Facts, absent: Sequence[int], rng: np.random.Generator) -> Iterable[Facts]:
-    """One absent and one present unit. The absent one is drawn as often as the literature lets one see it: if common units were
-    mostly asked about when they are there, and rare ones when they are not, the question alone would tell the answer."""
-    if not facts.units:  # a lone "no" would tilt the answers
+    """One absent and one present unit. The absent one is drawn in proportion to how often the prototypes hold it: if common units were
+    mostly asked about when present, and rare ones when absent, the question alone would predict the answer."""
+    if not facts.units:  # without a present unit there is no "yes" to pair with the "no", and answers would be biased towards "no"
         return
     if len(absent):
         weight = np.array([_commonness()[UNITS.index(code)] for code in absent])

@@ -23,7 +23,7 @@ YES_NO = ("negative", "present", "timed")  # kinds that are asked once for a yes
 
 
 def items(record: Mapping) -> Counter:
-    """What one record puts on the scales: its kind, its words, the units it states or denies, its yes or no (by unit, too)."""
+    """What a record contributes to the balance of the splits: its kind, words, units stated or denied, and its yes or no (by unit, too)."""
     stated = Facts.from_json(record["stated"])
     found = Counter({f"kind {record['kind']}": 1, f"set {record['dataset']}": 1})
     found.update(f"word {word}" for word in set(grammar.tokens(record["answer"])) if word.isalnum())
@@ -68,7 +68,7 @@ def split(records: Iterable[Mapping], shares: Mapping[str, float] | None = None,
 
 
 def _cost(part: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(..., I) what a split holds -> (...) weighted squared distance from its target; a small split errs as dearly as a large one."""
+    """(..., I) counts in a split -> (...) weighted squared distance from its target, divided by the split's size."""
     return np.square((part - target) * weight).sum(-1) / target.sum()
 
 

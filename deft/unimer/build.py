@@ -1,9 +1,9 @@
 """Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
 
-A unit is written down when a coder saw it *and* the pixels bear it out: the flow speaks for it, and together with the coder's
-word makes it more likely than not (`deft.motion.evidence.held`). A motion is written down when the flow alone shows it
-(spatially above the noise floor; temporally at the apex and still at the hold). The same code with one or both constraints switched
-off makes the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
+A unit is stated when it is annotated *and* confirmed by the flow: the flow raises it above its base rate, and flow and annotation
+together make it more probable than not (`deft.motion.evidence.held`). A motion is stated when the flow alone shows it (spatially
+above the noise floor; temporally at the apex and still at the hold). The same code with one or both constraints switched off makes
+the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, TimeFact, 
 from deft.unimer.schema import CONSTRAINTS
 
 HOLD_SHARE = 0.5     # at apex and at hold alike a motion must keep this share of the threshold: it rose and it stayed
-DOUBTFUL = 0.2       # a unit may be denied only below this probability, a motion only when it goes the other way
+DOUBTFUL = 0.2       # a text may deny a unit ("no left brow lowerer") only below this probability, a motion only if the region goes the other way
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,16 @@ class Measured:
 
     @cached_property
     def evidence(self) -> Evidence:
+        """What the flow alone measured: mean of apex and hold, noise floor, probabilities, courses."""
         return Evidence(self.peaks.mean(0), self.noise, self.probability, courses=self.courses)
 
     def confirmed(self, annotated: np.ndarray) -> np.ndarray:
-        """(17, 2) bool: units that were annotated and are held to have moved. annotated: (17, 2) bool."""
+        """(17, 2) bool: units that are annotated and confirmed by the flow (`evidence.held`). annotated: (17, 2) bool."""
         return annotated & evidence.held(self.probability, annotated, self.rate)
 
     def dual_evidence(self, annotated: np.ndarray) -> Evidence:
-        """Evidence of both witnesses, what a record under "both" rests on: a unit passes one half where it is held to have moved.
-        `evidence` is the flow's word alone."""
+        """Evidence from flow and annotation together, for records under "both": a unit lies above one half exactly where it is confirmed.
+        `evidence` is from the flow alone."""
         belief = evidence.posterior(self.probability, annotated, self.rate)
         held = evidence.held(self.probability, annotated, self.rate)
         return replace(self.evidence, probability=np.where(held, belief, np.minimum(belief, 0.49)))
@@ -110,8 +111,8 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
 
 
 def told_motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
-    """Measured motions in order of telling. dual: those that a stated unit explains, on its sides; if there is no unit,
-    those twice the threshold."""
+    """Measured motions in the order in which a text names them. dual: those that a stated unit explains, on its sides; if there is no
+    unit, those twice the threshold."""
     if dual and units:
         found = [(fact, px) for fact in _explained(units) for fact, px in _on_its_sides(fact, clip)]
     else:
@@ -238,7 +239,7 @@ def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndar
 def t1_counts(annotated: np.ndarray, seen: np.ndarray, truth: np.ndarray, moved: float = 0.0) -> dict:
     """How far annotation and motion agree, counted per clip, unit and side. All arrays (N, 17, 2).
 
-    annotated: bool. seen: bool, held to have moved by the measurement. truth: true intensity (simulated clips only); `> moved` counts as moved.
+    annotated: bool. seen: bool, counted as moved by the measurement. truth: true intensity (simulated clips only); `> moved` counts as moved.
     -> counts, and rates as the reader sees them (`*_flow`) beside the truth (`*_truth`); a rate over nothing is None.
     """
     written, seen, real = np.asarray(annotated, bool), np.asarray(seen, bool), np.asarray(truth) > moved

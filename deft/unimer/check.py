@@ -1,6 +1,7 @@
-"""Holding every statement of a text against the evidence: the checker of claims C2 and C3. `parse` is that of `deft.unimer.reading`.
+"""The checker of claims C2 and C3: every statement of a text is compared with the evidence. `parse` is that of `deft.unimer.reading`.
 
-`check` gives statement precision and recall. A motion is borne out by region vectors, a unit by its probability, a time by the courses.
+`check` gives precision and recall of the statements. A motion is supported by region vectors, a unit by its probability, a time by the
+courses.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Evidence:
 
     @property
     def threshold_px(self) -> float:
+        """Length in px from which a region counts as moving."""
         return max(MIN_PX, NOISE_FACTOR * float(self.noise))
 
     @classmethod
@@ -61,7 +63,7 @@ class Evidence:
         return cls(**{key: np.asarray(v) if key in ("region", "probability", "courses") and v is not None else v for key, v in evidence.items()})
 
     def bears_out(self, fact: Fact) -> bool:
-        """A unit: every claimed side reaches the threshold. A motion: see `moves`. A time: see `timing.bears_out`."""
+        """Is the fact supported? A unit: every claimed side reaches the threshold. A motion: see `moves`. A time: see `timing.bears_out`."""
         if isinstance(fact, TimeFact):
             return self.courses is not None and timing.bears_out(fact, self.courses, self.noise)
         if isinstance(fact, UnitFact):
@@ -78,9 +80,9 @@ class Evidence:
 
 
 def moves(fact: MotionFact, measured: np.ndarray, threshold_px: float) -> bool:
-    """Measured (36, 2) px bear a motion out when its sides reach the threshold on average, and each at least half of it.
+    """Measured vectors (36, 2) px support a motion when its sides reach the threshold on average, and each at least half of it.
 
-    Truth is held against every side (`facts.supports`); a measurement has noise, and the mean of two sides has less of it.
+    Truth must reach it on every side (`facts.supports`); a measurement has noise, and the mean of two sides has less of it.
     """
     px = component(measured, fact.region, fact.side, fact.direction)
     return bool(px.mean() >= threshold_px and px.min() >= threshold_px / 2)
@@ -109,12 +111,12 @@ def _components() -> tuple[list[tuple[str, str, str]], np.ndarray, np.ndarray]:
 def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
     """Statements of a text against measured evidence.
 
-    -> {"precision": share of statements that are borne out (1.0 if nothing is stated),
+    -> {"precision": share of statements that are supported (1.0 if nothing is stated),
         "recall": share of what was measured that is stated, counted per unit and side for texts that speak of units and
                   per region and side for texts that speak of motion, per event of the regions a text speaks of for times
                   (0.0 if nothing is stated but something moved),
         "statements": [{"text", "kind" unit|motion|time|denied, "supported": bool, "why"}], "unknown": words not understood}
-    The class a text names is not a statement here: no pixel bears out an emotion.
+    The class a text names is not a statement here: no measurement of motion can support an emotion.
     """
     facts = text if isinstance(text, Facts) else parse(text)
     measured = Evidence.of(evidence)
@@ -169,7 +171,7 @@ def _why_then(fact: TimeFact, evidence: Evidence) -> str:
 
 
 def _recall(facts: Facts, evidence: Evidence) -> tuple[int, int]:
-    """-> (measured things that are stated, measured things). What a text is silent about as a kind does not count."""
+    """-> (measured facts that are stated, measured facts). Kinds of fact (units, motions, times) that a text never mentions do not count."""
     found = wanted = 0
     silent = not facts.units and not facts.motions and not facts.times
     if evidence.courses is not None and facts.times:

@@ -1,8 +1,8 @@
 """Facts: what a Uni-MER text says, before any wording. (C, E, R) of the paper: a class, evidence in units, motion as reasoning.
 
-A fact can be held against numbers: a unit against a (17, 2) array of probabilities or intensities, a motion against
-(36, 2) vectors of region flow, a time against the courses. Side "B" (both) claims both sides; "L" and "R" claim that side and say
-nothing of the other; a unit alone may have side "A" (any): it is shown, and the text does not say where (the MEGC manner).
+A fact can be compared with numbers: a unit with a (17, 2) array of probabilities or intensities, a motion with (36, 2) vectors of
+region flow, a time with the courses. Side "B" (both) claims both sides; "L" and "R" claim that side and say nothing of the
+other; a unit alone may have side "A" (any): it is shown, and the text does not say where (as in the MEGC task).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REG
 
 DIRECTIONS = ("up", "down", "outward", "inward")
 
-# Spoken region -> the region of `facs.REGIONS` that bears it out. Midline regions have no side: they are spoken as "both".
+# Name of a region in texts ("spoken region") -> region of `facs.REGIONS` that is measured. Midline regions have no side: side "B".
 GROUPS = MappingProxyType({
     "inner forehead": "forehead_inner", "outer forehead": "forehead_outer", "inner brow": "brow_inner",
     "outer brow": "brow_outer", "upper lid": "upper_lid", "lower lid": "lower_lid", "eye corner": "outer_canthus",
@@ -84,12 +84,14 @@ class Facts:
     unknown: int = field(default=0, compare=False)
 
     def to_json(self) -> dict:
+        """As plain JSON values: units [code, side], motions [region, side, direction], times [event, region, side, first, last]."""
         return {"emotion": self.emotion, "coarse": self.coarse, "units": [_row(f) for f in self.units],
                 "motions": [_row(f) for f in self.motions], "denied": [_row(f) for f in self.denied],
                 "times": [_row(f) for f in self.times]}
 
     @classmethod
     def from_json(cls, row: Mapping) -> Facts:
+        """The inverse of `to_json`."""
         kind = {2: UnitFact, 3: MotionFact, 5: TimeFact}  # by the number of its entries
         return cls(row["emotion"], row["coarse"], tuple(UnitFact(*f) for f in row["units"]), tuple(MotionFact(*f) for f in row["motions"]),
                    tuple(kind[len(f)](*f) for f in row["denied"]), tuple(TimeFact(*f) for f in row.get("times", ())))
@@ -102,6 +104,7 @@ def _row(fact: Fact) -> list:
 
 
 def sides_of(side: str) -> tuple[str, ...]:
+    """The sides that a side word covers: "B" and "A" are both."""
     return SIDES if side in ("B", "A") else (side,)
 
 
@@ -187,7 +190,7 @@ def merge_motions(moving: Mapping[tuple[str, str, str], float]) -> list[tuple[Mo
 
 
 def motion_budget(units: int) -> int:
-    """How many motions an answer may speak of beside `units` units, so that a reasoning stays within about 45 tokens."""
+    """How many motions an answer may name beside `units` units, so that a reasoning stays within about 45 tokens."""
     return {0: 3, 1: 3, 2: 3, 3: 2}.get(units, 1)
 
 
@@ -210,7 +213,7 @@ def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact] | np.ndarray,
 
 def rank_motions(motions: Iterable[tuple[MotionFact, float]], units: Iterable[UnitFact],
                  rng: np.random.Generator | None = None) -> list[MotionFact]:
-    """(motion, strength) pairs -> motions in the order of telling: what the units are scored by first, then by strength."""
+    """(motion, strength) pairs -> motions in the order in which a text names them: those by which FACS scores the units, then by strength."""
     telling = set()
     for fact in units:
         region, outward, down, _ = max(EXPECTED[fact.code], key=lambda row: row[3])

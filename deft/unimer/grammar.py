@@ -1,8 +1,9 @@
 """Facts -> questions and answers in a small, closed English: the wording of Uni-MER.
 
-Every answer can be read back into its facts (`deft.unimer.check.parse`); that is tested, and it is what makes statements
+Every answer can be parsed back into its facts (`deft.unimer.check.parse`); that is tested, and it is what makes statements
 checkable. Texts are lower case with blanks around punctuation, so a word-level tokenizer needs `vocabulary()` and no more.
-An answer begins with its class where it has one: written that way a small model produced better text (emotion first).
+An answer begins with its class where it has one: in that order a small model wrote better text
+(docs/method.md#what-learns-at-this-size).
 `rng=None` gives the plain, canonical wording.
 """
 
@@ -95,7 +96,7 @@ def tokens(text: str) -> list[str]:
 
 
 def question(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
-    """A question of `kind` about `facts` ("side" and "negative" ask about a particular fact)."""
+    """A question of `kind` (one of KINDS) about `facts`; "side" and "negative" ask about a particular fact. ValueError: unknown kind."""
     kind = _effective(kind, facts)
     if kind != "negative":
         return _fill(_pick(QUESTIONS[kind], rng), facts.units[0] if kind == "side" else None, rng)

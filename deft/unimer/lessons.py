@@ -1,10 +1,11 @@
-"""What a model is taught under each construction of Uni-MER: facts per clip, and whether their silence may be taken for a no.
+"""Training facts per clip for each construction of Uni-MER, and whether a fact that is missing may be trained as absent.
 
-Table T4's second half asks what a model trained on "none", "au", "flow" or "both" scores. A lesson is a clip's facts (words are drawn
-anew in every epoch) and `complete`. Doubt comes from two witnesses who disagree: under "both" a clip is complete if every annotated
-unit was confirmed, as in the records (`deft.mllm.tune.unconfirmed`); a writer with one witness ("none": the class, "au": the sheet,
-"flow") has no reason to doubt it, and takes its silence for a no. (Holding "flow" to its own doubts, probabilities between DOUBTFUL and
-one half, would leave 82 % of the clips open and teach next to no lists.)
+The second half of table T4 asks what a model trained on "none", "au", "flow" or "both" scores. A *lesson* is a clip's facts (the
+wording is drawn anew in every epoch) and `complete`: may what the facts leave out be trained as absent? Under "both", annotation
+and flow can disagree: a clip is complete only if every annotated unit was confirmed, as in the records
+(`deft.mllm.tune.unconfirmed`). The other constructions have one source ("none": the class, "au": the annotation, "flow": the flow)
+and nothing to contradict it; what it leaves out counts as absent. (For "flow" one could call probabilities between DOUBTFUL and
+one half undecided; that would leave 82 % of the clips incomplete and train next to no lists.)
 """
 
 from __future__ import annotations

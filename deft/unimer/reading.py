@@ -1,7 +1,7 @@
-"""Reading any text back into facts: our own sentences, a rephrasing, or the malformed output of a model. It never raises on text.
+"""Parsing: any text -> facts. Our own sentences, a paraphrase, or the malformed output of a model; no text raises an error.
 
-A sentence is read unit codes first, then motions, then times; each reader leaves to the next what it did not use. What negates a
-sentence negates every unit and motion in it. Unknown words are passed over and counted.
+A sentence is parsed for unit codes first, then motions, then times; each step sees only the words that the earlier ones left. A
+negation applies to every unit and motion of its sentence. Unknown words are skipped and counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other words for the same facts, from a language model on this machine: optional, and never believed.
+"""Paraphrases of the same facts by a language model on this machine: optional, and kept only where a parser finds the same facts.
 
 A proposal is taken only if the checker reads the same facts out of it, and if so few of its words are unknown to the checker that
 nothing else of weight can be said in them. Everything else is refused and counted by reason; the record keeps its own words then.

@@ -1,7 +1,7 @@
 """The published form of a Uni-MER record (JSON Schema draft 7), checked on every write and every read.
 
 One record is one question and its answer about one clip. `facts` is everything the texts of that clip rest on (the same
-in all its records), `stated` what this answer says of it, `evidence` the measurements that bear the statements out.
+in all its records), `stated` what this answer says of it, `evidence` the measurements behind each statement.
 """
 
 from __future__ import annotations

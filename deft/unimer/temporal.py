@@ -1,8 +1,8 @@
 """Temporal questions and answers: when does it start, peak, fade, which region moves first, does it come back, was it in that frame.
 
-The wording keeps apart from `grammar`, because a small language model is schooled on that vocabulary and on no other; records,
-checks and exports know both (`deft.unimer.asking`). Times are frames of the stored clip, onset = frame 0. Every answer is one
-sentence about one region and can be read back by `read`. No pattern uses a word of direction.
+The wording is separate from `grammar`, because the small language model is trained on that vocabulary and on no other; records,
+checks and exports use both (`deft.unimer.asking`). Times are frames of the stored clip, onset = frame 0. Every answer is one
+sentence about one region and can be parsed back by `read`. No pattern uses a word of direction.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ FRAMES = 32  # frame numbers that the vocabulary holds
 
 
 def question(kind: str, facts: Facts, rng: np.random.Generator | None = None) -> str:
-    """A question of `kind` about the time fact that `mentioned` picks; about the jaw, as good as any, if there is none."""
+    """A question of `kind` about the time fact that `mentioned` picks; if there is none, about the jaw (any region would do)."""
     if kind == "timed":
         return _fill(grammar._pick(ASK, rng), _asked(facts), rng)
     told = mentioned(kind, facts).times

@@ -1,10 +1,10 @@
-"""When a region moves: rise, hold and fall read off its measured course, stated only where the course shows them above noise.
+"""When a region moves: start, peak and fade from its measured course, stated only where they stand out from the noise.
 
 A course is the region's mean flow onset -> t along the direction it takes at the peak. A movement has *started* when it first
-stays at half its peak, and *faded* when it first falls below that again: half height is what the evidence rows of
-`deft.motion.evidence` call strong, and of all levels it is crossed fastest, so noise moves it least. A crossing between two frames is
-stated only if both lie clear of the level; a course that hovers there has no time that one could state.
-(The paper asks for consistency in time and does not say how a time is read; the rules and their margins are ours.)
+stays at half its peak, and *faded* when it first falls below that again. Half height is also what the evidence rows of
+`deft.motion.evidence` use; the course is steepest there, so noise shifts the time least. A crossing between two frames is stated
+only if both lie clear of the level; a course that stays near the level for several frames gets no time.
+(The paper asks for consistency in time and does not say how a time is measured; the rules and their margins are ours.)
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ def _asked(facts: Facts) -> UnitFact:
 
 
 def vocabulary() -> set[str]:
+    """Every token of these questions and answers."""
     patterns = " ".join((*ASK, *YES, *NO, *ASK_JOINT, *JOINT))
     for slot in ("name", "list", "emotion", "coarse"):
         patterns = patterns.replace("{" + slot + "}", " ")

@@ -168,7 +168,7 @@ def one(plan: Plan, about: dict) -> None:
 
 
 def reference_runs(plan: Plan) -> int:
-    """Make the runs that are missing, then the spread; returns the exit code. Runs of another state of the code are not counted in silence: 2."""
+    """Make the runs that are missing, then the spread; returns the exit code. 2 where runs of another state of the code lie beside them."""
     where, wanted = paths.figures(plan.profile) / "reference", [plan.run(number) for number in range(plan.runs)]
     if old := of_other_code(where, code_key(with_draw(plan.profile, plan.notebooks, 0)), {about["name"] for about in wanted}):
         print(f"{', '.join(old)} under {where / 'runs'}: made by another state of the code, parameters or lock file. `--carry` keeps complete runs for "

@@ -195,7 +195,7 @@ class Spoken:
 
 
 def spoken(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> Spoken:
-    """Texts of the benchmark's clips. An empty one makes no statement and misses all that is true: silence is not left out."""
+    """Texts of the benchmark's clips. An empty text makes no statement and misses all that is true; it is counted."""
     clips = {str(name): reader.Clip(*(np.asarray(held[part][place]) for part in ("units_true", "region_true", "probability", "flow", "noise")))
              for place, name in enumerate(held["clip"])}
     classes, frame = sorted(frame["scores"].iloc[0]), frame[frame["set"] == "bench"].assign(text=frame["text"].fillna(""))

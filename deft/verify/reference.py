@@ -184,7 +184,7 @@ def judged_trial(where: Path, runs: dict, name: str, measured: dict) -> dict:
 
 
 def exact_between(where: Path, runs: dict) -> list[str]:
-    """Exact cells that are not the same in all runs, in words: they would fail a stranger's run, so their maker is told."""
+    """Exact cells that differ between runs, in words: `make verify` would fail on them for every user, so whoever made the runs is told."""
     words = []
     for key, (_, kind) in numbers(where, where).items():
         values = [run[key] for _, run in counted(runs).values() if key in run]

@@ -1,7 +1,8 @@
 """What a face looks like at rest: the layers of one identity, drawn once, 2x supersampled.
 
 An implicit height field -> normals -> wrapped light, ambient occlusion, highlights, over a procedural albedo
-(`facs.md`, point 1). Noise lives on a lattice of fixed size, so an identity keeps its texture at every resolution.
+(docs/method.md#simulated-faces, point 1). Noise lives on a lattice of fixed size, so an identity keeps its texture at
+every resolution.
 Colours are lit in linear light and stored as premultiplied RGBA, sRGB, 0..255 float32.
 """
 

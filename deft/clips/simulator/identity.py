@@ -1,7 +1,7 @@
 """Who is filmed: an identity's attributes, sampled independently of each other, and the geometry they imply.
 
-Face units: the origin lies between the eyes, +x right and +y down in the image; the eyes are 0.584 units apart
-(`facs.md`: 584 thousandths), and one unit is 51.28 px in a 128-px image (19.5 thousandths = 1 px).
+Face units (docs/method.md#simulated-faces): the origin lies between the eyes, +x right and +y down in the image; the eyes
+are 0.584 units apart, and one unit is 51.28 px in a 128-px image (19.5 thousandths = 1 px).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What moves: action units as smooth displacement fields, and when: the time course of a micro-movement.
 
-The anchor table is authored from general FACS knowledge (shared reference `facs.md`), not fitted to data, and it is
-independent of `deft.clips.facs.EXPECTED`, which later stages test against. A face is two sheets of skin that are cut
-along the lip line: at the cut a unit may move one lip and not the other (parting lips are a true discontinuity); beyond
-the mouth corners both sheets have the same field.
+The anchor table is authored from general FACS knowledge, not fitted to data, and it is independent of
+`deft.clips.facs.EXPECTED`, which later stages test against (docs/method.md#action-units-and-regions). A face is two sheets
+of skin that are cut along the lip line: at the cut a unit may move one lip and not the other (parting lips are a true
+discontinuity); beyond the mouth corners both sheets have the same field.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ def _a(place, outward, down, wide, above, below=None, sheet="B"):
     return Anchor(place, outward, down, wide, above, above if below is None else below, sheet)
 
 
-# Amplitudes from facs.md. Widths: the page gives 40-150 thousandths (jaw 300-420); ours are chosen by eye inside that
-# range and so that every unit keeps a positive Jacobian at intensity 1.
+# Amplitudes and widths are chosen by eye, and so that every unit keeps a positive Jacobian at intensity 1.
 ANCHORS: Mapping[int, tuple[Anchor, ...]] = {
     1: (_a("brow_inner", 0, -105, .105, .200, .095),),
     2: (_a("brow_outer", 10, -100, .115, .180, .095),),
@@ -126,10 +125,10 @@ class Timing:
 
     @classmethod
     def sample(cls, generator: np.random.Generator, lag_ms: float = 10.0) -> "Timing":
-        """Recipe point 7 of facs.md: onset N(130, 40), hold Gamma(2, 20), offset N(170, 60), clipped; <= 500 ms in all.
+        """A natural time course: onset N(130, 40), hold Gamma(2, 20), offset N(170, 60) ms, clipped; <= 500 ms in all.
 
-        The recipe gives no lag between units; we draw |N(0, lag_ms)|, at most 25 ms, because muscles of one movement
-        start together to within a few frames at 200 frames a second.
+        The bounds are those of docs/method.md#simulated-faces, point 7. The lag between units is |N(0, lag_ms)|, at most
+        25 ms: we assume that muscles of one movement start together to within a few frames at 200 frames a second.
         """
         onset = float(np.clip(generator.normal(130, 40), 60, 250))
         hold = float(np.clip(generator.gamma(2, 20), 10, 120))

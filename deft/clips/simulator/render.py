@@ -1,7 +1,8 @@
 """From actions to frames with truth: layers are moved, laid over each other and filmed.
 
 For each frame the displacement field is summed from the units, inverted by a 5-step fixed point at 1x (it is smooth),
-and applied to the layers at 2x supersampling. Every frame is resampled, the neutral one too. `facs.md`, points 3-6.
+and applied to the layers at 2x supersampling. Every frame is resampled, the neutral one too: otherwise blur alone would
+give motion away (docs/method.md#simulated-faces, points 3 to 6).
 """
 
 from __future__ import annotations

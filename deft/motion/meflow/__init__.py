@@ -5,8 +5,12 @@ name follows MEFlowNet, of which the public record says little; what stands here
 warping-based", and the sources of each part are named where it stands. This file imports no torch: `deft.motion.flow` asks it
 where the weights lie before anything heavy is loaded.
 """
+
+from __future__ import annotations
+
 import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +21,7 @@ VARIABLE = "DEFT_MEFLOW"
 FILES = ("config.json", "model.safetensors")
 
 
-def folder(weights=None):
+def folder(weights: str | Path | None = None) -> Path | None:
     """Where trained weights lie: `weights` if given, else `$DEFT_MEFLOW`, else `meflow` under the work folder of a profile, `demo` first.
 
     Returns None when nobody named a place (an empty `$DEFT_MEFLOW` names none) and no profile has trained any. Raises
@@ -33,7 +37,7 @@ def folder(weights=None):
     return Path(named)
 
 
-def of_chain(work):
+def of_chain(work: Path) -> Path:
     """Where the weights lie that the chain of the profile in `work` may use: `$DEFT_MEFLOW`, else `work`/meflow; never another profile's.
 
     Raises FileNotFoundError when there are none.
@@ -45,14 +49,14 @@ def of_chain(work):
     return place
 
 
-def digest(work):
+def digest(work: Path) -> str | None:
     """Hash over the files of the weights that `of_chain` names, None when there are none: what a stage that uses them depends on."""
     place = _chosen(work)
     return hashlib.sha256("".join(runtime.sha256(place / name) for name in FILES).encode()).hexdigest() if _finished(place) else None
 
 
 @contextmanager
-def using(weights):
+def using(weights: str | Path | None) -> Iterator[None]:
     """Inside, "meflow" means the network in the folder `weights`, whatever was trained elsewhere; None changes nothing."""
     before = os.environ.get(VARIABLE)
     if weights is not None:

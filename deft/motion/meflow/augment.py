@@ -33,8 +33,11 @@ class Nuisance:
                 "ramp": unless(0.5, self.ramp) * rng.normal(0, 0.5, (2, 2)), "gamma": float(np.exp(rng.normal(0, 0.15))), "contrast": float(rng.uniform(0.6, 1.2))}
 
 
-def photograph(frame, rng: np.random.Generator, *, noise=0.0, blur=0.0, jpeg=0, flicker=0.0, ramp=(0.0, 0.0)) -> np.ndarray:
-    """One clean frame (H, W), grey levels, as a camera would have stored it: (H, W) uint8."""
+def photograph(
+    frame: np.ndarray, rng: np.random.Generator, *, noise: float = 0.0, blur: float = 0.0, jpeg: int = 0,
+    flicker: float = 0.0, ramp: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
+    """Apply a camera to one clean frame (H, W), grey levels -> (H, W) uint8. Units of the settings: see `Nuisance`; 0 is none."""
     image = np.asarray(frame, np.float32)
     height, width = image.shape
     if flicker or np.any(ramp):
@@ -53,8 +56,11 @@ def photograph(frame, rng: np.random.Generator, *, noise=0.0, blur=0.0, jpeg=0, 
     return image
 
 
-def pair(first, second, flow, weight, rng: np.random.Generator, nuisance: Nuisance = Nuisance()):
-    """A training pair: turned or mirrored, its tones changed, then photographed twice.
+def pair(
+    first: np.ndarray, second: np.ndarray, flow: np.ndarray, weight: np.ndarray, rng: np.random.Generator,
+    nuisance: Nuisance = Nuisance()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A training pair: turned or mirrored, its tones changed, then each frame passed through the camera.
 
     first, second: (H, W) uint8 clean and square; flow (H, W, 2) px; weight (H, W) float32, 0 where the truth does not count
     -> the same four, flow as float32.
@@ -78,9 +84,14 @@ def pair(first, second, flow, weight, rng: np.random.Generator, nuisance: Nuisan
     return frames[0], frames[1], flow, weight
 
 
-def aligned(first, second, flow, weight, rng: np.random.Generator):
-    """The pair after a small random similarity, as `deft.faces.align` would resample it: both frames by the same bilinear matrix, which
-    softens the noise in a pattern that does not move with the face, and which the estimator will meet in every aligned clip."""
+def aligned(
+    first: np.ndarray, second: np.ndarray, flow: np.ndarray, weight: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The pair after a small random similarity, resampled as `deft.faces.align` does it; shapes as in `pair`.
+
+    Both frames are moved bilinearly by the same matrix. That smooths the noise in a pattern that does not move with the
+    face, and the estimator will meet this pattern in every aligned clip.
+    """
     height, width = first.shape
     turn, grow = np.radians(rng.normal(0, 3)), np.exp(rng.normal(0, 0.06))
     linear = grow * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

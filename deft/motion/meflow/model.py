@@ -8,9 +8,10 @@ What is borrowed, in our own words and code:
 - *What is compared*: a cost volume has one entry per whole pixel, and micro-motion lives between them. Lucas and Kanade (IJCAI 1981)
   write the sub-pixel shift as a ratio of two averages, gradient times change over gradient times gradient. The block is given
   that ratio for windows of three sizes (the widest alone leaves .15 px of .44 through the simulated camera), and products of
-  learned filters of the mean and the difference of both frames; which window to believe and what to add, where motion breaks
-  off, and what noise and light have feigned is left to a small U-Net (LiteFlowNet's regularisation, learned the same way).
+  learned filters of the mean and the difference of both frames. A small U-Net decides how to weight the windows, what to add,
+  where motion is discontinuous, and what is only noise or light (LiteFlowNet's regularisation, learned the same way).
 """
+
 from __future__ import annotations
 
 import json
@@ -30,7 +31,7 @@ from deft import cache
 NEAR = 0.25  # px; confidence is the probability of an error below this
 GAIN = 3.0  # of the first filters: their products then have a spread near one
 WINDOWS = (0, 1, 3)  # half widths of the least squares, cells
-RIDGE, FAR = 0.001, 3.0  # of the least squares, squared grey levels at even contrast; px beyond which a first guess is not believed
+RIDGE, FAR = 0.001, 3.0  # of the least squares, squared grey levels at even contrast; px to which a first guess is clipped
 LOCAL, QUIET = 20, 6.0  # px over which contrast is evened out; grey levels below which it counts as noise
 CHANGE = 2.0  # the difference of two frames is small beside their mean; both should weigh alike when training starts
 MULTIPLE = 32  # frames are padded to a multiple of this: two scales, cells of 4 px, two halvings in the U-Net
@@ -49,9 +50,10 @@ class Sizes:
 
 
 class Mix(nn.Linear):
-    """The same matrix at every pixel, (B, C, H, W) -> (B, D, H, W); as a matrix product, for torch's 1 x 1 convolutions are slow on a CPU."""
+    """A 1 x 1 convolution, (B, C, H, W) -> (B, D, H, W); as a matrix product, for torch's own are slow on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, H, W)."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -123,7 +125,7 @@ class Update(nn.Module):
         self.motion = Mix(w0, 4 + len(WINDOWS) + 1)  # dx, dy, log error, occlusion; belief in each window's guess, and in none
         self.mask = Mix(w0, 9 * sizes.cell**2)
         nn.init.zeros_(self.motion.weight), nn.init.zeros_(self.motion.bias)
-        self.motion.bias.data[-2] = 2.0  # an untrained network believes the widest window
+        self.motion.bias.data[-2] = 2.0  # an untrained network weights the widest window most
         self.begin()
 
     @torch.no_grad()
@@ -176,6 +178,7 @@ class Update(nn.Module):
         return torch.cat([convex(motion, self.mask(x), self.cell), self.coarse(doubt)], dim=1), x
 
     def coarse(self, small: Tensor) -> Tensor:
+        """(B, C, h, w) on the grid -> (B, C, cell h, cell w), bilinear."""
         return F.interpolate(small, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
 
 
@@ -187,6 +190,7 @@ class MEFlow(nn.Module):
         self.sizes, self.update = sizes, Update(sizes)
 
     def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """first, second: (B, 1, H, W) grey levels -> answers (B, 4, H, W), one per iteration; the last is the best."""
         height, width = first.shape[-2:]
         first, second = self.normalised(first, second)
         answers, flow, hidden = [], None, None
@@ -214,9 +218,9 @@ class MEFlow(nn.Module):
 
     @staticmethod
     def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Without the local mean, each frame its own (light comes and goes), and at even local contrast, the same for both frames.
+        """Subtract each frame's local mean (light changes), then divide both frames by their common local contrast.
 
-        Even contrast is half of Lucas and Kanade's division: strong edges and faint skin then speak equally loud. (B, 1, H, W) grey
+        Even contrast is half of Lucas and Kanade's division: strong edges and faint skin then weigh alike. (B, 1, H, W) grey
         levels -> the same, padded to a multiple of MULTIPLE.
         """
         height, width = first.shape[-2:]
@@ -233,8 +237,8 @@ class MEFlow(nn.Module):
 
 # ---------------------------------------------------------------- use
 
-def load(folder) -> MEFlow:
-    """The finished network of a folder, ready to look; kept in memory until the file changes."""
+def load(folder: str | Path) -> MEFlow:
+    """The finished network of a folder, ready to predict; kept in memory until the file changes. ValueError: it is damaged."""
     path = Path(folder) / "model.safetensors"
     return _loaded(path, path.stat().st_mtime_ns)
 
@@ -251,7 +255,7 @@ def _loaded(path: Path, _changed: int) -> MEFlow:
 
 @lru_cache(maxsize=1)
 def untrained() -> MEFlow:
-    """The network before any training: it believes the widest window, so it is iterated Lucas and Kanade. Says so, once."""
+    """The network before any training: it weights the widest window only, so it is iterated Lucas and Kanade. Warns, once."""
     warnings.warn("MEFlow has not been trained here, least squares answer in its place; run `make reproduce`, or name weights by $DEFT_MEFLOW", RuntimeWarning, stacklevel=3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -259,8 +263,8 @@ def untrained() -> MEFlow:
 
 
 @torch.inference_mode()
-def look(model: MEFlow, first, second) -> dict:
-    """Everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
+def look(model: MEFlow, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
+    """Predict: everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
 
     flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1, the
     probability of an error below NEAR; occluded (H, W) in 0..1, the probability that the point is not seen in `second`.

@@ -4,6 +4,7 @@ The stored corpus holds the motion of the skin alone and frames with their noise
 head and eyes included, and fresh noise in every epoch; so the same plans are drawn again, without noise, flicker and JPEG
 (`augment` puts them back, differently each time). Drawing is cheap: about 30 ms a clip of three frames and 0.2 s a person.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from deft import runtime
 from deft.clips import benchmark, simulator
+from deft.clips.record import Clip
 from deft.motion.flow import gray
 
 CLEAN = {"noise": 0.0, "flicker": 0.0, "jpeg": 0}
@@ -33,8 +35,10 @@ class Pairs:
         return len(self.frames)
 
 
-def take(plan: benchmark.ClipPlan, identity, camera: simulator.Camera | None = None, truth: str = "all"):
-    """One planned clip as a `Clip`; camera: by default that of the plan, made clean."""
+def take(
+    plan: benchmark.ClipPlan, identity: simulator.Identity, camera: simulator.Camera | None = None, truth: str = "all"
+) -> Clip:
+    """Render one planned clip; camera: by default that of the plan without noise, flicker and JPEG; truth: as `simulator.render`."""
     camera = camera or simulator.Camera(**(dict(plan.camera) | CLEAN))
     return simulator.render_clip(identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
                                  camera=camera, seed=plan.seed, truth=truth, fps=plan.fps, distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())

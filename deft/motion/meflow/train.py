@@ -1,27 +1,30 @@
 """Fitting MEFlow: truth from the simulator, both directions at once, small motions first.
 
-- *Symmetric.* Every pair is looked at from the onset and from the later frame. The truth of the way back needs no second drawing:
-  what left x by f(x) must come home by -f(x), so the backward answer is read at x + f(x) (the consistency that Meister et al.,
-  AAAI 2018, use between two estimates, here against the truth).
+- *Symmetric.* The network estimates every pair forward (onset -> later) and backward. The backward truth needs no second
+  rendering: what moved from x by f(x) moves back by -f(x), so the backward estimate is sampled at x + f(x) (the consistency
+  that Meister et al., AAAI 2018, use between two estimates, here against the truth).
 - *Sub-pixel first.* An error of .1 px is nothing on a motion of 2 px and everything on one of .2, so errors are divided by the
   true length + SOFT. A sequence of answers is weighted as in RAFT: the later, the more.
-- *The mean, not the median.* Under noise the network answers with what minimises its loss. Paid by the length of the error it
-  answers the median, and most points do not move: small motion becomes none. Errors below KNEE are squared (Huber, 1964), so
-  that doubtful motion is answered by its mean, which shrinks but keeps what later stages average over regions and frames.
-- *Regions, not only points.* What is read off a flow are means over regions. The mean error of every POOL x POOL px counts beside the error
-  of every point; no single pixel of a noisy face could teach as much.
-- *Muscles before the head.* Most moving pixels of a pair move with the head, and a network that is paid by the pixel learns the
-  head. Points that move on the face therefore count up to 1 + MUSCLE times.
-- *Confidence* is the expected length of the error, fitted by the likelihood of an exponential law on errors that get no gradient
-  from it: admitting doubt must not become a way out of moving. *Occlusion* is a plain yes or no from the truth.
+- *The mean, not the median.* An absolute-error loss makes the network predict the median; most points do not move, so under
+  noise the median is no motion. Errors below KNEE are therefore squared (Huber, 1964): the prediction is then the mean, which
+  shrinks small motion towards zero but stays right on average over regions and frames, and that is what later stages read.
+- *Regions, not only points.* Later stages use means over regions. The mean error of every POOL x POOL px counts beside the
+  error of every point; it is less noisy than the error of any single pixel.
+- *Muscles before the head.* Most moving pixels of a pair move with the head, and a loss per pixel would mostly teach the head's
+  motion. Points that move on the face therefore count up to 1 + MUSCLE times.
+- *Confidence* is the expected length of the error, fitted by the likelihood of an exponential law. The errors are detached: their
+  gradient does not reach the flow, or the network could lower its loss by predicting no motion and large doubt.
+  *Occlusion* is a binary classification from the truth.
 
 `Recipe()` trains within a run: half a minute to draw 100 people and a little over two minutes for its steps on 2 cores; the demo profile stops earlier.
 The longer recipe, for weights to keep, takes hours: `fit(folder, 2400, 13, Recipe(people=2000, each=13, steps=60_000, batch=16, crop=128))`.
 """
+
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +80,7 @@ def batch_of(data: pairs.Pairs, recipe: Recipe, step: int, part: int = 0) -> tup
 
 
 def gradients(model: MEFlow, data: pairs.Pairs, recipe: Recipe, step: int, part: int) -> tuple[list[Tensor], dict[str, float]]:
-    """What one part of a step asks of every parameter, and what its loss is made of. Touches no parameter: parts run side by side."""
+    """Gradient of one part of a step for every parameter, and the parts of its loss. Changes no parameter, so parts run in parallel."""
     first, second, flow, known = batch_of(data, recipe, step, part)
     loss, report = loss_of(model(torch.cat([first, second]), torch.cat([second, first])), flow, known)
     return torch.autograd.grad(loss / PARTS, list(model.parameters())), report
@@ -103,7 +106,8 @@ def huber(difference: Tensor) -> Tensor:
 
 
 def loss_of(answers: list[Tensor], flow: Tensor, known: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """answers: per iteration (2B, 4, H, W), the first B looked from the onset, the others back. -> (loss, what it is made of)."""
+    """Loss of a batch and its parts. answers: per iteration (2B, 4, H, W), the first B forward (from the onset), the others backward;
+    flow: (B, 2, H, W) px, the truth; known: (B, 1, H, W) weight of each point, 0 where the truth does not count."""
     count, total = len(flow), 0.0
     truth, valid = torch.cat([flow, -flow]), (known > 0).float().repeat(2, 1, 1, 1)
     weight = known / (length_of(flow) + SOFT)
@@ -140,7 +144,10 @@ def build(sizes: Sizes, seed: int) -> MEFlow:
         return MEFlow(sizes).to(memory_format=torch.channels_last)
 
 
-def fit(folder, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Sizes = Sizes(), data: pairs.Pairs | None = None, progress=None) -> list[dict]:
+def fit(
+    folder: str | Path, subjects: int, clips: int, recipe: Recipe = Recipe(), sizes: Sizes = Sizes(),
+    data: pairs.Pairs | None = None, progress: Callable[[dict], None] | None = None
+) -> list[dict]:
     """Train on the corpus of `subjects` people with `clips` clips each (as in 01_clips) into `folder`; returns its history.
 
     A finished folder of the same recipe, corpus and code is kept; a run that was killed goes on from its last checkpoint. data:
