@@ -19,10 +19,23 @@ EXPECTED, NOT_HERE, TOO_SMALL = "as expected", "not here", "too small to show"
 _shown = SimpleNamespace(profile=SMALL)  # what the notebook in this kernel shows; `parameters` sets it
 
 
-def parameters(names: dict) -> SimpleNamespace:
-    """The parameters of this notebook, as an object and in `names` (pass `globals()`)."""
-    _shown.profile = names["profile"]
-    return SimpleNamespace(**{name: value for name, value in names.items() if isinstance(value, (str, int, float, bool))})
+def parameters(names: dict, notebook: str) -> SimpleNamespace:
+    """The parameters that notebook `notebook` (01_clips, ...) shows, as an object and in `names` (pass `globals()`); one line says what that is.
+
+    Under the driver they are what it injected. Opened by hand: the profile that is typed into the parameters cell, else `$DEFT_PROFILE`, else
+    the newest complete one, else smoke; the other parameters from that profile's file; a value that somebody typed stands above both.
+    """
+    from deft.run import hand
+
+    given = {name: value for name, value in names.items() if isinstance(value, (str, int, float, bool))}
+    if hand.driven():
+        shown = hand.Opened(given["profile"], given, {}, f"profile {given['profile']}, run by the driver")
+    else:
+        shown = hand.open_(notebook, given)
+    names.update(shown.values)
+    _shown.profile = shown.profile
+    print(shown.line)
+    return SimpleNamespace(**shown.values)
 
 
 def see(words: str, holds, numbers: str = "", *, small: bool = False, unanswered: str = "") -> None:

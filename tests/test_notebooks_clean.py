@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deft import closure, config, paths
-from deft.run import book
+from deft.run import book, hand
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|tmp|mnt|data|workspace)/\w|[A-Z]:\\\\")
@@ -48,7 +48,7 @@ def test_size(path):
 def test_parameters_are_literals_one_per_line(path):
     source = parameters_cell(path)
     defaults = config.literals(source, path.name)
-    assert next(iter(defaults)) == "profile" and defaults["profile"] == "smoke" and defaults.get("seed") == 7
+    assert next(iter(defaults)) == "profile" and defaults["profile"] == "" and defaults.get("seed") == 7
     body = ast.parse(source).body
     assert len({node.lineno for node in body}) == len(body)
     for line in source.splitlines():
@@ -95,6 +95,19 @@ def test_what_its_cells_name_under_work_is_declared(path):
     for found in re.finditer(r'(?<![.\w])work((?: / "[^"]+")+)', code):
         name = "/".join(re.findall(r'"([^"]+)"', found[1]))
         assert any(name == d or name.startswith(d + "/") or d.startswith(name + "/") for d in declared), f"work/{name} is read or written, not declared"
+
+
+def test_what_a_reader_typed_can_be_told(path):
+    """The file of smoke holds each literal as it is committed, so that a cell which differs from it was edited."""
+    stages = {s.name: s.defaults for s in book.load(paths.NOTEBOOKS)}
+    assert {**config.overrides(hand.LITERALS, stages, paths.NOTEBOOKS)[path.stem], "profile": ""} == stages[path.stem]
+
+
+def test_it_shows_what_was_run(path):
+    """The first thing after the imports: parameters of the profile that is shown, under this notebook's own name."""
+    setup = next(book.source_of(c) for c in cells(path) if c["id"] == "setup")
+    after = [line for line in setup.splitlines() if line and not line.startswith(("import ", "from ", " "))]
+    assert after[0] == f'p = lab.parameters(globals(), "{path.stem}")'
 
 
 def test_profiles_fit(path):

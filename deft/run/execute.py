@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft import paths
+from deft.run import hand
 
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
@@ -41,7 +42,7 @@ def kernel_environment(chain) -> dict[str, str]:
     """
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
-    return {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
+    return {hand.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
             "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
 
