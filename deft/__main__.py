@@ -3,10 +3,11 @@
 import argparse
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 
-from deft import paths
+from deft import paths, runtime
 
 try:
     from deft.config import ConfigError, nearest
@@ -97,6 +98,7 @@ def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False, dat
 
 
 def main(arguments=None) -> int:
+    os.environ.pop(runtime.BY_HAND, None)  # a command that is given in a notebook's cell is not the notebook
     given = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")   # a path that is not UTF-8 is printed as the bytes it has

@@ -114,6 +114,11 @@ class State:
     def key(self) -> str:
         return _hash(self.parts)
 
+    @property
+    def places(self) -> list[Path]:
+        """What `seal` may write: the folder, or the files that belong to the product and its record."""
+        return [self.folder] if self.files is None else [_record(self.folder, self.name), *(self.folder / name for name in self.files)]
+
     def seal(self, **about) -> None:
         """Record the files as they are now; nothing of the product may be written later. about: seconds and other things that no hash holds."""
         given = [self.folder] if self.files is None else [self.folder / name for name in self.files]
@@ -124,6 +129,7 @@ class State:
             raise FileNotFoundError(f"nothing was written to {self.folder}")
         runtime.write_json(_record(self.folder, self.name), {
             "files": {p.relative_to(self.folder).as_posix(): runtime.sha256(p) for p in files}, "about": about, "parts": self.parts})
+        runtime.REMADE.difference_update(self.places)
 
 
 def _record(folder: Path, name: str) -> Path:
@@ -161,9 +167,22 @@ def fresh(place, inputs: Iterable = (), settings: dict | None = None, code: str 
     """
     place, parts = Path(place), _parts(inputs, settings, code)
     record, why = _read(place, name)
-    if not why and not (why := difference(record["parts"], parts)) and (why := _broken(place, record["files"])):
+    if (known := not why) and (why := difference(record["parts"], parts)) and runtime.rule(place) is not None:
+        _same_settings(place / name, record["parts"]["settings"], parts["settings"])
+        why, parts = "", record["parts"]  # of older code or other inputs: the notebook has said that it is stale
+    if known and not why and (why := _broken(place, record["files"])):
         warnings.warn(f"{why}; it is made again", RuntimeWarning, stacklevel=2)
-    return State(place, name, None if files is None else tuple(files), parts, why, record.get("about", {}))
+    state = State(place, name, None if files is None else tuple(files), parts, why, record.get("about", {}))
+    if not state:
+        runtime.REMADE.update(state.places)
+    return state
+
+
+def _same_settings(product: Path, before: dict, after: dict) -> None:
+    """Raise MadeOtherwise with both sets when a product was made with other settings than are asked for."""
+    if names := [name for name, _ in changes(before, after)]:
+        first, second = (", ".join(f"{name} = {values.get(name)!r}" for name in names)[:300] for values in (before, after))
+        raise runtime.MadeOtherwise(f"{product} was made with {first}; this call asks for {second}. {runtime.AGAIN}")
 
 
 def fresh_file(path, inputs: Iterable = (), settings: dict | None = None, code: str = "") -> State:

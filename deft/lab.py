@@ -6,36 +6,82 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 
-from deft import paths
+from deft import paths, runtime
+from deft.run import hand
 
 SEE = "application/vnd.deft.see+json"  # mime type under which a check is kept in the executed notebook
 SMALL = "smoke"  # the profile that is too small to learn anything
 EXPECTED, NOT_HERE, TOO_SMALL = "as expected", "not here", "too small to show"
 
-_shown = SimpleNamespace(profile=SMALL)  # what the notebook in this kernel shows; `parameters` sets it
+_shown = SimpleNamespace(profile=SMALL, opened=None)  # what the notebook in this kernel shows; `parameters` sets it
 
 
-def parameters(names: dict, notebook: str) -> SimpleNamespace:
+def parameters(names: dict, notebook: str, again: bool = False) -> SimpleNamespace:
     """The parameters that notebook `notebook` (01_clips, ...) shows, as an object and in `names` (pass `globals()`); one line says what that is.
 
     Under the driver they are what it injected. Opened by hand: the profile that is typed into the parameters cell, else `$DEFT_PROFILE`, else
     the newest complete one, else smoke; the other parameters from that profile's file; a value that somebody typed stands above both.
+    By hand no product that is there is replaced, and a call that would replace it by one of other parameters raises
+    `runtime.MadeOtherwise`. again: the products of this notebook may be replaced.
     """
-    from deft.run import hand
-
-    given = {name: value for name, value in names.items() if isinstance(value, (str, int, float, bool))}
     if hand.driven():
-        shown = hand.Opened(given["profile"], given, {}, f"profile {given['profile']}, run by the driver")
-    else:
-        shown = hand.open_(notebook, given)
-    names.update(shown.values)
-    _shown.profile = shown.profile
-    print(shown.line)
-    return SimpleNamespace(**shown.values)
+        print(f"profile {names['profile']}, run by the driver")
+        _shown.profile = names["profile"]
+        return SimpleNamespace(**_literals(names))
+    if _shown.opened is None and (shell := _shell()):
+        shell.events.register("pre_run_cell", lambda info: None if "lab.parameters(" in info.raw_cell else _look_again(shell.user_ns))
+        shell.events.register("post_run_cell", lambda result: _say(_shown.opened.after(result.success)))
+    return _open(hand.Opened(notebook, _literals(names), again), names)
+
+
+def _open(opened, names: dict, why: str = "") -> SimpleNamespace:
+    before = _shown.opened.rules(why) if why else {}
+    os.environ[runtime.BY_HAND] = json.dumps({**before, **opened.rules(why)})
+    names.update(opened.values)
+    _shown.opened, _shown.profile = opened, opened.chain.profile
+    print(why or opened.line())
+    return SimpleNamespace(**opened.values)
+
+
+def _literals(names: dict) -> dict:
+    return {name: value for name, value in names.items() if isinstance(value, (str, int, float, bool))}
+
+
+def _look_again(names: dict) -> None:
+    """Somebody ran the parameters cell again, and not the setup cell: an edit counts from here on, the committed literals do not."""
+    before = _shown.opened
+    if any(names.get(name) != value for name, value in before.values.items()):
+        now = hand.Opened(before.name, _literals(names), before.again, before.notebooks)
+        moved = now.chain.profile != before.chain.profile
+        _open(now, names, f"profile {now.chain.profile} is typed: run the setup cell again; no product is replaced before" if moved else "")
+
+
+def made(*names: str) -> bool:
+    """Whether these paths, as the notebook's metadata promises them, are there and need not be made; one line says so.
+
+    Always False under the driver, which decides that itself. Raises `runtime.MadeOtherwise` when they were made with other parameters.
+    """
+    if _shown.opened is None or not _shown.opened.made(names):
+        return False
+    print(f"{', '.join(names)}: made {hand.when(_shown.opened.record)}, not computed again")
+    return True
+
+
+def _say(words: str) -> None:
+    if words:
+        print(words)
+
+
+def _shell():
+    from IPython import get_ipython
+
+    return get_ipython()
 
 
 def see(words: str, holds, numbers: str = "", *, small: bool = False, unanswered: str = "") -> None:

@@ -4,6 +4,7 @@ numpy is imported inside the functions that need it, so that `python -m deft sta
 """
 
 import ctypes
+import filecmp
 import hashlib
 import json
 import math
@@ -46,21 +47,57 @@ def atomic(path):
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any failure it is removed.
 
     The temporary name keeps the suffix (`np.save` and friends look at it). A folder written there replaces the old folder.
+    In a notebook that was opened by hand a product stays as it is (`replaceable`): what was written is thrown away.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    wanted = replaceable(path)
     try:
         yield temporary
+        if not wanted:
+            KEPT[path] = temporary.is_dir() or filecmp.cmp(temporary, path, shallow=False)
+            _remove(temporary)
+            return
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+BY_HAND = "DEFT_BY_HAND"  # the rules of a notebook that was opened by hand, {place: why its products must not be replaced}; for its workers too
+AGAIN = ("It is not replaced. To replace it, say lab.parameters(..., again=True) in the setup cell; to keep both, write a profile of your own "
+         "(a file in notebooks/params) and name it in the parameters cell")
+KEPT: dict[Path, bool] = {}  # products that were not written again, and whether they would have been the same
+REMADE: set[Path] = set()  # products that were unfinished or damaged: they are written whatever the rules say
+
+
+class MadeOtherwise(RuntimeError):
+    """A call in a notebook that was opened by hand would replace a product that was made with other parameters."""
+
+
+def rule(path) -> str | None:
+    """Why a product must not be replaced, "" when it just stays as it is, None when it may be: always, but in a notebook opened by hand."""
+    places = json.loads(os.environ.get(BY_HAND) or "{}")
+    above = {str(path), *map(str, Path(path).parents)}
+    return next((why for place, why in places.items() if place in above), None) if above.isdisjoint(map(str, REMADE)) else None
+
+
+def replaceable(path) -> bool:
+    """Whether `path` may be written or removed; False for a product that stays as it is. Raises MadeOtherwise, see `rule`."""
+    why = rule(path) if Path(path).exists() else None
+    if why:
+        raise MadeOtherwise(f"{path}: {why}. {AGAIN}")
+    return why is None
 
 
 def sha256(path) -> str:

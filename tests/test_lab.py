@@ -1,11 +1,17 @@
 """What notebooks call to be read: checked sentences and shown functions; and the clips that they follow."""
 
+import os
+
 import numpy as np
 import pytest
+from conftest import write_notebook
 
-from deft import closure, lab, paths
+from deft import cache, closure, lab, paths, runtime
 from deft.clips import story
 from deft.clips.facs import UNIT_INDEX
+from deft.config import ConfigError
+from deft.run import hand, stale
+from deft.run.chain import Chain
 
 
 @pytest.fixture
@@ -73,3 +79,177 @@ def test_the_story_has_a_word_to_confirm_and_one_to_reject():
 def test_a_set_without_such_a_clip_still_has_a_story():
     assert story.story(Clips(("anger", "4", {4: 0.3}), ("happiness", "12", {12: 0.3}))) == 1
     assert story.story(Clips(("anger", "4", {4: 0.3}))) == 0
+
+
+# ---------------------------------------------------------------- notebooks opened by hand
+
+@pytest.fixture
+def desk(world, monkeypatch, capsys):
+    """Two notebooks, profiles smoke (4 epochs) and big (9); `desk.open(...)` is what the setup cell of one of them does."""
+    monkeypatch.delenv(hand.DRIVEN, raising=False)
+    monkeypatch.delenv(hand.PROFILE, raising=False)
+    monkeypatch.setenv(runtime.BY_HAND, "{}")
+    monkeypatch.setattr(lab, "_shown", lab.SimpleNamespace(profile=lab.SMALL, opened=None))
+    runtime.KEPT.clear(), runtime.REMADE.clear()
+    notebooks = world / "notebooks"
+    (notebooks / "params" / "tiny.yaml").unlink()
+    for name, epochs in (("smoke", 4), ("big", 9)):
+        (notebooks / "params" / f"{name}.yaml").write_text(f"all:\n  seed: 7\n01_train:\n  epochs: {epochs}\n")
+    write_notebook(notebooks, "00_make", ["x = 1"], writes=["a.txt"], parameters='profile = ""\nseed = 7')
+    write_notebook(notebooks, "01_train", ["y = 1"], reads=["a.txt"], writes=["model"], parameters='profile = ""\nseed = 7\nepochs = 4')
+
+    class Desk:
+        def chain(self, profile):
+            return Chain(profile, notebooks)
+
+        def ran(self, profile, finished="2026-11-21T14:53:00+0000"):
+            """As if the driver had made this profile."""
+            chain = self.chain(profile)
+            for stage, name in zip(chain.stages, ("a.txt", "model/weights.txt")):
+                with runtime.atomic(chain.work / name) as fresh:
+                    fresh.write_text(f"{profile} {chain.parameters(stage)}")
+                hashes = stale.Hashes(chain)
+                chain.write_record(stage, {"stage": stage.name, "state": stale.DONE, "parameters": chain.parameters(stage), "finished": finished,
+                                           "fingerprint": stale.fingerprint(chain, stage, hashes, closure.Closure(chain.root)),
+                                           "outputs": {f: hashes.entry(f) for promise in stage.writes for f in hashes.files(promise)}})
+
+        def open(self, name="01_train", again=False, **typed):
+            """(the notebook, its globals, the line)"""
+            names = {"profile": "", "seed": 7, **({"epochs": 4} if name == "01_train" else {}), **typed}
+            opened = hand.Opened(name, names, again, notebooks)
+            lab._open(opened, names)
+            return opened, names, capsys.readouterr().out
+
+    return Desk()
+
+
+def write(chain, name, text):
+    with runtime.atomic(chain.work / name) as fresh:
+        fresh.write_text(text)
+
+
+def test_the_newest_complete_profile_is_shown_with_its_parameters(desk, monkeypatch):
+    assert desk.open()[1] == {"profile": "smoke", "seed": 7, "epochs": 4}
+    desk.ran("big")
+    _, names, line = desk.open()
+    assert names == {"profile": "big", "seed": 7, "epochs": 9} and line.startswith("profile big, made ") and line.count("\n") == 1
+    assert "nothing below recomputes it" in line
+    desk.ran("smoke", "2026-11-21T14:52:00+0000")
+    assert desk.open()[1]["profile"] == "big"
+    desk.chain("big").record_path(desk.chain("big").stages[1]).unlink()  # no longer complete
+    assert desk.open()[1]["profile"] == "smoke"
+    monkeypatch.setenv(hand.PROFILE, "big")
+    assert desk.open()[1]["profile"] == "big" and desk.open(profile="smoke")[1]["profile"] == "smoke"
+    for wrong in ("../big", "bgi"):
+        with pytest.raises(ConfigError, match="unknown profile"):
+            desk.open(profile=wrong)
+
+
+def test_what_is_typed_wins_and_must_be_of_the_right_type(desk):
+    desk.ran("big")
+    _, names, line = desk.open(epochs=5)
+    assert names["epochs"] == 5 and "epochs = 9" in line and "epochs = 5" in line
+    with pytest.raises(ConfigError, match="epochs must be int"):
+        desk.open(epochs="5")
+
+
+def test_by_hand_a_product_is_replaced_only_when_asked_for(desk):
+    desk.ran("big")
+    model = (chain := desk.chain("big")).work / "model" / "weights.txt"
+    before = model.read_text()
+    opened, *_ = desk.open()
+    write(chain, "model/weights.txt", "something else")
+    assert model.read_text() == before and "weights.txt" in opened.after(True)
+    desk.open(epochs=5)
+    with pytest.raises(runtime.MadeOtherwise, match=r"epochs = 9.*epochs = 5.*again=True"):
+        write(chain, "model/weights.txt", "trained for 5 epochs")
+    write(chain, "a.txt", "another notebook's product stays too")
+    write(chain, "scratch.txt", "what no notebook promises is free")
+    assert model.read_text() == before and (chain.work / "a.txt").read_text() != "another notebook's product stays too"
+    assert (chain.work / "scratch.txt").exists() and not list(chain.work.rglob(".*partial*"))
+    desk.open(again=True, epochs=5)
+    write(chain, "model/weights.txt", "trained for 5 epochs")
+    assert model.read_text() == "trained for 5 epochs" and chain.record(chain.stages[1])["parameters"]["epochs"] == 5
+    assert dict((r["stage"], r["state"]) for r in stale.states(chain)) == {"00_make": stale.DONE, "01_train": stale.BY_HAND}
+    assert "was run with epochs = 5, and here it is epochs = 9" in desk.open()[2]
+
+
+def test_the_driver_and_the_commands_replace_as_ever(desk, monkeypatch):
+    desk.ran("big")
+    chain = desk.chain("big")
+    desk.open(epochs=5)
+    monkeypatch.delenv(runtime.BY_HAND)
+    write(chain, "model/weights.txt", "new")
+    assert (chain.work / "model" / "weights.txt").read_text() == "new"
+
+
+def test_a_finished_product_is_refused_before_it_is_computed(desk):
+    chain = desk.chain("smoke")
+    state = cache.fresh(chain.work / "model", settings={"epochs": 9}, code="deft.runtime")
+    write(chain, "model/weights.txt", "9")
+    state.seal()
+    desk.open()
+    with pytest.raises(runtime.MadeOtherwise, match=r"made with epochs = 9; this call asks for epochs = 4"):
+        cache.fresh(chain.work / "model", settings={"epochs": 4}, code="deft.runtime")
+    assert cache.fresh(chain.work / "model", settings={"epochs": 9}, code="deft.cache")  # of other code: kept, the line above says that it is stale
+    assert (other := cache.fresh(chain.work / "model" / "draw1", settings={"epochs": 4})).why  # never made: it may be
+    write(chain, "model/draw1/weights.txt", "4")
+    other.seal()
+    (chain.work / "model" / "weights.txt").write_text("damaged")
+    with pytest.warns(RuntimeWarning, match="altered"):
+        state = cache.fresh(chain.work / "model", settings={"epochs": 9}, code="deft.runtime")
+    write(chain, "model/weights.txt", "9")
+    state.seal()
+    assert (chain.work / "model" / "weights.txt").read_text() == "9"
+    write(chain, "model/weights.txt", "10")
+    assert (chain.work / "model" / "weights.txt").read_text() == "9"
+
+
+def test_what_changed_since_is_called_stale(desk):
+    desk.ran("big")
+    (desk.chain("big").work / "a.txt").write_text("other input")
+    opened, _, line = desk.open()
+    assert "STALE" in line and "00_make: output a.txt altered" in line and "make reproduce PROFILE=big" in line
+    assert not opened.made(("other",)) and opened.made(("model",))
+
+
+def test_a_chain_run_by_hand_is_kept_as_well(desk):
+    opened, _, line = desk.open("00_make")
+    assert "not made yet" in line and not opened.made(("a.txt",))
+    write(opened.chain, "a.txt", "made by hand")
+    opened.after(True)
+    _, _, line = desk.open()
+    assert "not made yet" in line and "STALE" not in line
+    opened, _, line = desk.open("00_make")
+    assert "nothing below recomputes it" in line and opened.made(("a.txt",))
+    opened, *_ = desk.open("00_make", seed=8)
+    with pytest.raises(runtime.MadeOtherwise, match=r"seed = 7.*seed = 8"):
+        opened.made(("a.txt",))
+    assert stale.states(opened.chain)[0] == {"stage": "00_make", "state": stale.BY_HAND, "reason": stale.MADE_BY_HAND[1]}
+
+
+def test_a_notebook_without_its_inputs_says_which_to_run(desk):
+    assert "a.txt is not there yet" in (line := desk.open()[2]) and "run 00_make first" in line
+
+
+def test_the_parameters_cell_alone_brings_no_other_profile_back(desk, capsys):
+    """Run again without the setup cell it leaves the committed literals; what is shown stays, an edit counts."""
+    desk.ran("big")
+    names = desk.open()[1]
+    names.update(profile="", seed=7, epochs=4)
+    lab._look_again(names)
+    assert (names["profile"], names["epochs"]) == ("big", 9)
+    names.update(profile="smoke", epochs=4)
+    capsys.readouterr()
+    lab._look_again(names)
+    assert "run the setup cell again" in capsys.readouterr().out
+    with pytest.raises(runtime.MadeOtherwise, match="run the setup cell again"):
+        write(desk.chain("big"), "model/weights.txt", "of smoke")
+
+
+def test_under_the_driver_nothing_is_chosen(monkeypatch, capsys):
+    monkeypatch.setenv(hand.DRIVEN, "1")
+    names = {"profile": "big", "seed": 3}
+    monkeypatch.setattr(lab, "_shown", lab.SimpleNamespace(profile=lab.SMALL, opened=None))
+    assert lab.parameters(names, "01_clips").seed == 3 and names["seed"] == 3 and not lab.made("model")
+    assert runtime.BY_HAND not in os.environ and "run by the driver" in capsys.readouterr().out

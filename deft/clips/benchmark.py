@@ -323,7 +323,7 @@ def render_set(plans: list[ClipPlan], folder: Path) -> None:
         by_subject.setdefault(plan.subject, []).append(plan)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.npz"):
-        if path.stem not in by_subject:
+        if path.stem not in by_subject and runtime.replaceable(path):
             path.unlink()
     work = (joblib.delayed(render_subject)(part, folder / f"{subject}.npz") for subject, part in by_subject.items())
     for _ in tqdm(joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work), total=len(by_subject), desc=folder.name, unit="subject"):

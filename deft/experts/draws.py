@@ -16,7 +16,7 @@ def record(work: Path, count: int) -> None:
     """Write down that 06 trained draws 0 .. count - 1; folders of further draws, left by an earlier run, are removed."""
     for folder in (Path(work) / "experts", Path(work) / "features"):
         for old in folder.glob("draw[0-9]*"):
-            if old.is_dir() and int(old.name.removeprefix("draw")) >= count:
+            if old.is_dir() and int(old.name.removeprefix("draw")) >= count and runtime.replaceable(old):
                 shutil.rmtree(old)
     runtime.write_json(Path(work) / "experts" / "draws.json", {"draws": count})
 

@@ -12,6 +12,8 @@ from deft.closure import Closure, cell_hash
 from deft.run import RunError, book
 
 DONE, STALE, NEVER, FAILED, RUNNING, INTERRUPTED = "done", "stale", "never run", "failed", "running", "interrupted"
+BY_HAND = "by hand"  # its cells were run in JupyterLab; the driver runs it again and keeps what is finished
+MADE_BY_HAND = (BY_HAND, "run in JupyterLab, not by the driver")  # and nothing changed since then
 
 
 class Hashes:
@@ -129,6 +131,8 @@ def state_of(chain, stage, hashes: Hashes, closure: Closure, running: bool) -> t
     if record["state"] == FAILED:
         return FAILED, record.get("error", "the last run failed")
     words = difference(stage, record["fingerprint"], fingerprint(chain, stage, hashes, closure)) or outputs_wrong(chain, record, hashes)
+    if record["state"] == BY_HAND:
+        return (BY_HAND, words) if words else MADE_BY_HAND
     return (STALE, words) if words else (DONE, "nothing changed")
 
 
