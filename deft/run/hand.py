@@ -19,6 +19,7 @@ from deft.run.chain import Chain
 DRIVEN = "DEFT_DRIVEN"  # set in the kernels of the driver
 PROFILE = "DEFT_PROFILE"  # the profile that notebooks show when they are opened by hand
 LITERALS = "smoke"  # the profile whose file holds every literal of the parameters cells: what differs from it was typed
+FINISHED = (stale.DONE, stale.BY_HAND)
 TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
@@ -37,9 +38,9 @@ def _named(values: dict) -> str:
 
 
 def finished(chain: Chain) -> datetime | None:
-    """When the last stage of a complete run ended; None when a stage is missing."""
+    """When the last stage of a complete run ended, by the driver or by hand; None when a stage is missing."""
     records = [chain.record(stage) or {} for stage in chain.stages]
-    complete = all(record.get("state") == stale.DONE for record in records)
+    complete = all(record.get("state") in FINISHED for record in records)
     return max(datetime.strptime(record["finished"], TIME) for record in records) if complete else None
 
 
@@ -104,15 +105,16 @@ class Opened:
         return wanted
 
     def stale(self) -> str:
-        """The first notebook whose products are not what code, inputs and parameters would make now, in words; empty when there is none."""
-        found = []
+        """Which notebooks' products are not what code, inputs and parameters would make now, and why the first; empty when all are."""
+        found = {}
         for stage in self.before():
             if self.chain.record(stage) is None or not stage.writes:
                 continue
             state, reason = stale.state_of(self.chain, stage, self.hashes, self.closure, self.chain.is_locked())
             if state != stale.DONE and (state, reason) != stale.MADE_BY_HAND:
-                found.append(f"{stage.name}: {reason if state in (stale.STALE, stale.BY_HAND) else state}")
-        return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "") if found else ""
+                found[stage.name] = reason if state in (stale.STALE, stale.BY_HAND) else state
+        first, *others = found or [""]
+        return f"{first}: {found[first]}" + (f"; also {', '.join(others)}" if others else "") if found else ""
 
     def line(self) -> str:
         """What is shown and when it was made, in one line."""
@@ -139,7 +141,7 @@ class Opened:
 
     def made(self, names: tuple[str, ...]) -> bool:
         """Whether these promised paths are there, whole and made with these parameters. Raises MadeOtherwise when with others."""
-        finished = self.record.get("state") in (stale.DONE, stale.BY_HAND)
+        finished = self.record.get("state") in FINISHED
         wanted = [name for name in self.record.get("outputs", {}) if finished and any(book.overlap(name, w) for w in names)]
         whole = all(any(book.overlap(name, w) for name in wanted) for w in names)
         known = {"outputs": {name: self.record["outputs"][name] for name in wanted}}
