@@ -160,6 +160,16 @@ def save_table(df, id: str, profile: str, note: str = "", seed: int = 7) -> None
             temporary.write_text(text, encoding="utf-8")
 
 
+def read_table(id: str, profile: str):
+    """The CSV of a table as a data frame. FileNotFoundError names the notebook that makes it."""
+    import pandas as pd
+
+    path = paths.figures(profile) / "tables" / f"{id}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: run {get(id).notebook} first")
+    return pd.read_csv(path)
+
+
 def _latex(text: str) -> str:
     for character in "&%$#_{}":
         text = text.replace(character, "\\" + character)

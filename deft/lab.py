@@ -73,6 +73,11 @@ def made(*names: str) -> bool:
     return True
 
 
+def typed() -> dict:
+    """{parameter: value} that somebody typed and the profile has otherwise; empty under the driver."""
+    return _shown.opened.typed if _shown.opened else {}
+
+
 def _say(words: str) -> None:
     if words:
         print(words)

@@ -74,7 +74,9 @@ class Opened:
         committed = {**self.stage.defaults, **Chain(LITERALS, self.notebooks).changes[self.name]}
         wished = {name: config.checked(self.given[name], value, name) for name, value in committed.items()
                   if name != "profile" and self.given.get(name, value) != value}
-        self.values = {**committed, **self.chain.changes[self.name], **wished}
+        self.values = {**committed, **self.chain.changes[self.name]}
+        self.typed = {name: value for name, value in wished.items() if value != self.values[name]}
+        self.values |= wished
         self.hashes, self.closure = stale.Hashes(self.chain), Closure(self.chain.root)
         self.record = self.chain.record(self.stage) or {}
         self.unmade = not self.record and not any(map(self.hashes.files, self.stage.writes))
@@ -168,8 +170,8 @@ class Opened:
         """To be called after each cell: keeps the record of what it made; returns what it kept as it was, in words."""
         if self.unmade and any(map(self.hashes.files, self.stage.writes)) or self.waiting and success and self.record.get("state") == stale.BY_HAND:
             self.keep_record(done=success)
-        if success:
-            self.waiting.clear()
+        if success:  # what a later cell writes goes on waiting
+            self.waiting = {name for name in self.waiting if not self.hashes.files(name)}
         kept, other = sorted(runtime.KEPT), [path.name for path, same in sorted(runtime.KEPT.items()) if not same]
         runtime.KEPT.clear()
         if not kept:
