@@ -16,10 +16,9 @@ from deft import artifacts
 from deft.clips import facs
 from deft.faces import regions
 from deft.motion import flow as flows
+from deft.palette import BLUE, GREEN, GREY, LEFT, ORANGE, PINK, RED, RIGHT, SKY, TRUTH, YELLOW  # noqa: F401 (figures say draw.RED)
 from deft.unimer.check import Evidence
 
-BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#6E6E6E")
 INK, PAPER = "#222222", "#FFFFFF"
 CONDITIONS = {"kept": ("tie kept", SKY), "broken": ("tie broken", RED)}
 NAMES = {"deft": "DEFT", "rgb-only": "RGB-only LM", "lr-flow": "LR on region flow", "lr-pixels": "LR on pixels",
@@ -145,7 +144,7 @@ def region_chart(ax, motion, noise, truth=None):
             moved = speed[i] >= needed
             ax.barh(y, sign * speed[i], height=0.62, color=BLUE if moved else "#B5B5B5", zorder=2)
             if truth is not None:
-                ax.plot([sign * np.linalg.norm(truth[i])] * 2, [y - 0.42, y + 0.42], color=ORANGE, lw=1.8, zorder=3)
+                ax.plot([sign * np.linalg.norm(truth[i])] * 2, [y - 0.42, y + 0.42], color=TRUTH, lw=1.8, zorder=3)
             if moved:
                 arrows.append((sign * reach * 1.14, y, *(motion[i] / speed[i])))
     if arrows:
@@ -171,14 +170,14 @@ def unit_chart(ax, probability, annotated=(), truth=None, threshold=0.5):
     count = len(facs.UNITS)
     for y in range(count):
         ax.axhspan(y - 0.5, y + 0.5, color="#F4F4F4" if y % 2 else PAPER, lw=0, zorder=0)
-    for s, (side, colour, shift) in enumerate((("L", BLUE, 0.19), ("R", GREEN, -0.19))):
+    for s, (side, colour, shift) in enumerate((("L", LEFT, 0.19), ("R", RIGHT, -0.19))):
         where = np.arange(count) + shift
         ax.barh(where, probability[:, s], height=0.3, color=colour, zorder=2)
         for y, unit in enumerate(facs.UNITS):
             if (unit, side) in annotated:
                 ax.plot(1.06, y + shift, marker="s", mfc="none", mec=INK, ms=4, mew=1, clip_on=False)
             if truth is not None and truth[y, s] > 0:
-                ax.plot(1.14, y + shift, marker="D", color=ORANGE, mec="none", ms=3.6, clip_on=False)
+                ax.plot(1.14, y + shift, marker="D", color=TRUTH, mec="none", ms=3.6, clip_on=False)
     ax.axvline(threshold, color=INK, lw=0.7, ls=(0, (3, 3)), zorder=3)
     ax.set(xlim=(0, 1.2), ylim=(count - 0.5, -0.5), yticks=range(count), xticks=(0, 0.5, 1))
     ax.set_yticklabels([f"AU{u}" for u in facs.UNITS], fontsize=7)
@@ -191,12 +190,12 @@ def unit_legend(ax, annotated=True, truth=True, **place):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    keys = [Patch(color=BLUE, label="person's left"), Patch(color=GREEN, label="person's right"),
+    keys = [Patch(color=LEFT, label="person's left"), Patch(color=RIGHT, label="person's right"),
             Line2D([], [], color=INK, lw=0.7, ls=(0, (3, 3)), label="one half")]
     if annotated:
         keys.append(Line2D([], [], ls="", marker="s", mfc="none", mec=INK, ms=4, label="annotated"))
     if truth:
-        keys.append(Line2D([], [], ls="", marker="D", color=ORANGE, ms=3.6, label="truly moved"))
+        keys.append(Line2D([], [], ls="", marker="D", color=TRUTH, ms=3.6, label="truly moved"))
     ax.legend(handles=keys, **place)
 
 
