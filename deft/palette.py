@@ -10,6 +10,8 @@ import numpy as np
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#6E6E6E")
+TEXT = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8,
+        "legend.frameon": False}  # matplotlib settings of every page
 LEFT, RIGHT, TRUTH = BLUE, GREEN, ORANGE  # the person's left, the person's right, what truly moved
 
 

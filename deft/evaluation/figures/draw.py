@@ -16,7 +16,7 @@ from deft import artifacts
 from deft.clips import facs
 from deft.faces import regions
 from deft.motion import flow as flows
-from deft.palette import BLUE, GREEN, GREY, LEFT, ORANGE, PINK, RED, RIGHT, SKY, TRUTH, YELLOW  # noqa: F401 (figures say draw.RED)
+from deft.palette import BLUE, GREEN, GREY, LEFT, ORANGE, PINK, RED, RIGHT, SKY, TEXT, TRUTH, YELLOW  # noqa: F401 (figures say draw.RED)
 from deft.unimer.check import Evidence
 
 INK, PAPER = "#222222", "#FFFFFF"
@@ -25,8 +25,7 @@ NAMES = {"deft": "DEFT", "rgb-only": "RGB-only LM", "lr-flow": "LR on region flo
          "lr-experts": "LR on experts", "bayes-experts": "prototype Bayes", "majority": "majority", "deft-flat": "DEFT, flat text"}
 MAGNIFY = 8          # times: the factor by which motion is exaggerated in every picture that exaggerates it
 SETTINGS = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8,
-    "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+    **TEXT, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#888888", "axes.linewidth": 0.7, "xtick.color": INK, "ytick.color": INK, "text.color": INK,
     "axes.labelcolor": INK, "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "pdf.fonttype": 42, "text.parse_math": False,
 }
