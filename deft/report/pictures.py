@@ -47,13 +47,14 @@ def energy(moments, fps):
 
 
 def moving(onset, field, times, milliseconds=70):
-    """An animated PNG: the onset frame carried along `times` its flow to the apex and back.
+    """An animated PNG: the onset frame carried along `times` its flow to the apex and back; several `times` stand side by side.
 
-    onset: (S, S, 3) uint8; field: (128, 128, 2) px of the 128-px face.
+    onset: (S, S, 3) uint8; field: (N, N, 2) px of the N-px face; times: one number or several.
     """
     side = len(onset)
     large = draw.enlarge(field, side) * (side / len(field))
-    there = [draw.magnify(onset, large, times * (1 - np.cos(np.pi * k / STEPS)) / 2, blur=1.5 * side / len(field)) for k in range(STEPS + 1)]
+    there = [np.hstack([draw.magnify(onset, large, each * (1 - np.cos(np.pi * k / STEPS)) / 2, blur=1.5 * side / len(field))
+                        for each in np.atleast_1d(times)]) for k in range(STEPS + 1)]
     frames = [Image.fromarray(f) for f in there + there[-2:0:-1]]
     wait = [milliseconds] * len(frames)
     wait[0] = wait[STEPS] = 6 * milliseconds
