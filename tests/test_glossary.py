@@ -5,7 +5,7 @@ import re
 
 from deft import paths
 
-GLOSSARY = paths.ROOT / "docs" / "glossary.md"
+GLOSSARY = paths.ROOT / "docs/glossary.md"
 ROWS = [line for line in GLOSSARY.read_text(encoding="utf-8").splitlines() if line.startswith("| **")]
 
 
