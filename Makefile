@@ -23,7 +23,7 @@ ENV := $(if $(USABLE),,.venv/.deft-stamp)
 # A stamp without a working interpreter (the system's Python was replaced) is worth nothing.
 $(if $(shell .venv/bin/python -c '' 2>/dev/null && echo yes),,$(shell rm -f .venv/.deft-stamp))
 
-.PHONY: env check reproduce verify reference status test lab analyse data-check licensed forget bench clean help
+.PHONY: env check reproduce see verify reference status test lab analyse data-check licensed forget bench clean help
 
 env: $(ENV)                   ## make .venv from the lock (constraints.txt), or accept the active environment
 	@echo "environment: $(PY)"
@@ -33,6 +33,9 @@ reproduce: $(ENV)             ## run every notebook that needs it: all tables an
 
 check: $(ENV)                 ## a minute, nothing trained: tables and verdicts again from the committed answers
 	@"$(PY)" -m deft check --profile="$$PROFILE"
+
+see: $(ENV)                   ## every sentence that the notebooks check, with its outcome and its numbers
+	@"$(PY)" -m deft see --profile="$$PROFILE"
 
 verify: $(ENV)                ## your run against the reference: verdicts, numbers in their intervals, integrity
 	@"$(PY)" -m deft verify --profile="$$PROFILE"
@@ -46,8 +49,9 @@ status: $(ENV)                ## what is stale, and why; of a licensed data set:
 test: $(ENV)                  ## every test, with one smoke run of all notebooks
 	@"$(PY)" -m pytest tests
 
-lab: $(ENV)                   ## open the notebooks in JupyterLab, on this machine only, with its token
-	@"$(PY)" -m jupyter lab --ServerApp.ip=127.0.0.1 notebooks
+lab: $(ENV)                   ## read the notebooks in JupyterLab, on this machine only, with its token; executed copies and figures lie beside them
+	@test -z "$$DEFT_WORK$$DEFT_FIGURES" || echo "note: what lies at $$DEFT_WORK $$DEFT_FIGURES is read by the notebooks; JupyterLab itself shows only what is below $$PWD"
+	@"$(PY)" -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$$PWD" --ContentsManager.allow_hidden=True --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=] [FPS=] [LANDMARKS=file.csv] [OUT=folder]
 	@test -n "$$CLIP" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n] [FPS=frames per second] [LANDMARKS=OpenFace.csv] [OUT=folder]"; exit 2; }

@@ -1,4 +1,4 @@
-"""`python -m deft run|status|verify|check|reference|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|see|verify|check|reference|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
 
 import argparse
 import errno
@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
 
-COMMANDS = ("run", "status", "verify", "check", "reference", "analyse", "data-check", "licensed", "forget")
+COMMANDS = ("run", "status", "see", "verify", "check", "reference", "analyse", "data-check", "licensed", "forget")
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     main = Parser(prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands.")
     commands = main.add_subparsers(dest="command", required=True)
     for name, words in (("run", "run every notebook that needs it"), ("status", "what is stale and why"),
+                        ("see", "every sentence that the notebooks check, with its outcome and its numbers"),
                         ("verify", "compare a run with the committed reference: verdicts, numbers, integrity"),
                         ("check", "the reference's tables and verdicts again from its committed answers; nothing is trained"),
                         ("reference", "make complete runs with other draws, and from them the spread that verify uses")):
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--only", metavar="STAGE", help="this stage alone")
             command.add_argument("--from", dest="start", metavar="STAGE", help="this stage and those after it")
             command.add_argument("--force", action="store_true", help="run even what has not changed")
-        if name in ("status", "verify", "check"):
+        if name in ("status", "see", "verify", "check"):
             command.add_argument("--json", action="store_true", help="machine-readable")
         if name == "status":
             command.add_argument("--dataset", default="", help="of what `licensed` made of this data set with the profile's models, instead of the notebooks")
@@ -110,6 +111,10 @@ def main(arguments=None) -> int:
             return driver.run(Chain(given.profile, given.notebooks), given.only, given.start, given.force)
         if given.command == "status":
             return status(given.profile, given.notebooks, given.json, given.deep, given.dataset)
+        if given.command == "see":
+            from deft.run import see
+
+            return see.see(given.profile, given.json)
         if given.command == "verify":
             from deft.verify import judge
 

@@ -14,10 +14,9 @@ from types import SimpleNamespace
 
 from deft import paths, runtime
 from deft.run import hand
+from deft.run.see import EXPECTED, MIME, NOT_HERE, TOO_SMALL, told
 
-SEE = "application/vnd.deft.see+json"  # mime type under which a check is kept in the executed notebook
 SMALL = "smoke"  # the profile that is too small to learn anything
-EXPECTED, NOT_HERE, TOO_SMALL = "as expected", "not here", "too small to show"
 
 _shown = SimpleNamespace(profile=SMALL, opened=None)  # what the notebook in this kernel shows; `parameters` sets it
 
@@ -99,11 +98,8 @@ def see(words: str, holds, numbers: str = "", *, small: bool = False, unanswered
     if not isinstance(words, str) or isinstance(holds, str):
         raise TypeError("see(words, holds): the sentence first, then what was computed")
     outcome = TOO_SMALL if _shown.profile == SMALL and not small else EXPECTED if bool(holds) else NOT_HERE
-    told = {EXPECTED: f"✓ as expected: {words}", NOT_HERE: f"✗ not here: {words}", TOO_SMALL: f"– smoke is too small to show it: {words}"}[outcome]
-    told += f" ({numbers})" if numbers else ""
-    told += f" Open question: {unanswered}" if unanswered and outcome == NOT_HERE else ""
-    _display({"text/plain": told, "text/html": f"<p class=\"deft-see\">{escape(told)}</p>",
-              SEE: {"words": words, "outcome": outcome, "numbers": numbers, "unanswered": unanswered}})
+    check = {"words": words, "outcome": outcome, "numbers": numbers, "unanswered": unanswered}
+    _display({"text/plain": told(check), "text/html": f"<p class=\"deft-see\">{escape(told(check))}</p>", MIME: check})
 
 
 def source(function) -> None:

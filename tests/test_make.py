@@ -11,7 +11,7 @@ from deft import config, paths
 HOSTILE = ['"; touch {hit}; "', "$(shell touch {hit})", "`touch {hit}`", "$(touch {hit})", "$$(touch {hit})", "'; touch {hit}; '",
            "a\"b.mp4", "a`b.mp4", "a$b.mp4", "$$HOME", "a#b %c", "-x", "back\\slash", "\udcff.avi", "one\ttwo  three", "${{HOME}}", "*?[a]"]
 # target -> variable -> how it arrives
-READ = {"reproduce": {"PROFILE": "--profile="}, "verify": {"PROFILE": "--profile="}, "check": {"PROFILE": "--profile="},
+READ = {"reproduce": {"PROFILE": "--profile="}, "see": {"PROFILE": "--profile="}, "verify": {"PROFILE": "--profile="}, "check": {"PROFILE": "--profile="},
         "reference": {"PROFILE": "--profile=", "RUNS": "--runs="}, "status": {"PROFILE": "--profile="},
         "bench": {"PROFILE": "--profile="},
         "analyse": {"PROFILE": "--profile=", "ONSET": "--onset=", "APEX": "--apex=", "OFFSET": "--offset=", "FPS": "--fps=", "LANDMARKS": "--landmarks=",
@@ -78,6 +78,16 @@ def test_what_is_not_given_is_not_passed(copy):
     assert make(copy, "data-check", "DATASET=casme2", "STRICT=1")[2] == ["-m", "deft", "data-check", "--strict", "--", "casme2"]
     code, printed, said = make(copy, "analyse")
     assert code == 2 and not said and all(f"{name}=" in printed for name in ("CLIP", "ONSET", "FPS", "LANDMARKS", "OUT"))
+
+
+def test_the_lab_opens_on_the_first_notebook_with_the_results_in_reach(copy):
+    code, printed, said = make(copy, "lab")
+    given = dict(word.removeprefix("--").split("=", 1) for word in said if word.startswith("--"))
+    assert code == 0 and said[:3] == ["-m", "jupyter", "lab"] and not printed
+    assert given.pop("ServerApp.ip") == "127.0.0.1" and not any("token" in name or "password" in name for name in given)
+    assert given["ServerApp.root_dir"] == str(copy) and given["LabApp.default_url"] == "/lab/tree/notebooks/00_start_here.ipynb"
+    assert (paths.NOTEBOOKS / "00_start_here.ipynb").is_file()
+    assert "note: what lies at /elsewhere" in make(copy, "lab", DEFT_WORK="/elsewhere")[1]
 
 
 def test_help_names_the_profiles_and_what_analyse_reads(copy):

@@ -2,7 +2,8 @@
 
 `book` reads the notebooks, `deft.closure` finds the modules they import, `chain` knows where a profile keeps its records,
 `lock` lets one run at a time write them, `stale` decides what must run and says why, `execute` runs one notebook, `driver`
-runs the chain, `verify` compares tables with the committed reference. It knows notebooks, not models, and imports nothing heavy.
+runs the chain; `hand` is for a notebook that somebody opens without the driver, `see` for the sentences that notebooks check. It knows
+notebooks, not models, and imports nothing heavy.
 """
 
 

@@ -17,7 +17,7 @@ import shutil
 from pathlib import Path
 
 from deft import artifacts, paths, runtime
-from deft.run import RunError
+from deft.run import RunError, see
 from deft.verify import cells
 
 COLUMNS = ("table", "row", "column", "value")
@@ -194,7 +194,7 @@ def exact_between(where: Path, runs: dict) -> list[str]:
 
 
 def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictures: Path | None = None) -> Path:
-    """Copy one run's tables, claims, pictures and answers (`deft.evaluation.source`) into the reference; the runs stay. Returns the folder.
+    """Copy one run's tables, claims, pictures, checked sentences and answers (`deft.evaluation.source`) into the reference; the runs stay. Returns the folder.
 
     name: of the run under runs/. work: the run's folder work/<profile>, if it is not that of the environment. pictures: the folder that holds its figures, if it is another.
     """
@@ -208,6 +208,12 @@ def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictu
         if path.is_file():
             with runtime.atomic(where / path.name) as temporary:
                 shutil.copyfile(path, temporary)
+    own = work or paths.work(profile)
+    checks = see.executed(own / "executed", paths.work(profile) / "executed")  # what the run took over was executed elsewhere
+    if checks:
+        runtime.write_json(where / see.STORED, checks)
+    else:
+        (where / see.STORED).unlink(missing_ok=True)
     runtime.write_json(where / KEPT, {"run": name})
     before = os.environ.get("DEFT_WORK")
     try:
