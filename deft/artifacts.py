@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from deft import paths, runtime
+from deft.systems import UNTRAINED
 
 CLAIMS = {
     "C1": "static appearance and subtle motion are entangled, and that hurts",
@@ -92,7 +93,6 @@ def _figure(id, title, claim, inputs):
 
 # Words and counts are the same in every run, in whatever table they stand.
 COUNTED = Rule(EXACT, ("kind", "protocol", "note", "source", "experts", "interval", "clips", "draws", "texts", "model", "model_draws"))
-UNTRAINED = ("lr-flow", "lr-pixels", "majority")  # readers without a network; what compares them with one is statistical
 COMPARED = ("deft_minus*", "all_minus*", "rgb_minus*", "*_over_blind*", "*_over_deft*")
 
 REGISTRY: tuple[Artifact, ...] = (

@@ -34,9 +34,9 @@ _MODULES = Closure(paths.ROOT)  # read once per process, which goes on with the 
 
 
 @lru_cache(maxsize=None)
-def code_of(code: str) -> dict[str, str]:
-    """{file: hash} of everything a dotted name reaches."""
-    return _MODULES.files([], [code])
+def code_of(code: str, apart: tuple[str, ...] = ()) -> dict[str, str]:
+    """{file: hash} of everything a dotted name reaches but the modules `apart`."""
+    return _MODULES.files([], [code], apart)
 
 
 @lru_cache(maxsize=None)
@@ -63,9 +63,9 @@ def _inputs(inputs: Iterable) -> dict[str, str]:
     return found
 
 
-def _parts(inputs: Iterable, settings: dict | None, code: str) -> dict[str, dict]:
+def _parts(inputs: Iterable, settings: dict | None, code: str, apart: tuple[str, ...] = ()) -> dict[str, dict]:
     return {"inputs": _inputs(inputs), "settings": json.loads(json.dumps(settings or {}, sort_keys=True, default=str), parse_constant=str),
-            "modules": {name: digest[:16] for name, digest in code_of(code).items()} if code else {}, "lock": {"": lock()} if code else {}}
+            "modules": {name: digest[:16] for name, digest in code_of(code, apart).items()} if code else {}, "lock": {"": lock()} if code else {}}
 
 
 def _hash(parts: dict) -> str:
@@ -158,14 +158,15 @@ def _broken(folder: Path, files: dict[str, str]) -> str:
     return ""
 
 
-def fresh(place, inputs: Iterable = (), settings: dict | None = None, code: str = "", *, name: str = "", files: Iterable[str] | None = None) -> State:
+def fresh(place, inputs: Iterable = (), settings: dict | None = None, code: str = "", *, name: str = "", files: Iterable[str] | None = None,
+          apart: tuple[str, ...] = ()) -> State:
     """The state of the product in the folder `place`. Hashes every product file; inputs once per process while size and time stand.
 
     files: what belongs to the product, below the folder (default: everything there). name: of the product, where several share a
-    folder. Other files do not count. A finished product of the same key with a damaged file is named in a warning.
+    folder. Other files do not count. apart: modules of whose content all that matters stands in `settings`. A finished product of the same key with a damaged file is named in a warning.
     Raises FileNotFoundError for an input that is not there.
     """
-    place, parts = Path(place), _parts(inputs, settings, code)
+    place, parts = Path(place), _parts(inputs, settings, code, apart)
     record, why = _read(place, name)
     if (known := not why) and (why := difference(record["parts"], parts)) and runtime.rule(place) is not None:
         _same_settings(place / name, record["parts"]["settings"], parts["settings"])

@@ -103,10 +103,11 @@ class Closure:
         return {p.relative_to(self.root).as_posix(): _hash(p.read_bytes())
                 for p in sorted(folder.iterdir()) if p.suffix in DATA and p.is_file()}
 
-    def files(self, sources, extra=()) -> dict[str, str]:
+    def files(self, sources, extra=(), apart=()) -> dict[str, str]:
         """{path relative to root: hash} of everything the sources (code cells) and the extra dotted names reach.
 
         extra: modules, packages, or functions and classes of a module; ValueError for a name that is none of these.
+        apart: modules that are left out.
         """
         for name in extra:
             outer, _, inner = name.rpartition(".")
@@ -122,7 +123,7 @@ class Closure:
         reached, result = set(), {}
         while waiting:
             name = waiting.pop()
-            if name in reached or not name or name in SHOWS:
+            if name in reached or not name or name in SHOWS or name in apart:
                 continue
             reached.add(name)
             waiting.add(name.rpartition(".")[0])

@@ -10,9 +10,9 @@ from deft.closure import Closure, imports
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "deft").rglob("*.py"))
 ORDER = ["clips", "faces", "motion", "unimer", "experts", "mllm", "evaluation"]  # an arrow points from left to right only
-BASE = {"palette", "paths", "runtime", "artifacts", "config", "closure", "cache", "checkpoint"}
+BASE = {"palette", "paths", "runtime", "artifacts", "config", "closure", "cache", "checkpoint", "systems"}
 NO_TORCH = ["deft.clips", "deft.evaluation.metrics", "deft.evaluation.tables", "deft.evaluation.figures", "deft.run", "deft.verify", "deft.runtime",
-            "deft.paths", "deft.artifacts", "deft.config", "deft.cache"]
+            "deft.paths", "deft.artifacts", "deft.config", "deft.cache", "deft.systems"]
 LIGHT = ["deft.run", "deft.__main__", "deft.paths", "deft.runtime", "deft.artifacts", "deft.config", "deft.cache"]
 HABITS = "deft.clips.simulator.habits"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft import paths, runtime
+from deft import paths, runtime, systems
 from deft.experts import draws
 from deft.mllm import language, score, tune
 from deft.run import book
@@ -89,7 +89,7 @@ def test_every_system_that_is_compared_has_the_same_draws(profile, least):
     chain = Chain(profile)
     given, experts = (chain.parameters(book.find(chain.stages, number)) for number in ("07", "06"))
     jobs = tune.jobs_of(given["systems"].split(","), given["draws"], range(3))
-    found = {system: Counter(job.seed for job in jobs if job.system == system) for system in tune.SYSTEMS}
+    found = {system: Counter(job.seed for job in jobs if job.system == system) for system in systems.MODELS}
     assert all(counts == Counter({d: 3 for d in range(given["draws"])}) for counts in found.values())
     assert given["draws"] >= least and experts["expert_draws"] in (1, given["draws"]) and given["draw"] == experts["draw"]
     if profile == "full":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from deft import artifacts, paths, runtime
+from deft import artifacts, paths, runtime, systems
 from deft.evaluation import figures
 from deft.evaluation.figures import data, draw, f1_problem, f3_architecture, f4_answers, f8_curves
 
@@ -90,7 +90,7 @@ def test_every_registered_figure_has_its_function():
 
 def test_bars_stand_where_the_table_says(drawn, world):
     heights = sorted(round(p.get_height(), 6) for ax in drawn["f1"].axes for p in ax.patches)
-    wanted = [s.value for (system, _), s in data.recognition(PROFILE).items() if system in f1_problem.SYSTEMS]
+    wanted = [s.value for (system, _), s in data.recognition(PROFILE).items() if system in systems.LISTED["F1"]]
     assert heights == sorted(round(v, 6) for v in wanted)
 
 

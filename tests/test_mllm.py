@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft import runtime
+from deft import runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
 from deft.mllm import language, prompt, score, tune
@@ -382,7 +382,7 @@ def test_a_system_is_taught_the_facts_of_its_construction(work):
     assert [f.emotion for f in sheet.facts] == [f.emotion for f in bench.facts] and all(len(f.units) <= 1 for f in sheet.facts)
     assert sheet.features is bench.features and sum(sheet.complete) == len(sheet.complete) / 2
     settings = tune.TuneSettings(epochs=1, batch=8)
-    assert tune.SYSTEMS["deft-au"] == tune.SYSTEMS["deft"] and set(tune.CONSTRUCTIONS) < set(tune.SYSTEMS)
+    assert systems.model("deft-au").streams == systems.model("deft").streams and systems.model("deft-au").construction == "au"
     history = tune.tune(tune.Job("deft-au", 0, 0), work, settings)
     assert history["streams"] == "stm" and [r["system"] for r in score.predict(tune.Job("deft-au", 0, 0), work, limit=4)][:1] == ["deft-au"]
     keys = {tune.state_of(tune.Job("deft-au", 0, 0), work, settings).key}

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from deft import paths, runtime
+from deft import paths, runtime, systems
 from deft.clips.benchmark import BenchmarkSpec as benchmark_spec
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.clips.splits import make_folds
@@ -201,7 +201,7 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
     folds.to_csv(work / "clips" / "folds.csv", index=False)
     for part in ("bench", "heldback"):
         rows = peers.predict_all("smoke", 7, part)
-        assert len(rows) == len(peers.PEERS) * len(index)
+        assert len(rows) == len(systems.PEERS) * len(index)
         assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed"} <= set(rows[0])
         assert {row["fold"] for row in rows} == ({0, 1, 2} if part == "bench" else {-1})
     runtime.write_jsonl(work / "predictions.jsonl", rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft import artifacts, paths, runtime
+from deft import artifacts, paths, runtime, systems
 from deft.closure import Closure
 from deft.evaluation import claims, tables
 from deft.evaluation.source import Answers
@@ -625,10 +625,9 @@ def test_silence_is_counted(world):
 
 
 def test_lists_of_systems_agree():
-    from deft.evaluation import peers
-
-    assert set(recompute.CONSTANT) == set(peers.PEERS), "the own path imports nothing of the evaluation, so it names them again"
-    assert set(artifacts.UNTRAINED) == set(peers.PEERS) - set(peers.ON_EXPERTS)
+    """The own path imports nothing that a table is made with, so it names them again."""
+    assert set(recompute.CONSTANT) == set(systems.PEERS) and recompute.TAUGHT == systems.TAUGHT
+    assert recompute.ALONE == {name: systems.SYSTEMS[name].parts for name in systems.LISTED["T3"] if len(systems.SYSTEMS[name].streams) == 1}
 
 
 def test_shares_of_annotations_are_those_of_the_tables_reader(world):

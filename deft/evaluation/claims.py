@@ -19,6 +19,7 @@ import pandas as pd
 
 from deft import paths, runtime
 from deft.artifacts import CLAIMS
+from deft.systems import DEFT, LISTED, MAJORITY, RGB, SYSTEMS, TEMPLATE
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_RUN = "supported", "not supported", "undecided", "not run"
 OTHERS = "others"
@@ -30,9 +31,6 @@ UNIT_F1, UNSUPPORTED, OVER_RGB = 0.60, 0.20, 0.20  # what the first edition set 
 NOT_WORSE = 0.02  # "not worse" allows this much: about what another draw of training moves
 BROKEN = {"set": "bench", "condition": "broken"}
 KEPT_TIE = {"set": "bench", "condition": "kept"}
-OPPONENTS = ("rgb-only", "lr-flow", "lr-experts", "bayes-experts", "lr-pixels", "majority")
-PAIRS = {"structure": "deft-s", "texture": "deft-t", "motion": "deft-m", "structure + texture": "deft-st", "structure + motion": "deft-sm",
-         "texture + motion": "deft-tm"}
 TAUGHT = {"none": "no constraint", "au": "annotation alone", "flow": "flow alone"}
 
 
@@ -91,7 +89,7 @@ class Missing(LookupError):
 
 
 # ---------------------------------------------------------------- the rules
-AWAKE = Rule("DEFT recognises more than `majority` does, tie broken (UF1, paired)", "T2", {"system": "majority", **BROKEN}, "deft_minus")
+AWAKE = Rule("DEFT recognises more than `majority` does, tie broken (UF1, paired)", "T2", {"system": MAJORITY, **BROKEN}, "deft_minus")
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "C1": (
@@ -124,27 +122,27 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "C4": (
         AWAKE,
-        *(Rule(f"all three experts beat {experts}, tie broken (UF1, paired)", "T3", {"system": system, "condition": "broken"}, "all_minus")
-          for experts, system in PAIRS.items()),
+        *(Rule(f"all three experts beat {SYSTEMS[name].parts}, tie broken (UF1, paired)", "T3", {"system": name, "condition": "broken"}, "all_minus")
+          for name in LISTED["T3"] if name != DEFT),
     ),
     "C5": (
-        *(Rule(f"DEFT beats {name}, tie broken (UF1, paired)", "T2", {"system": name, **BROKEN}, "deft_minus") for name in OPPONENTS),
-        Rule(f"DEFT beats rgb-only by more than {OVER_RGB:.2f}", "T2", {"system": "rgb-only", **BROKEN}, "deft_minus", OVER_RGB),
+        *(Rule(f"DEFT beats {name}, tie broken (UF1, paired)", "T2", {"system": name, **BROKEN}, "deft_minus") for name in LISTED["C5"]),
+        Rule(f"DEFT beats rgb-only by more than {OVER_RGB:.2f}", "T2", {"system": RGB, **BROKEN}, "deft_minus", OVER_RGB),
     ),
     "C6": (
         AWAKE,
-        Rule("macro F1 of the units in free text", "T7", {"system": "deft", "condition": "broken"}, "unit_f1", UNIT_F1),
-        Rule("share of statements that neither true nor measured motion bears out", "T7", {"system": "deft", "condition": "broken"}, "unsupported",
+        Rule("macro F1 of the units in free text", "T7", {"system": DEFT, "condition": "broken"}, "unit_f1", UNIT_F1),
+        Rule("share of statements that neither true nor measured motion bears out", "T7", {"system": DEFT, "condition": "broken"}, "unsupported",
              UNSUPPORTED, above=False),
-        Rule("the RGB-only model makes a larger share of unsupported statements", "T7", {"system": "deft", "condition": "broken"}, "rgb_minus"),
+        Rule("the RGB-only model makes a larger share of unsupported statements", "T7", {"system": DEFT, "condition": "broken"}, "rgb_minus"),
         Rule("DEFT does not win by silence: its recall of true unit sides is not lower than the RGB-only model's", "T7",
-             {"system": "rgb-only", "condition": "broken"}, "deft_minus_recall", -NOT_WORSE),
+             {"system": RGB, "condition": "broken"}, "deft_minus_recall", -NOT_WORSE),
         Rule("units in DEFT's text are not worse than those of a template without a language model (macro F1)", "T7",
-             {"system": "template", "condition": "broken"}, "deft_minus_unit_f1", -NOT_WORSE),
+             {"system": TEMPLATE, "condition": "broken"}, "deft_minus_unit_f1", -NOT_WORSE),
         Rule("the share of units in DEFT's text that is unsupported is not larger than in the template's", "T7",
-             {"system": "template", "condition": "broken"}, "deft_minus_unsupported_units", NOT_WORSE, above=False),
+             {"system": TEMPLATE, "condition": "broken"}, "deft_minus_unsupported_units", NOT_WORSE, above=False),
         Rule("the recall of true unit sides in DEFT's text is not lower than in the template's", "T7",
-             {"system": "template", "condition": "broken"}, "deft_minus_recall", -NOT_WORSE),
+             {"system": TEMPLATE, "condition": "broken"}, "deft_minus_recall", -NOT_WORSE),
     ),
 }
 TABLES = {"C1": "T2", "C2": "T1", "C3": "T4", "C4": "T3", "C5": "T2", "C6": "T7"}

@@ -24,12 +24,12 @@ from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, tables
 from deft.evaluation.source import Answers
 from deft.motion import evidence
+from deft.systems import TAUGHT
 from deft.unimer.build import annotated_array, clip_facts, facts_rng, measured
 from deft.unimer.facts import Facts, group_regions, supports, supports_unit, unit_array
 from deft.unimer.schema import CONSTRAINTS
 
 NOISE = {"none": 0.0, "own": 1.0, "double": 2.0}  # level -> times the sheets' own rates of error
-TRAINED = {"none": "deft-none", "au": "deft-au", "flow": "deft-flow", "both": "deft"}  # construction -> the system tuned on it
 READ_ANNOTATION = ("au", "both")
 NOT_RUN = "not run"
 SPOKEN = ("unit_f1", "motion_f1", "precision", "unsupported")  # of T7's columns, those that T4 repeats
@@ -140,16 +140,16 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def model_scores(source: str | Answers, seed: int = 7) -> dict[str, dict]:
     """construction -> the `model*` columns of the system tuned on it; {"model": "not run"} where there is none."""
     if isinstance(source, str) and not (paths.work(source) / "predictions.jsonl").is_file():
-        return {name: {"model": NOT_RUN} for name in TRAINED}
+        return {name: {"model": NOT_RUN} for name in TAUGHT}
     answers = Answers.of(source)
     frame = answers.predictions
-    frame = frame[(frame["set"] == "bench") & (frame["condition"] == "broken") & frame["system"].isin(TRAINED.values())].reset_index(drop=True)
+    frame = frame[(frame["set"] == "bench") & (frame["condition"] == "broken") & frame["system"].isin(TAUGHT.values())].reset_index(drop=True)
     frame["text"] = frame["text"].fillna("")
     judged = grounding.judge(answers, frame) if len(frame) else {}
     spoken = {system: grounding.Spoken(frame.iloc[rows], {key: value[rows] for key, value in judged.items()})
               for system, rows in frame.groupby("system").indices.items()}
-    both, out = spoken.get(TRAINED["both"]), {}
-    for name, system in TRAINED.items():
+    both, out = spoken.get(TAUGHT["both"]), {}
+    for name, system in TAUGHT.items():
         if (mine := spoken.get(system)) is None:
             out[name] = {"model": NOT_RUN}
             continue

@@ -19,6 +19,7 @@ import pandas as pd
 from deft.clips.facs import UNITS
 from deft.evaluation import metrics
 from deft.evaluation.source import Answers
+from deft.systems import DEFT, RGB
 from deft.unimer.check import Evidence, parse
 from deft.unimer.facts import DIRECTIONS, GROUPS, Facts, component, group_regions, supports, supports_unit, unit_array
 
@@ -182,7 +183,7 @@ def against(mine: Spoken, rgb: Spoken | None, deft: Spoken | None, seed: int = 7
     """
     row: dict[str, float] = {}
     words = []
-    for other, name in ((rgb, "rgb-only"), (deft, "deft")):
+    for other, name in ((rgb, RGB), (deft, DEFT)):
         if other is None or other is mine:
             continue
         if metrics.shared_draws(other.sample("unsupported"), mine.sample("unsupported")) == ():

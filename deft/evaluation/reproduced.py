@@ -13,8 +13,8 @@ import pandas as pd
 from deft import runtime
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS
 from deft.evaluation import metrics, tables
+from deft.systems import SYSTEMS
 
-NOTES = {**tables.SYSTEMS, "deft-sim": "deft as tuned on the profile's simulated clips, never on these"}
 
 
 def coarse_of(scores: dict[str, float]) -> str:
@@ -49,7 +49,7 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
                 row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)
             if system != systems[0] and len(mine.subjects) > 1:
                 row |= tables.compared(f"{systems[0]}_minus", found[systems[0]], mine, metrics.uf1, seed)[0]
-            out.append({**row, "note": NOTES.get(system, "")})
+            out.append({**row, "note": SYSTEMS[system].note if system in SYSTEMS else ""})
     return tables.Table(out).round(4)
 
 

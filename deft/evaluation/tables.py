@@ -20,29 +20,14 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.store import ClipStore
-from deft.evaluation import grounding, metrics, peers, reported
+from deft.evaluation import grounding, metrics, reported
 from deft.evaluation.source import Answers
 from deft.motion import evidence
+from deft.systems import BLIND, DEFT, LISTED, MAJORITY, PEERS, RGB, SYSTEMS
 from deft.unimer.build import annotated_array, truth_counts
 from deft.unimer.check import UNIT_THRESHOLD
 
-DEFT, RGB, MAJORITY, TEMPLATE = "deft", "rgb-only", "majority", "template"
-BLIND = "bayes-experts"  # reads units alone, so it cannot see a look
 FLOOR = 1e-6  # smaller probabilities count as this in the negative log likelihood
-SYSTEMS = {  # T2, in the order of its rows
-    "deft": "three experts, soft words, small language model",
-    "rgb-only": "the same language model on an RGB encoder of the same size and training",
-    "lr-flow": "logistic regression on DIS region flow",
-    "lr-experts": "logistic regression on the experts' outputs",
-    "bayes-experts": "textbook prototypes on the motion expert's unit probabilities",
-    "lr-pixels": "logistic regression on apex pixels",
-    "majority": "commonest emotion of the training subjects",
-    "deft-flat": "deft, its text pretrained with flat emotion prototypes",
-}
-SUBSETS = {  # T3
-    "deft-s": "structure", "deft-t": "texture", "deft-m": "motion", "deft-st": "structure + texture",
-    "deft-sm": "structure + motion", "deft-tm": "texture + motion", "deft": "structure + texture + motion",
-}
 CONDITIONS = ("kept", "broken")
 OFTEN = 10  # clips that must show a unit, and as many that must not
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
@@ -56,7 +41,7 @@ def predictions(profile: str) -> pd.DataFrame:
 
 def constant(system: str) -> bool:
     """Whether nothing random enters a system beside what its inputs bring: one draw of it stands for every draw."""
-    return system in peers.PEERS
+    return system in PEERS
 
 
 def sample(frame: pd.DataFrame, classes: Sequence[str] = EMOTIONS) -> metrics.Sample:
@@ -92,7 +77,7 @@ def told(one: metrics.Sample, system: str) -> dict:
     """How many draws a row rests on, and what its intervals cover."""
     count = len(one.draws or (0,))
     if one.draws is None:  # nothing random of its own; what some peers read was trained once
-        return {"draws": count, "interval": f"subjects; {'one draw of the experts' if system in peers.ON_EXPERTS else 'constant over draws'}"}
+        return {"draws": count, "interval": f"subjects; {'one draw of the experts' if SYSTEMS[system].on_experts else 'constant over draws'}"}
     return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
 
 
@@ -186,8 +171,8 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     rows = []
     for part in ("bench", "heldback"):
         here = frame[frame["set"] == part]
-        known = {(system, condition): rows_of for (system, condition), rows_of in here.groupby(["system", "condition"]) if system in SYSTEMS}
-        for system in SYSTEMS:
+        known = {(system, condition): rows_of for (system, condition), rows_of in here.groupby(["system", "condition"]) if system in LISTED["T2"]}
+        for system in LISTED["T2"]:
             rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
     for line in reported.load().itertuples():
         rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
@@ -215,7 +200,7 @@ def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: 
             words += [word] * bool(word)
             if other == DEFT:
                 row |= compared("deft_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
-        out.append({**row, **fall, "note": "; ".join([SYSTEMS[system], *words])})
+        out.append({**row, **fall, "note": "; ".join([SYSTEMS[system].note, *words])})
     return out
 
 
@@ -273,7 +258,8 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     for probe in answers.probes:
         probes.setdefault(probe["expert"], {})[f"probe_{probe['factor']}"] = probe["score"]
     known, rows = {key: part for key, part in frame.groupby(["system", "condition"])}, []
-    for system, experts in SUBSETS.items():
+    for system in LISTED["T3"]:
+        experts = SYSTEMS[system].parts
         for condition in CONDITIONS:
             if (mine := known.get((system, condition))) is None:
                 continue
@@ -288,7 +274,7 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
                 row |= probes.get(experts, {})
             rows.append(row)
     if not rows:
-        raise ValueError("predictions.jsonl holds none of the systems " + ", ".join(SUBSETS) + "; run 07 and 08 first")
+        raise ValueError("predictions.jsonl holds none of the systems " + ", ".join(LISTED["T3"]) + "; run 07 and 08 first")
     return Table(rows).round(4)
 
 
@@ -331,7 +317,7 @@ def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     spoken = {key: grounding.Spoken(frame.iloc[rows], {name: value[rows] for name, value in judged.items()}, constant(key[0]))
               for key, rows in place.items()}
     rows = []
-    for system in dict.fromkeys((*SYSTEMS, TEMPLATE, *SUBSETS)):
+    for system in LISTED["T7"]:
         for condition in CONDITIONS:
             if (mine := spoken.get((system, condition))) is None:
                 continue

@@ -15,6 +15,7 @@ from deft.clips.readers.fixtures import MARK
 from deft.experts.data import NAMES as EXPERTS
 from deft.run import book
 from deft.run.chain import Chain
+from deft.systems import DEFT, RGB
 
 BORROWED = (*(f"experts/{name}" for name in EXPERTS), "mllm/base", "evidence/calibration.json", "faces/landmarks")
 LOSO = "loso"
@@ -34,7 +35,7 @@ class Recipe:
     root: Path
     profile: str = "demo"
     folds: str = "3"
-    systems: tuple[str, ...] = ("deft", "rgb-only")
+    systems: tuple[str, ...] = (DEFT, RGB)
     seeds: int = 1
     epochs: int = 10
     batch: int = 32

@@ -18,11 +18,10 @@ from deft.licensed.material import folds_of, index_of
 from deft.licensed.recipe import LicensedError, Recipe, Step, key_of
 from deft.mllm import score, tune
 from deft.motion import evidence, prepare
+from deft.systems import BLIND, DEFT, ELSEWHERE, LISTED
 from deft.unimer import build, schema
 
 DESCRIBED = ("clips/bench", "clips/folds.csv", "faces/bench", "motion/bench", "evidence/bench", "unimer/bench.jsonl", "features/bench")
-PEERS, UNTRAINED = ("majority", "lr-flow", "lr-experts", "bayes-experts"), ("bayes-experts",)
-ELSEWHERE = "deft-sim"  # DEFT as tuned on the profile's simulated clips, never on these
 
 
 def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> Step:
@@ -84,14 +83,14 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
 def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> Step:
     """Ask every test clip, the peers and `ELSEWHERE`, and write predictions.jsonl. A set without emotions: `ELSEWHERE` and the textbook alone."""
     work, (jobs, settings) = recipe.work, runs_of(recipe)
-    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / "deft" / "seed0").glob("fold*/model.safetensors"))
+    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / DEFT / "seed0").glob("fold*/model.safetensors"))
     runs = key_of([tune.state_of(job, work, settings).key for job in jobs])
     state = cache.fresh(work, others, {"described": described, "tuned": runs}, "deft.licensed.stages", name="answered", files=["predictions.jsonl"])
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
         rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
-        rows += peers.predict_all(recipe.set, recipe.seed, systems=PEERS if jobs else UNTRAINED)
+        rows += peers.predict_all(recipe.set, recipe.seed, systems=LISTED["licensed"] if jobs else (BLIND,))
         index = store.ClipStore(work / "clips" / "bench").index
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])

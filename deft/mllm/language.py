@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from deft import cache, runtime
+from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import linear as products
 from deft.mllm import prompt
@@ -211,7 +211,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
     folder = Path(folder)
     tokenizer = build_tokenizer()
     request = {**asdict(settings), "vocabulary": len(tokenizer)}
-    state = cache.fresh(folder, settings=request, code="deft.mllm.language")
+    state = cache.fresh(folder, settings={**request, "streams": list(systems.STREAMS.items())}, code="deft.mllm.language", apart=("deft.systems",))
     if state:
         return runtime.read_json(folder / "history.json")
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from deft.clips.facs import UNITS
+from deft.systems import STREAMS
 
 TOKENS = 4                      # expert tokens per stream, (B, 4, 64)
-STREAMS = {"s": "structure", "t": "texture", "m": "motion", "r": "rgb"}
 UNIT_STREAMS = ("texture", "motion", "rgb")          # experts that come with unit probabilities; structure has none
 MARKERS = tuple(f"<{name}>" for name in STREAMS.values()) + tuple(f"<{name}-unit>" for name in UNIT_STREAMS)
 IGNORE = -100                   # label of a position that is not scored (torch's convention)

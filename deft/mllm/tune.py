@@ -34,7 +34,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging as hf_logging
 
-from deft import cache, paths, runtime
+from deft import cache, paths, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.clips.splits import roles
 from deft.clips.store import ClipStore
@@ -43,13 +43,6 @@ from deft.mllm import language, prompt
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer import lessons
 from deft.unimer.facts import Facts, text_facts, unit_array
-
-# system -> (streams, folder of the base)
-SYSTEMS = {"deft": ("stm", "base"), "deft-s": ("s", "base"), "deft-t": ("t", "base"), "deft-m": ("m", "base"),
-           "deft-st": ("st", "base"), "deft-sm": ("sm", "base"), "deft-tm": ("tm", "base"),
-           "rgb-only": ("r", "base"), "deft-flat": ("stm", "base-flat"),
-           "deft-none": ("stm", "base"), "deft-au": ("stm", "base"), "deft-flow": ("stm", "base")}
-CONSTRUCTIONS = {"deft-none": "none", "deft-au": "au", "deft-flow": "flow"}  # what these are taught; all others "both" (T4)
 
 
 @dataclass(frozen=True)
@@ -232,9 +225,9 @@ def base_of(work: Path, name: str, draw: int) -> Path:
 
 def build(work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0):
     """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and heads."""
-    streams, folder = SYSTEMS[system]
-    tokenizer, base = language.load_base(base_of(work, folder, draw))
-    config = DeftLLMConfig.of(base, tokenizer, streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
+    entry = systems.model(system)
+    tokenizer, base = language.load_base(base_of(work, entry.base, draw))
+    config = DeftLLMConfig.of(base, tokenizer, entry.streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
     return tokenizer, DeftLLMForConditionalGeneration(config, base)
 
 
@@ -263,20 +256,18 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
     """
     from deft.mllm import score                                             # score reads what tune writes
 
-    if job.system not in SYSTEMS:
-        raise ValueError(f"unknown system '{job.system}'; choose among {', '.join(SYSTEMS)}")
-    folder, state = job.folder(work), state_of(job, work, settings)
+    entry, folder, state = systems.model(job.system), job.folder(work), state_of(job, work, settings)
     if state:
         return {**runtime.read_json(folder / "history.json"), **state.about}
     bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
-    if job.system in CONSTRUCTIONS:
-        bench = taught(bench, work, CONSTRUCTIONS[job.system])
+    if entry.construction != "both":
+        bench = taught(bench, work, entry.construction)
     started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
     tokenizer, model = build(work, job.system, settings, seed, job.seed)
     rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int)
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
-    curve = train(tokenizer, model, bench, rows, settings, seed, flat=SYSTEMS[job.system][1] == "base-flat")
+    curve = train(tokenizer, model, bench, rows, settings, seed, flat=entry.base == "base-flat")
     report = {"validation_accuracy_kept": float("nan"), "validation_accuracy_broken": float("nan")}
     for condition in ("kept", "broken"):
         held = bench.rows(job.fold, "validation", condition)
@@ -299,14 +290,14 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = Non
 # ---------------------------------------------------------------- what is finished
 def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
     """Whether a run is finished, over everything it reads: base, features, records or lessons, folds, settings, and the code that tunes."""
-    work, (streams, base) = Path(work), SYSTEMS[job.system]
-    construction = CONSTRUCTIONS.get(job.system, "both")
-    inputs = [base_of(work, base, job.seed), work / "clips" / "folds.csv",
-              work / "unimer" / "bench.jsonl" if construction == "both" else lessons.path(work / "unimer", construction)]
+    work, entry = Path(work), systems.model(job.system)
+    inputs = [base_of(work, entry.base, job.seed), work / "clips" / "folds.csv",
+              work / "unimer" / "bench.jsonl" if entry.construction == "both" else lessons.path(work / "unimer", entry.construction)]
     features = draws.features(work, "bench", job.seed)
-    for name in prompt.streams_of(streams):
+    for name in prompt.streams_of(entry.streams):
         inputs += [features / f"{name}.npy", *features.glob(f"{name}_units.npy")]
-    return cache.fresh(job.folder(work), inputs, {**asdict(job), **asdict(settings)}, "deft.mllm.tune")
+    about = {**asdict(job), **asdict(settings), "streams": [entry.streams, *systems.STREAMS.items()], "base": entry.base, "construction": entry.construction}
+    return cache.fresh(job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
 @functools.lru_cache(maxsize=1)
@@ -401,8 +392,7 @@ def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path)
 
 def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=print) -> list[dict]:
     """All runs, finished ones skipped, the others in parallel processes with one thread each."""
-    unknown = {job.system for job in jobs} - set(SYSTEMS)
-    if unknown:
-        raise ValueError(f"unknown system '{sorted(unknown)[0]}'; choose among {', '.join(SYSTEMS)}")
+    for job in jobs:
+        systems.model(job.system)
     runtime.write_json(Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs])   # what was asked for, for 08
     return in_parallel(tune, [(job, Path(work), settings) for job in jobs], workers, log)

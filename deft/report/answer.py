@@ -12,8 +12,9 @@ import numpy as np
 from deft import paths, runtime
 from deft.clips import store
 from deft.clips.facs import EMOTIONS
+from deft.systems import DEFT
 
-SYSTEM, SEED, FOLD = "deft", 0, 0
+SYSTEM, SEED, FOLD = DEFT, 0, 0
 
 
 def trained(profile):

@@ -21,8 +21,6 @@ from deft.unimer.check import Evidence
 
 INK, PAPER = "#222222", "#FFFFFF"
 CONDITIONS = {"kept": ("tie kept", SKY), "broken": ("tie broken", RED)}
-NAMES = {"deft": "DEFT", "rgb-only": "RGB-only LM", "lr-flow": "LR on region flow", "lr-pixels": "LR on pixels",
-         "lr-experts": "LR on experts", "bayes-experts": "prototype Bayes", "majority": "majority", "deft-flat": "DEFT, flat text"}
 MAGNIFY = 8          # times: the factor by which motion is exaggerated in every picture that exaggerates it
 SETTINGS = {
     **TEXT, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
@@ -196,12 +194,3 @@ def unit_legend(ax, annotated=True, truth=True, **place):
     if truth:
         keys.append(Line2D([], [], ls="", marker="D", color=TRUTH, ms=3.6, label="truly moved"))
     ax.legend(handles=keys, **place)
-
-
-def clean(name):
-    """A system's spoken name."""
-    if name in NAMES:
-        return NAMES[name]
-    if name.startswith("deft-") and set(name[5:]) <= set("stm"):
-        return "DEFT, " + " + ".join({"s": "structure", "t": "texture", "m": "motion"}[c] for c in name[5:])
-    return name

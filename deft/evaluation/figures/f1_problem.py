@@ -6,8 +6,8 @@ import numpy as np
 
 from deft.evaluation import source
 from deft.evaluation.figures import data, draw
+from deft.systems import LISTED, spoken
 
-SYSTEMS = ("lr-pixels", "lr-flow", "deft")
 COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{draw.MAGNIFY}", "flow")
 
 
@@ -72,7 +72,7 @@ def _anybody(part, pair):
 
 def _bars(ax, scores):
     """UF1 of three systems, tie kept and broken, with intervals over subjects and draws."""
-    present = [s for s in SYSTEMS if (s, "broken") in scores]
+    present = [s for s in LISTED["F1"] if (s, "broken") in scores]
     for offset, (condition, (name, colour)) in zip((-0.2, 0.2), draw.CONDITIONS.items()):
         for x, system in enumerate(present):
             score = scores.get((system, condition))
@@ -83,7 +83,7 @@ def _bars(ax, scores):
                         ecolor=draw.INK, elinewidth=1.1, capsize=3, zorder=3)
             ax.text(x + offset, score.high + 0.02, f"{score.value:.2f}", ha="center", va="bottom", fontsize=8)
     ax.set(xticks=range(len(present)), ylim=(0, 1.08), ylabel="UF1, five emotions", yticks=np.arange(0, 1.01, 0.2))
-    ax.set_xticklabels([draw.clean(s).replace(" on ", "\non ") for s in present])
+    ax.set_xticklabels([spoken(s).replace(" on ", "\non ") for s in present])
     ax.grid(axis="y", color="#E4E4E4", lw=0.6, zorder=0)
     ax.tick_params(length=0)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=2, handlelength=1.2, columnspacing=1.4)

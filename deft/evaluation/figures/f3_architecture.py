@@ -12,6 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from deft import paths, runtime
 from deft.evaluation.figures import data, draw
+from deft.systems import DEFT
 
 FROZEN, TRAINED, MEASURED = "#E3E3E3", "#CFE6F5", "#FFF3D6"
 
@@ -41,7 +42,7 @@ class Model:
     facts: dict = field(default_factory=dict)
 
 
-def run_folder(profile, system="deft"):
+def run_folder(profile, system=DEFT):
     """Folder of the first tuned model of a system: lowest seed, fold 0."""
     runs = sorted((paths.work(profile) / "mllm" / "runs" / system).glob("seed*/fold0/config.json"))
     if not runs:

@@ -7,6 +7,7 @@ import numpy as np
 
 from deft.clips import facs
 from deft.evaluation.figures import data, draw
+from deft.systems import DEFT, RGB, spoken
 from deft.unimer.check import MIN_PX, Evidence, parse, say
 from deft.unimer.facts import UnitFact, supports, supports_unit
 
@@ -19,7 +20,7 @@ def f4(profile):
     """Faces, flow, unit probabilities, DEFT's statements and those of the RGB-only model, each marked."""
     table, answers = data.index(profile), data.predictions(profile)
     answers = answers[(answers.condition == "broken") & (answers.text.fillna("") != "") & (answers.seed == answers.seed.min())]
-    deft, rgb = (answers[answers.system == s].drop_duplicates("clip").set_index("clip") for s in ("deft", "rgb-only"))
+    deft, rgb = (answers[answers.system == s].drop_duplicates("clip").set_index("clip") for s in (DEFT, RGB))
     chosen = choose(deft)
     rows = [int(table.index[table["clip"] == clip][0]) for clip in chosen]
     clips = [data.pictures(profile, table, row) for row in rows]
@@ -41,11 +42,11 @@ def f4(profile):
             _units(fig.add_axes([4.62 / WIDE, (top - 1.2) / height, 2.75 / WIDE, 1.12 / height]), probability[i], units_true[i], title=i == 0, key=i == 0)
             fig.text(0.15 / WIDE, (top - 1.36) / height, f"{clip.row['clip']} · truth: {clip.row.emotion}", fontsize=7.5, va="top")
             evidence = Evidence(clip.motion, clip.noise, probability[i])
-            for x, name, said in ((7.62, "deft", deft), (10.2, "rgb-only", rgb)):
+            for x, name, said in ((7.62, DEFT, deft), (10.2, RGB, rgb)):
                 if chosen[i] in said.index:
                     _answer(fig, x, top + 0.06, height, name, said.loc[chosen[i]], evidence, units_true[i], region_true[i])
                 else:
-                    fig.text(x / WIDE, top / height, f"{draw.clean(name)}: no text for this clip", fontsize=7.5, color=draw.GREY, va="top")
+                    fig.text(x / WIDE, top / height, f"{spoken(name)}: no text for this clip", fontsize=7.5, color=draw.GREY, va="top")
         draw.show_wheel(fig.add_axes([3.35 / WIDE, 0.2 / height, 0.42 / WIDE, 0.42 / height]), limit)
     return fig
 
@@ -88,7 +89,7 @@ def statements(text, evidence, units_true, region_true):
 
 def _answer(fig, x, top, height, system, said, evidence, units_true, region_true):
     right = said.prediction == said.truth
-    fig.text(x / WIDE, top / height, f"{draw.clean(system)}: {said.prediction} {'✓' if right else '✗'}", fontsize=8.6, weight="bold", va="top",
+    fig.text(x / WIDE, top / height, f"{spoken(system)}: {said.prediction} {'✓' if right else '✗'}", fontsize=8.6, weight="bold", va="top",
              color=draw.BLUE if right else draw.RED)
     found = statements(said.text, evidence, units_true, region_true)
     y = top - 0.19

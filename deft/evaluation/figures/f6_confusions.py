@@ -5,16 +5,15 @@ import numpy as np
 from deft.clips import facs
 from deft.evaluation import metrics
 from deft.evaluation.figures import data, draw
-
-SYSTEMS = ("deft", "lr-flow", "rgb-only")
+from deft.systems import LISTED, spoken
 
 
 def f6(profile):
     """Row-normalised confusion matrices; every cell also prints its clips, the mean over the system's draws."""
     answers = data.predictions(profile)
-    systems = [s for s in SYSTEMS if (answers.system == s).any()]
+    systems = [s for s in LISTED["F6"] if (answers.system == s).any()]
     if not systems:
-        raise data.FigureError(f"predictions.jsonl holds none of {', '.join(SYSTEMS)}; run notebook 08_answers first")
+        raise data.FigureError(f"predictions.jsonl holds none of {', '.join(LISTED['F6'])}; run notebook 08_answers first")
     scores = data.recognition(profile)
     with draw.style():
         fig = draw.canvas(3.0 * len(systems) + 1.5, 6.6)
@@ -26,7 +25,7 @@ def f6(profile):
                 draws = part.seed.nunique() if len(part) else 0
                 image = _matrix(ax, part, max(draws, 1), first=c == 0, last=r == 1)
                 score = scores.get((system, condition))
-                ax.set_title(f"{draw.clean(system)} · {draw.CONDITIONS[condition][0]}"
+                ax.set_title(f"{spoken(system)} · {draw.CONDITIONS[condition][0]}"
                              + (f"\nUF1 {score.text(2)} · {draws} draw{'s' * (draws != 1)}" if score else ""), fontsize=8.5)
         bar = fig.colorbar(image, cax=fig.add_axes([0.925, 0.3, 0.014, 0.4]))
         bar.set_label("share of the true emotion's clips")

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from deft import paths, runtime
 from deft.evaluation.figures import data, draw
+from deft.systems import DEFT, RGB, spoken
 
 EXPERTS = ("structure", "texture", "motion", "rgb")
 COLOURS = (draw.BLUE, draw.RED, draw.GREEN, draw.ORANGE, draw.PINK, draw.SKY)
@@ -28,9 +29,9 @@ def f8(profile):
         runs.setdefault(path.relative_to(work / "mllm" / "runs").parts[0], []).append(runtime.read_json(path)["curve"])
     if not experts and not runs:
         raise data.FigureError("no history.json under experts/ or mllm/runs/; run notebooks 06_experts and 07_joint_tuning first")
-    order = sorted(runs, key=lambda n: (n != "deft", n != "rgb-only", n))[:CURVES]
+    order = sorted(runs, key=lambda n: (n != DEFT, n != RGB, n))[:CURVES]
     lower = ([("text pretraining", lambda ax: _bases(ax, bases))] if bases else []) + [
-        (f"joint tuning: {draw.clean(n)} ({len(runs[n])} runs)", lambda ax, n=n: _runs(ax, runs[n])) for n in order]
+        (f"joint tuning: {spoken(n)} ({len(runs[n])} runs)", lambda ax, n=n: _runs(ax, runs[n])) for n in order]
     columns, rows = 4, (1 if experts else 0) + -(-len(lower) // 4)
     height = 2.5 * rows + 0.8
     with draw.style():

@@ -24,9 +24,8 @@ import pandas as pd
 
 from deft import paths, runtime
 from deft.experts import draws
+from deft.systems import BLIND, MAJORITY, PEERS, SYSTEMS, TEMPLATE
 
-PEERS = ("majority", "lr-pixels", "lr-flow", "lr-experts", "bayes-experts", "template")
-ON_EXPERTS = ("lr-experts", "bayes-experts", "template")  # they read what one draw of the experts says
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     target = None if part == "bench" else ClipStore(work / "clips" / part).index
     rows: list[dict] = []
     for system in systems:
-        for draw in range(draws.count(work) if system in ON_EXPERTS else 1):
+        for draw in range(draws.count(work) if SYSTEMS[system].on_experts else 1):
             frame = _answer(system, profile, seed, index, folds, target, draw)
             rows += frame.assign(system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part).to_dict("records")
     return rows
@@ -83,18 +82,18 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
 
     work = paths.work(profile)
     asked, part = (index, "bench") if target is None else (target, "heldback")
-    if system == "majority":
+    if system == MAJORITY:
         probability, fold = majority.probabilities(index, folds, target)
         return linear.answers(asked, probability, EMOTIONS, fold)
-    if system == "template":
-        said = _answer("bayes-experts", profile, seed, index, folds, target, draw)
+    if system == TEMPLATE:
+        said = _answer(BLIND, profile, seed, index, folds, target, draw)
         corpus = ClipStore(work / "clips" / "corpus")
         choosing = (corpus.index["split"] == "validation").to_numpy()
         cut = template.threshold(_features(work, "corpus", "motion_units", draw)[choosing], corpus.array("units_true")[choosing] > 0)
         motion = (runtime.load_array(work / "motion" / part, name) for name in ("courses", "noise"))
         written = template.texts(said["prediction"].tolist(), _features(work, part, "motion_units", draw), *motion, cut)
         return said.assign(text=written, text_class=said["prediction"])
-    if system == "bayes-experts":
+    if system == BLIND:
         probability = bayes.probabilities(bayes.clip_units(_features(work, part, "motion_units", draw)),
                                           _base_rate(profile))
         fold = np.full(len(asked), -1)
