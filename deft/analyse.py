@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from deft import config, paths, runtime
+from deft.clips import keyframes
 from deft.clips.facs import NAMES, SIDES, UNITS
 from deft.clips.footage import Footage, readable
 from deft.evaluation.figures import draw
@@ -69,12 +70,13 @@ def analyse(path, onset=None, apex=None, offset=None, landmarks=None, profile="d
     check_inside(len(footage), onset=onset, apex=apex, offset=offset)
     rate = float(fps or footage.fps or ASSUMED_FPS)
     face, when, moved = locate(footage, landmarks, profile, rate, onset, apex, offset)
-    keys = list(timing.key_frames(when))
+    keys = list(keyframes.key_frames(when.onset, when.apex, when.offset, cut_off=True))
+    moments = [keys[position] for position in keyframes.shown(len(keys))]  # onset, apex, hold
     described = courses.describe(face.gray[keys], face.landmarks)
-    motion, noise = described["courses"][2:4, :, :2].mean(0), float(described["noise"])   # mean of apex and hold, as evidence reads it
+    motion, noise = keyframes.peak_mean(described["courses"])[..., :2], float(described["noise"])
     probability, calibrated = _evidence(described["courses"], noise, profile)
-    reply = _answer(profile, face.rgb[[keys[0], keys[3], keys[4]]], described, motion, noise, probability)
-    field = courses.flows(face.gray[[keys[0], keys[3], keys[4]]], face.landmarks)[0].mean(0) * draw.face_mask(face.landmarks)[..., None]
+    reply = _answer(profile, face.rgb[moments], described, motion, noise, probability)
+    field = courses.flows(face.gray[moments], face.landmarks)[0].mean(0) * draw.face_mask(face.landmarks)[..., None]
     onset_large, = align.apply(footage[keys[0]][None], align.subject_similarity(face.source, LARGE), LARGE)
     notes = [*footage.notes, *([] if fps or footage.fps else [f"{rate:g} frames per second are assumed, because the clip does not say: every time on this page, and "
              "the stretch in which onset and offset are searched, hang on it. Give FPS= (--fps) if you know it."]), *moved, *_notes(when, motion, noise, face, profile)]
@@ -89,7 +91,7 @@ def analyse(path, onset=None, apex=None, offset=None, landmarks=None, profile="d
         "answer": reply, "limits": list(page.LIMITS), "provenance": runtime.provenance(),
     }
     show = {"strip": pictures.strip(face.rgb, when), "energy": pictures.energy(when, rate),
-            "flow": pictures.flow(face.rgb[keys[0]], face.rgb[keys[3]], field), "plain": pictures.moving(onset_large, field, 1),
+            "flow": pictures.flow(*face.rgb[moments[:2]], field), "plain": pictures.moving(onset_large, field, 1),
             "magnified": pictures.moving(onset_large, field, draw.MAGNIFY), "regions": pictures.regions(motion, noise), "units": pictures.units(probability)}
     text = page.html(report, {name: page.data_url(content) for name, content in show.items()}, draw.MAGNIFY)
     with _made(folder):

@@ -12,7 +12,7 @@ import pytest
 
 from deft import analyse, cache, config, paths, runtime
 from deft.__main__ import main as command
-from deft.clips import simulator
+from deft.clips import keyframes, simulator
 from deft.evaluation.figures import draw
 from deft.clips.footage import Footage
 from deft.faces import align, detect, landmarks, regions
@@ -75,9 +75,9 @@ def test_moments_are_found_near_the_truth(film):
 
 
 def test_key_frames_have_the_benchmarks_places():
-    keys = moments.key_frames(moments.Moments(10, 25, 45, np.zeros(50), ()))
+    keys = keyframes.key_frames(10, 25, 45)
     assert len(keys) == 9 and keys[0] == 10 and keys[3] == 25 and keys[4] == 29 and keys[8] == 45
-    assert moments.key_frames(moments.Moments(0, 5, 5, np.zeros(6), ()))[3:] == (5,) * 6
+    assert keyframes.key_frames(0, 5, 5, cut_off=True)[3:] == (5,) * 6
 
 
 def test_the_page_needs_no_network_and_runs_no_script(report):

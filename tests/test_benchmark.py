@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft.clips import benchmark, fingerprint, splits, store
+from deft.clips import benchmark, fingerprint, keyframes, splits, store
 from deft.clips.facs import EMOTIONS, parse_action_units
 from deft.clips.simulator import appearance, camera
 from deft.evaluation.metrics import recognition_scores
@@ -176,9 +176,9 @@ def test_plan_is_deterministic_and_held_back_differs(spec, plans):
 
 
 def test_key_frames_rise():
-    assert benchmark.key_frames(0, 24, 64) == (0, 8, 16, 24, 32, 40, 48, 56, 64)
+    assert keyframes.key_frames(0, 24, 64) == (0, 8, 16, 24, 32, 40, 48, 56, 64)
     with pytest.raises(ValueError, match="must rise"):
-        benchmark.key_frames(0, 5, 5)
+        keyframes.key_frames(0, 5, 5)
 
 
 def test_folds_are_disjoint_and_stratified(plans):

@@ -265,10 +265,12 @@ def test_mirrored_phrase_swaps_left_and_right():
 
 def test_region_inputs_average_apex_and_hold():
     courses = np.arange(2 * 8 * 36 * 5, dtype=np.float32).reshape(2, 8, 36, 5)
-    out = pairs.region_inputs(courses, np.array([3, 3]), np.array([0.1, 0.2]))
+    out = pairs.region_inputs(courses, np.array([0.1, 0.2]))
     assert out.shape == (2, 181) and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2) and out[1, -1] == np.float32(0.2)
-    with pytest.raises(ValueError, match="no hold frame"):
-        pairs.region_inputs(courses, np.array([8, 3]), np.array([0.1, 0.2]))
+    short = pairs.region_inputs(courses[:, :2], np.array([0.1, 0.2]))  # onset, apex, hold
+    assert np.allclose(short[0, :5], (courses[0, 0, 0] + courses[0, 1, 0]) / 2)
+    with pytest.raises(ValueError, match="onset, apex and hold"):
+        pairs.region_inputs(courses[:, :1], np.array([0.1, 0.2]))
 
 
 def test_direction_left_over_by_furrows_keeps_the_rest_and_mirrors_like_motion():

@@ -23,13 +23,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from deft import cache, runtime
-from deft.clips import fingerprint, simulator, splits, store
+from deft.clips import fingerprint, keyframes, simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.simulator import habits
 from deft.clips.simulator.appearance import face_of
 
 FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
-BENCH_FRAMES, APEX, HOLD = 9, 3, 4  # stored frames per clip, positions of the annotated apex and of the hold frame
 CORPUS_FROZEN = (24, 6)  # people and clips of each whose plans are frozen
 
 # The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
@@ -96,9 +95,9 @@ class BenchmarkSpec:
     )
     looks: tuple[Look, ...] = LOOKS
     size: int = 128  # px of the square frames
-    frames: int = BENCH_FRAMES  # stored frames of a clip, from onset to offset
-    apex: int = APEX  # position of the apex among them
-    corpus_frames: tuple[int, ...] = (0, APEX, HOLD)  # the positions that a clip of the corpus keeps; the second is its apex
+    frames: int = keyframes.COUNT  # stored frames of a clip, from onset to offset
+    apex: int = keyframes.APEX  # position of the apex among them
+    corpus_frames: tuple[int, ...] = keyframes.SHORT  # the positions that a clip of the corpus keeps; the second is its apex
 
     @property
     def hash(self) -> str:
@@ -145,17 +144,6 @@ def plan_hash(plans: list[ClipPlan]) -> str:
         return value
     rows = [[plain(value) for value in dataclasses.astuple(plan)] for plan in plans]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-
-
-def key_frames(onset: int, apex: int, offset: int, count: int = BENCH_FRAMES, position: int = APEX) -> tuple[int, ...]:
-    """Nine frame numbers: onset, two on the rise, apex, hold, three on the fall, offset (positions 0, 3, 4, 8).
-
-    count: how many frames; position: which of them is the apex.
-    """
-    if not onset < apex < offset:
-        raise ValueError(f"onset {onset}, apex {apex}, offset {offset} must rise")
-    rise, fall = np.linspace(onset, apex, position + 1), np.linspace(apex, offset, count - position)
-    return tuple(int(frame) for frame in np.round(np.concatenate([rise, fall[1:]])))
 
 
 def _draw_actions(combination: str, spec: BenchmarkSpec, rng: np.random.Generator) -> tuple[dict[str, float], list[str]]:
@@ -232,7 +220,7 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                         clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
                         identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
                         annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
-                        fps=camera.fps, key_frames=key_frames(0, apex, offset, spec.frames, spec.apex),
+                        fps=camera.fps, key_frames=keyframes.key_frames(0, apex, offset, spec.frames, spec.apex),
                         camera=_items(camera),
                         landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
                         seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
@@ -263,7 +251,7 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             timing = simulator.Timing.sample(rng)
             apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / 5.0 + rng.normal(0, 1.0)))
             offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / 5.0))
-            frames = key_frames(0, apex, offset, spec.frames, spec.apex)
+            frames = keyframes.key_frames(0, apex, offset, spec.frames, spec.apex)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
             plans.append(ClipPlan(

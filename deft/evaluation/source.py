@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
+from deft.clips.keyframes import peak_mean
 from deft.clips.store import ClipStore
 
 PREDICTIONS, ARRAYS = "predictions.jsonl.gz", "answers.npz"  # of `export`
@@ -116,9 +117,7 @@ class Answers:
 
 def peak_flow(courses: np.ndarray) -> np.ndarray:
     """Region courses (N, T-1, 36, 5) -> measured (N, 36, 2) px, the mean of apex and hold."""
-    from deft.evaluation.peers.linear import features
-
-    return features("peak", {"courses": courses}).reshape(len(courses), -1, 2)
+    return peak_mean(np.asarray(courses, np.float32), axis=1)[..., :2]
 
 
 # ---------------------------------------------------------------- work/<profile>

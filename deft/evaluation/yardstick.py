@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from deft import runtime
-from deft.clips import benchmark
+from deft.clips import benchmark, keyframes
 from deft.clips.store import ClipStore
 from deft.evaluation.peers import linear
 from deft.faces.stage import align_set
@@ -46,7 +46,7 @@ def measure(spec: benchmark.BenchmarkSpec, folder: Path, seed: int = 7) -> pd.Da
         views.update({(method, view): linear.features(view, motion) for view in VIEWS})
     views["truth", "true"] = linear.features("true", motion)
     gray = runtime.load_array(folder / "faces", "gray")
-    views["none", "pixels"] = linear.pixels(np.asarray(gray[:, benchmark.APEX]), side=16)
+    views["none", "pixels"] = linear.pixels(np.asarray(gray[:, keyframes.APEX]), side=16)
     rows = []
     for (method, view), x in views.items():
         for condition, scores in linear.scores(linear.fit_predict(x, store.index, folds, seed)).items():

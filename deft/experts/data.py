@@ -17,6 +17,7 @@ from torch import Tensor
 
 from deft import runtime
 from deft.clips.facs import FURROWS, REGIONS
+from deft.clips.keyframes import peak_mean
 from deft.clips.store import ClipStore
 
 INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
@@ -64,13 +65,9 @@ def _halve(images: np.ndarray) -> np.ndarray:
     return out
 
 
-def region_inputs(courses: np.ndarray, apex: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """courses (N, T-1, 36, 5), apex (N,) stored position of the apex frame, noise (N,) px -> (N, 181): mean of apex and hold, noise."""
-    rows = np.arange(len(courses))
-    apex = np.asarray(apex, int)
-    if len(apex) and (apex.min() < 1 or apex.max() >= courses.shape[1]):
-        raise ValueError(f"apex positions {apex.min()}..{apex.max()} leave no hold frame in courses of {courses.shape[1] + 1} positions")
-    peak = (courses[rows, apex - 1] + courses[rows, apex]) / 2  # (N, 36, 5)
+def region_inputs(courses: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """courses (N, T-1, 36, 5), noise (N,) px -> (N, 181): mean of apex and hold, noise."""
+    peak = peak_mean(courses, axis=1)  # (N, 36, 5)
     return np.concatenate([peak.reshape(len(peak), -1), np.asarray(noise)[:, None]], axis=1).astype(np.float32)
 
 
@@ -106,8 +103,7 @@ def read(work: Path, which: str, name: str, targets: bool = True) -> Pairs:
         elif key == "residual":
             arrays[key] = np.asarray(runtime.load_array(motion, "residual"))
         elif key == "regions":
-            arrays[key] = region_inputs(np.asarray(runtime.load_array(motion, "courses")), store.index["apex"].to_numpy(),
-                                        np.asarray(runtime.load_array(motion, "noise")))
+            arrays[key] = region_inputs(*(np.asarray(runtime.load_array(motion, key)) for key in ("courses", "noise")))
     if targets:
         arrays |= {key: _truth(store, work, key, which) for key in TARGETS[name]}
     for key, array in arrays.items():

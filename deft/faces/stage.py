@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deft import runtime
+from deft.clips.keyframes import shown
 from deft.clips.store import ClipStore
 from deft.faces import align
 
@@ -45,7 +46,7 @@ def align_set(clips: Path, out: Path) -> dict[str, tuple[int, ...]]:
                     raise ValueError(f"clip {store.index['clip'][row]}: {error}") from error
                 warped = align.apply(clip, matrix)
                 gray[row] = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in warped]
-                rgb[row] = warped[[store.index["onset"][row], store.index["apex"][row], store.index["apex"][row] + 1]]  # hold follows the apex
+                rgb[row] = warped[shown(length)]  # onset, apex, hold
                 moved[row], matrices[row] = align.points(landmarks[row], matrix), matrix
                 bar.update()
         arrays = {"gray": gray, "rgb": rgb, "landmarks": moved, "matrix": matrices}

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from deft import runtime
 from deft.clips.facs import REGIONS
+from deft.clips.keyframes import peak_positions
 from deft.clips.store import ClipStore
 from deft.faces import align, regions
 from deft.motion import flow as optical
@@ -29,16 +30,6 @@ METHOD = "dis-finest"  # flow of the pipeline: twice the signal of the medium pr
 COURSE = ("u", "v", "magnitude", "coherence", "strain")  # last axis of `courses`
 HALF = 64  # side of the peak and residual maps, px
 PRIOR_NOISE, PRIOR_WEIGHT = 0.08, 8.0  # px, and how many stable-region vectors this prior counts for
-
-
-def peak_positions(count: int) -> tuple[int, int]:
-    """(apex, hold) positions in a stored clip of `count` frames: 9 key frames (benchmark) or onset, apex, hold (corpus).
-
-    Raises ValueError for fewer than 3 frames.
-    """
-    if count < 3:
-        raise ValueError(f"a clip needs at least onset, apex and hold (3 frames), got {count}")
-    return (3, 4) if count == 9 else (1, 2)
 
 
 def flows(
@@ -118,19 +109,16 @@ def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarr
     return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
 
 
-def describe(
-    gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD, peak: Sequence[int] | None = None
-) -> dict[str, np.ndarray]:
+def describe(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) -> dict[str, np.ndarray]:
     """Measure one aligned clip: everything that the later stages read of its motion.
 
-    gray: (T, S, S) uint8, frame 0 the onset. landmarks: (68, 2) px in the aligned frame. peak: positions that count as
-    the peak, by default `peak_positions(T)`. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64),
-    noise (float32, px). Raises ValueError for frames of another shape or type.
+    gray: (T, S, S) uint8, frame 0 the onset, frames as in `deft.clips.keyframes`. landmarks: (68, 2) px in the
+    aligned frame. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64), noise (float32, px). Raises ValueError for frames of another shape or type.
     """
     gray = np.asarray(gray)
     if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
         raise ValueError(f"gray must be (T, S, S) uint8 aligned frames, got {gray.dtype} {gray.shape}")
-    at = list(peak or peak_positions(len(gray)))
+    at = list(peak_positions(len(gray)))
     weights = regions.masks(landmarks, gray.shape[1])
     field, head = flows(gray, landmarks, method, weights)
     courses = courses_of(field, weights)

@@ -28,8 +28,8 @@ import numpy as np
 from scipy.special import expit, log_ndtr, logit
 
 from deft import runtime
+from deft.clips import keyframes
 from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNIT_INDEX, UNITS, expected_vectors, unit_sides
-from deft.motion.courses import peak_positions
 
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any
@@ -87,7 +87,7 @@ def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, floa
     of `both` whose noise is independent of the peak's. With two flows (corpus) both = peak, and time is zero.
     """
     peak = np.zeros(count)
-    peak[[p - 1 for p in peak_positions(count + 1)]] = 0.5
+    peak[np.subtract(keyframes.peak_positions(count + 1), 1)] = 0.5
     if count != len(ENVELOPE):
         return peak, peak, np.zeros(count), 1.0, 1.0
     covariance = np.eye(count) + 1.0
@@ -355,25 +355,18 @@ def region_row(courses: np.ndarray, noise: float, region: int) -> Row:
     name, side = REGIONS[region]
     sign = -1.0 if side == "R" else 1.0
     course = np.asarray(courses, np.float64)[:, region, :2] * (sign, 1.0)  # (T-1, 2): outward, down
-    at = [p - 1 for p in peak_positions(len(course) + 1)]
-    outward, down = course[at].mean(0)
+    outward, down = keyframes.peak_mean(course)
     vertical = abs(down) >= abs(outward) or not side  # a midline region has no outward
     words = ("down" if down > 0 else "up") if vertical else ("outward" if outward > 0 else "inward")
     along = course[:, 1] * np.sign(down) if vertical else course[:, 0] * np.sign(outward)
-    px = float(along[at].mean())
+    px = float(keyframes.peak_mean(along))
     strong = along >= 0.5 * max(px, 1e-9)
-    first = last = at[0]
+    first = last = keyframes.peak_positions(len(course) + 1)[0] - 1  # the apex
     while first > 0 and strong[first - 1]:
         first -= 1
     while last + 1 < len(strong) and strong[last + 1]:
         last += 1
     return Row(name, side, words, round(px, 3), round(px / (float(noise) * float(RELATIVE[region])), 2), (first + 1, last + 1))
-
-
-def moving(courses: np.ndarray, noise: float, z: float = 3.0) -> list[Row]:
-    """Rows of all regions of one clip that move beyond z times their noise, strongest first: what flow alone can state."""
-    rows = [region_row(courses, noise, region) for region in range(len(REGIONS))]
-    return sorted((row for row in rows if row.z >= z), key=lambda row: -row.z)
 
 
 def unit_rows(courses: np.ndarray, noise: float, unit: int, side: str) -> tuple[Row, ...]:
@@ -422,6 +415,5 @@ def verdicts(
 def opposition(courses: np.ndarray, noise: float, unit: int, side: str) -> float:
     """z of the main region's peak motion along the direction FACS expects of the unit: negative when it moves the other way."""
     region, u, v, _ = max(expected_vectors(unit, side), key=lambda row: row[3])
-    at = [p - 1 for p in peak_positions(len(courses) + 1)]
-    vector = np.asarray(courses, np.float64)[at, region, :2].mean(0)
+    vector = keyframes.peak_mean(np.asarray(courses, np.float64)[:, region, :2])
     return float(vector @ (u, v)) / (float(noise) * float(RELATIVE[region]))

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from deft import cache, runtime
-from deft.clips.benchmark import key_frames
+from deft.clips.keyframes import key_frames, shown
 from deft.clips.record import Clip
 from deft.faces import align, detect, landmarks
 from deft.motion import courses, flow
@@ -151,7 +151,7 @@ def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str =
     del frames
     gray = np.stack([flow.gray(frame) for frame in rgb])
     points = align.points(marks, matrix).astype(np.float32)
-    return {"gray": gray, "rgb": rgb[[0, 3, 4]], "landmarks": points, "matrix": np.asarray(matrix, np.float32),
+    return {"gray": gray, "rgb": rgb[shown(len(rgb))], "landmarks": points, "matrix": np.asarray(matrix, np.float32),
             **courses.describe(gray, points, method)}
 
 

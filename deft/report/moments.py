@@ -81,12 +81,3 @@ def find(gray, landmarks, weights, fps, onset=None, apex=None, offset=None, meth
     if offset is None:
         offset = finder.edge(apex, range(apex + 1, min(count, apex + 1 + round(FALL * fps))))
     return Moments(int(onset), int(apex), int(offset), series, found)
-
-
-def key_frames(moments):
-    """Nine frame numbers as the benchmark stores them: onset at place 0, apex at 3, hold at 4, offset at 8.
-
-    A clip that is cut off at its apex repeats the apex for what it does not show.
-    """
-    rise, fall = np.linspace(moments.onset, moments.apex, 4), np.linspace(moments.apex, moments.offset, 6)
-    return tuple(int(t) for t in np.round(np.concatenate([rise, fall[1:]])))

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from deft import runtime
+from deft.clips import keyframes
 from deft.clips.facs import COARSE, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
 from deft.motion import evidence
-from deft.motion.courses import peak_positions
 from deft.unimer import asking, timing
 from deft.unimer.check import Evidence
 from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, TimeFact, UnitFact, component, facts_from_units, group_regions,
@@ -43,12 +43,12 @@ class Measured:
     @property
     def frames(self) -> tuple[int, int]:
         """Positions of apex and hold in the stored clip."""
-        return peak_positions(len(self.courses) + 1)
+        return keyframes.peak_positions(len(self.courses) + 1)
 
     @cached_property
     def peaks(self) -> np.ndarray:
         """(2, 36, 2) px, flow per region at apex and hold."""
-        return np.asarray(self.courses, np.float64)[[t - 1 for t in self.frames], :, :2]
+        return keyframes.at_peak(np.asarray(self.courses, np.float64))[..., :2]
 
     @cached_property
     def evidence(self) -> Evidence:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from deft.clips.facs import MIDLINE
-from deft.motion.courses import peak_positions
+from deft.clips.keyframes import peak_mean, peak_positions
 from deft.motion.evidence import RELATIVE
 from deft.unimer.facts import EVENTS, GROUPS, Facts, MotionFact, TimeFact, group_regions
 
@@ -35,11 +35,10 @@ def course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
 
     courses: (T-1, 36, 2 or more) px, the frames after the onset.
     """
-    at = [p - 1 for p in peak_positions(len(courses) + 1)]
     found = []
     for index in group_regions(region, side):
         vectors = np.asarray(courses, np.float64)[:, index, :2]
-        towards = vectors[at].mean(0)
+        towards = peak_mean(vectors)
         found.append(vectors @ (towards / max(float(np.hypot(*towards)), 1e-9)))
     return np.concatenate([[0.0], np.mean(found, 0)])
 

@@ -33,8 +33,12 @@ def array(profile, stage, name, notebook, set_="bench"):
 
 def index(profile, set_="bench"):
     """The table of clips of one set, in the order of every array."""
-    need(paths.work(profile) / "clips" / set_, "01_clips")
-    return ClipStore(paths.work(profile) / "clips" / set_).index
+    return clips(profile, set_).index
+
+
+def clips(profile, set_="bench"):
+    """The store of one set."""
+    return ClipStore(need(paths.work(profile) / "clips" / set_, "01_clips"))
 
 
 def truth(profile, rows, name, set_="bench"):
@@ -45,14 +49,6 @@ def truth(profile, rows, name, set_="bench"):
             if where.start <= row < where.stop:
                 found[row] = values[row - where.start]
     return np.stack([found[row] for row in rows])
-
-
-def story(table):
-    """Row of the clip that is followed through all notebooks: happiness, tie broken, first subject; else the first clip."""
-    for rows in (table[(table.condition == "broken") & (table.emotion == "happiness") & (table.distractor == "")], table):
-        if len(rows):
-            return int(rows.index[0])
-    raise FigureError("the benchmark holds no clip; run notebook 01_clips first")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from deft import paths, runtime
 from deft.clips import facs
+from deft.clips.story import story
 from deft.evaluation.figures import data, draw
 
 VERDICTS = {"confirmed": ("✓", draw.BLUE, "annotated, and measured"), "unsupported": ("✗", draw.RED, "annotated, not measured"),
@@ -22,7 +23,7 @@ SIDES = {"L": "left", "R": "right"}
 def f2(profile):
     """The five steps from frames to sentences, on one clip."""
     table = data.index(profile)
-    row = data.story(table)
+    row = story(data.clips(profile))
     clip = data.pictures(profile, table, row)
     probability = np.asarray(data.array(profile, "evidence", "probability", "04_evidence")[row])
     moved = data.truth(profile, [row], "units_true")[0]

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
 from deft import paths, runtime
+from deft.clips.story import story
 from deft.evaluation.figures import data, draw
 from deft.systems import DEFT
 
@@ -204,7 +205,7 @@ def _lines(part, most):
 def _thumbnails(profile):
     """stream -> what its expert looks at, of the story clip."""
     table = data.index(profile)
-    row = data.story(table)
+    row = story(data.clips(profile))
     clip = data.pictures(profile, table, row)
     residual = np.asarray(data.array(profile, "motion", "residual", "03_motion")[row, 0], np.float32)
     scale = max(np.percentile(np.abs(residual), 99.5), 1e-6)

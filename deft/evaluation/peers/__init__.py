@@ -112,7 +112,7 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
 
 def views(system: str, work: Path, part: str, draw: int = 0) -> dict[str, np.ndarray]:
     """Every feature set (N, D) of set `part` that a linear peer may be set to read, by name."""
-    from deft.clips.benchmark import APEX
+    from deft.clips.keyframes import APEX
     from deft.evaluation.peers import linear
 
     if system == "lr-pixels":

@@ -21,13 +21,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from deft.clips import keyframes
 from deft.clips.facs import EMOTIONS
 from deft.evaluation.metrics import recognition_scores
 from deft.evaluation.protocols import roles_of
 
-# Course positions are 1..T-1 (position 0 is the onset itself).  Nine stored positions put the apex at 3 and the hold
-# at 4; the corpus stores three (onset, apex, hold).
-APEX_HOLD = {9: (2, 3), 3: (0, 1)}
 # Smoothstep rise (1/3, 2/3, 1), hold, smoothstep fall (3/4, 1/2, 1/4, 0): the weight of a matched filter for the
 # envelope that the recipe of the clips states, so late noisy frames count little.
 ENVELOPE = {9: (0.26, 0.74, 1.0, 1.0, 0.84, 0.5, 0.16, 0.0), 3: (1.0, 1.0)}
@@ -55,16 +53,16 @@ def features(name: str, motion: dict[str, np.ndarray]) -> np.ndarray:
         return _flat(motion["region_true"])
     courses = np.asarray(motion["courses"], np.float32)
     positions = courses.shape[1] + 1
-    if positions not in APEX_HOLD:
-        raise ValueError(f"courses hold {positions} positions; linear features know {sorted(APEX_HOLD)} "
+    if positions not in ENVELOPE:
+        raise ValueError(f"courses hold {positions} positions; linear features know {sorted(ENVELOPE)} "
                          "(onset ... apex, hold ... offset, or onset, apex, hold)")
     if name.startswith("course"):
         weight = np.asarray(ENVELOPE[positions], np.float32)
         mean = np.einsum("t,ntrc->nrc", weight / weight.sum(), courses)
     elif name == "apex":
-        mean = courses[:, APEX_HOLD[positions][0]]
+        mean = keyframes.at_peak(courses, 1)[:, 0]
     else:
-        mean = courses[:, list(APEX_HOLD[positions])].mean(axis=1)
+        mean = keyframes.peak_mean(courses, 1)
     return _flat(mean[..., [0, 1, 2, 4]] if name.endswith("+") else mean[..., :2])
 
 
