@@ -12,12 +12,13 @@ import pytest
 
 from deft import analyse, cache, config, paths, runtime
 from deft.__main__ import main as command
+from deft import drawing as draw
+from deft.analyse import page, pictures
 from deft.clips import keyframes, simulator
-from deft.evaluation.figures import draw
 from deft.clips.footage import Footage
 from deft.faces import align, detect, landmarks, regions
-from deft.motion import courses
-from deft.report import moments, page, pictures
+from deft.mllm import pipeline
+from deft.motion import courses, locate, moments
 from deft.run import book
 
 FPS, HOSTILE = 100.0, "<img src=x onerror=alert(1)> & \"q\" {{ 7*7 }}.avi"
@@ -220,7 +221,7 @@ def test_the_face_is_found_again_at_the_onset(film, tmp_path, monkeypatch):
     """The face lies elsewhere in frame 0: landmarks of frame 0 would lie beside it."""
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
     frames = shifted(np.concatenate([np.repeat(film[0][:1], 24, 0), film[0][2:28]]), 24, 6)   # at its place from frame 6, onset 28, apex 43
-    face, when, notes = analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS, apex=43)
+    face, when, notes = locate.locate(Footage(write_folder(tmp_path / "clip", frames)), FPS, apex=43)
     eyes = align.eye_centres(film[1] + (60, 0))
     distance = np.linalg.norm(eyes[1] - eyes[0])
     assert face.at > 6 and np.linalg.norm(align.eye_centres(face.source) - eyes, axis=1).max() < 0.2 * distance
@@ -230,18 +231,18 @@ def test_the_face_is_found_again_at_the_onset(film, tmp_path, monkeypatch):
 def test_a_face_that_does_not_keep_its_place_is_refused(film, tmp_path, monkeypatch):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
     frames = shifted(film[0][:12], 28, 8)
-    with pytest.raises(analyse.AnalyseError, match="does not keep its place: its boxes in frame 0 and at the apex, frame 9, share"):
-        analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS, onset=0, apex=9)
+    with pytest.raises(locate.ClipError, match="does not keep its place: its boxes in frame 0 and at the apex, frame 9, share"):
+        locate.locate(Footage(write_folder(tmp_path / "clip", frames)), FPS, onset=0, apex=9)
 
 
 def test_a_face_that_is_gone_at_the_onset_is_said(film, tmp_path, monkeypatch):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
-    monkeypatch.setattr(analyse.timing, "find", lambda *given, **more: moments.Moments(4, 9, 10, np.zeros(12), ("onset",)))
+    monkeypatch.setattr(moments, "find", lambda *given, **more: moments.Moments(4, 9, 10, np.zeros(12), ("onset",)))
     frames = film[0][:12].copy()
     frames[3:6] = frames[3:6].mean((1, 2), keepdims=True)
     monkeypatch.setattr(detect, "check_uncut", lambda frames: None)
     with pytest.raises(detect.FaceError, match="frame 4: no face found"):
-        analyse.locate(Footage(write_folder(tmp_path / "clip", frames)), None, "smoke", FPS)
+        locate.locate(Footage(write_folder(tmp_path / "clip", frames)), FPS)
 
 
 def test_moments_at_the_edge_have_a_sentence(film, tmp_path, capsys):
@@ -300,8 +301,6 @@ def test_damaged_weights_are_refused(tmp_path):
 def test_a_damaged_model_is_refused(tmp_path, record):
     from safetensors.numpy import save_file
 
-    from deft.report import answer
-
     save_file({"x": np.arange(64, dtype=np.float32)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"model_type": "deft_llm"}')
     if record:
@@ -309,7 +308,7 @@ def test_a_damaged_model_is_refused(tmp_path, record):
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-40] if not record else whole[:-1] + b"x")
     with pytest.raises(ValueError, match="model.safetensors was altered since it was written" if record else "cannot be loaded") as error:
-        answer._load(tmp_path, "smoke")
+        pipeline.load_model(tmp_path)
     assert str(tmp_path) in str(error.value) and "07_joint_tuning again" in str(error.value)
 
 
@@ -322,4 +321,4 @@ def test_only_a_known_profile_is_used(tmp_path, capsys, monkeypatch, profile):
 
 def test_names_become_folder_names():
     assert analyse._plain_name("../../etc/passwd") == "etc_passwd" and analyse._plain_name("...") == ""
-    assert issubclass(analyse.AnalyseError, ValueError) and issubclass(detect.FaceError, ValueError)
+    assert issubclass(locate.ClipError, ValueError) and issubclass(detect.FaceError, ValueError)

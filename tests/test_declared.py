@@ -12,7 +12,6 @@ from deft.run import book
 CHAIN = book.load(paths.NOTEBOOKS)
 # 12 works below work/<set>, a folder of the same layout
 STAGES = [stage for stage in CHAIN if stage.name != "12_licensed_data"]
-ELSEWHERE = ("deft.report.answer.",)  # as is the scratch folder of a clip of one's own
 # folders and files of a profile
 TOPS = {name.split("/")[0] for stage in CHAIN for name in stage.writes if not name.startswith("figures:")}
 
@@ -87,7 +86,7 @@ def reached(sources):
         follow("a cell", "", names, tree)
     while waiting:
         name = waiting.pop()
-        if name in done or name.startswith(ELSEWHERE):
+        if name in done:
             continue
         done.add(name)
         parts = name.split(".")

@@ -13,6 +13,7 @@ from deft.clips import facs
 from deft.experts import calibrate, disentangle, encoder, pretrain
 from deft.experts import data as pairs
 from deft.experts.pretrain import CLASSES, SPEAKING, Settings
+from deft.faces import regions
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +225,7 @@ def test_mirrored_landmarks_stay_on_their_half_of_the_face():
     x = torch.zeros(1, 68, 2)
     x[0, 36], x[0, 45] = torch.tensor([40.0, 50.0]), torch.tensor([90.0, 52.0])  # outer corners of both eyes
     assert torch.equal(pairs.mirror("landmarks", x)[0, 36], torch.tensor([37.0, 52.0]))
-    assert sorted(pairs.LANDMARK_MIRROR) == list(range(68))
+    assert sorted(regions.MIRROR) == list(range(68))
 
 
 def test_jitter_is_drawn_from_seed_epoch_and_index_alone():

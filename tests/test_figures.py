@@ -9,8 +9,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from deft import artifacts, paths, runtime, systems
+from deft import drawing as draw
 from deft.evaluation import figures
-from deft.evaluation.figures import data, draw, f1_problem, f3_architecture, f4_answers, f8_curves
+from deft.evaluation.figures import data, f1_problem, f3_architecture, f4_answers, f8_curves
 
 PROFILE = "made-up"
 IDS = ("f1", "f2", "f3", "f4", "f6", "f8")

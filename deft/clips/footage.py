@@ -212,3 +212,33 @@ def broken(path: Path) -> str | None:
         return None if data_ends[1] in end else "is cut short"
     decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     return "cannot be decoded as a picture" if decoded is None else None
+
+
+class Frames:
+    """Frames that are in memory, with the face of `Footage`. frames: (H, W, 3) or (H, W) uint8 each, all of one size. FootageError for others."""
+
+    path, name, fps, notes = None, "the clip", None, ()
+
+    def __init__(self, frames):
+        pictures = [np.asarray(frame) for frame in frames]
+        if len(pictures) < 2:
+            raise FootageError(f"{self.name} has {len(pictures)} frame{'s' * (len(pictures) != 1)}; motion needs at least an onset and a later frame")
+        for number, picture in enumerate(pictures):
+            if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.ndim == 3 and picture.shape[2] != 3:
+                raise FootageError(f"frame {number} is {picture.dtype} {picture.shape}: frames must be uint8, (H, W, 3) RGB or (H, W)")
+            if picture.shape[:2] != pictures[0].shape[:2]:
+                raise FootageError(f"frame {number} is {picture.shape[:2]} px and frame 0 {pictures[0].shape[:2]}: all frames must have one size")
+        self._all = [picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures]
+        self.size = self._all[0].shape[1::-1]
+
+    def __len__(self):
+        return len(self._all)
+
+    def __iter__(self):
+        return iter(self._all)
+
+    def __getitem__(self, number):
+        return self._all[number]
+
+    def hold(self, numbers):
+        """Nothing: every frame is held."""

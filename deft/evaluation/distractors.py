@@ -14,7 +14,7 @@ from deft import runtime
 from deft.clips import simulator
 from deft.clips.facs import UNITS
 from deft.faces import align
-from deft.motion import courses, evidence, flow
+from deft.motion import courses, evidence
 
 TIMES = (0.0, 47.0, 93.0, 140.0, 180.0, 220.0, 260.0, 300.0, 340.0)  # ms: onset, rise, apex, hold, fall, offset of a usual clip
 # name -> (camera, distractors of the simulator); the camera of sim-a unless the distractor is the camera's own
@@ -47,7 +47,5 @@ def _measure(seed: int, case: str, person: int, camera: dict, distractors: tuple
     identity = simulator.sample_identity(runtime.seed_of(seed, "distractors/person", person) % 2**31)
     clip = simulator.render_clip(identity, {}, times_ms=TIMES, camera=simulator.Camera(**camera), distractors=distractors, truth="none",
                                  seed=runtime.seed_of(seed, f"distractors/{case}", person) % 2**31)
-    marks = clip.truth.landmarks[0]
-    matrix = align.subject_similarity(marks)
-    gray = np.stack([flow.gray(frame) for frame in align.apply(clip.frames, matrix)])
-    return courses.describe(gray, align.points(marks, matrix), method)
+    face = align.align_clip(clip.frames, clip.truth.landmarks[0])
+    return courses.describe(face.gray, face.landmarks, method)

@@ -7,6 +7,7 @@ inputs that it names: an input that it must not use is not masked but absent.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from deft import runtime
 from deft.clips.facs import FURROWS, REGIONS
 from deft.clips.keyframes import peak_mean
 from deft.clips.store import ClipStore
+from deft.faces import regions
 
 INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
 TARGETS = {"structure": ("landmarks",), "texture": ("units", "furrows", "region_true", "look"),
@@ -83,6 +85,25 @@ def _truth(store: ClipStore, work: Path, name: str, which: str) -> np.ndarray:
     return store.array({"units": "units_true", "furrows": "furrows_true"}[name]).astype(np.float32)
 
 
+def inputs(keys: Sequence[str], stored: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+    """What an expert sees, by name. stored: name -> array (N, ...) of stages 02 (`rgb`: onset, apex, hold) and 03 (peak, residual, courses, noise)."""
+    arrays: dict[str, np.ndarray] = {}
+    for key in keys:
+        if key == "onset":
+            arrays[key] = _halve(stored("rgb")[:, 0]).round().astype(np.uint8)
+        elif key == "pair":
+            rgb = stored("rgb")
+            peak = (_halve(rgb[:, 1]) + _halve(rgb[:, 2])) / 2
+            arrays[key] = np.concatenate([_halve(rgb[:, 0]), peak], axis=1).round().astype(np.uint8)
+        elif key == "peak":
+            arrays[key] = np.ascontiguousarray(stored("peak").transpose(0, 3, 1, 2))
+        elif key == "residual":
+            arrays[key] = np.asarray(stored("residual"))
+        elif key == "regions":
+            arrays[key] = region_inputs(np.asarray(stored("courses")), np.asarray(stored("noise")))
+    return arrays
+
+
 def read(work: Path, which: str, name: str, targets: bool = True) -> Pairs:
     """The pairs of set `which` as expert `name` sees them; `targets=False` reads inputs only."""
     if name not in INPUTS:
@@ -90,20 +111,7 @@ def read(work: Path, which: str, name: str, targets: bool = True) -> Pairs:
     work = Path(work)
     store = ClipStore(work / "clips" / which)
     faces, motion = work / "faces" / which, work / "motion" / which
-    arrays: dict[str, np.ndarray] = {}
-    for key in INPUTS[name]:
-        if key == "onset":
-            arrays[key] = _halve(runtime.load_array(faces, "rgb")[:, 0]).round().astype(np.uint8)
-        elif key == "pair":
-            rgb = runtime.load_array(faces, "rgb")  # onset, apex, hold
-            peak = (_halve(rgb[:, 1]) + _halve(rgb[:, 2])) / 2
-            arrays[key] = np.concatenate([_halve(rgb[:, 0]), peak], axis=1).round().astype(np.uint8)
-        elif key == "peak":
-            arrays[key] = np.ascontiguousarray(runtime.load_array(motion, "peak").transpose(0, 3, 1, 2))
-        elif key == "residual":
-            arrays[key] = np.asarray(runtime.load_array(motion, "residual"))
-        elif key == "regions":
-            arrays[key] = region_inputs(*(np.asarray(runtime.load_array(motion, key)) for key in ("courses", "noise")))
+    arrays = inputs(INPUTS[name], lambda key: runtime.load_array(faces if key == "rgb" else motion, key))
     if targets:
         arrays |= {key: _truth(store, work, key, which) for key in TARGETS[name]}
     for key, array in arrays.items():
@@ -139,9 +147,6 @@ def _swapped(names: tuple) -> list[int]:
 
 REGION_MIRROR = _swapped(REGIONS)  # 36
 FURROW_MIRROR = _swapped(FURROWS)  # 10
-LANDMARK_MIRROR = [16 - i for i in range(17)] + [26 - i for i in range(10)] + list(range(27, 31)) + [35 - i for i in range(5)] + [
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40] + [54 - i for i in range(7)] + [59 - i for i in range(5)] + [
-    64, 63, 62, 61, 60, 67, 66, 65]  # 68-point order: jaw, brows, bridge, nostrils, eyes, outer and inner lips
 
 
 def mirror(key: str, x: Tensor, width: int = 128) -> Tensor:
@@ -163,7 +168,7 @@ def mirror(key: str, x: Tensor, width: int = 128) -> Tensor:
     if key == "furrows":
         return x[:, FURROW_MIRROR]
     if key == "landmarks":
-        x = x[:, LANDMARK_MIRROR]
+        x = x[:, regions.MIRROR]
         return torch.stack([width - 1 - x[..., 0], x[..., 1]], dim=-1)
     return x
 

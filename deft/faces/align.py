@@ -4,8 +4,10 @@ A warp fitted frame by frame follows the landmarks' jitter and the expression it
 it (docs/method.md#from-frames-to-motion). The matrix therefore comes from the onset frames only, and a subject's clips may
 share one.
 """
-
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -63,6 +65,36 @@ def apply(frames: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarra
         raise ValueError(f"frames must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
     matrix = np.asarray(matrix, np.float64)
     return np.stack([cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for frame in frames])
+
+
+def gray(image: np.ndarray, name: str = "image") -> np.ndarray:
+    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma. Raises ValueError, calling the array `name`, for any other."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise ValueError(f"{name} must be uint8 (H, W) or (H, W, 3) RGB, got {image.dtype} {image.shape}")
+    return np.ascontiguousarray(image) if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """One clip in the canonical frame. rgb: (T, S, S[, 3]) uint8, as it was filmed; gray: (T, S, S) uint8; landmarks: (68, 2) px of the
+    canonical frame; matrix: (2, 3), original px -> canonical px."""
+
+    rgb: np.ndarray
+    gray: np.ndarray
+    landmarks: np.ndarray
+    matrix: np.ndarray
+
+
+def align_clip(frames: Sequence[np.ndarray], landmarks: np.ndarray, size: int = SIZE) -> Aligned:
+    """A clip and the landmarks (68, 2) px of its onset -> every frame moved by their one matrix. frames: (H, W) or (H, W, 3) uint8 each, an
+    array or a `deft.clips.footage.Footage`: they are taken one by one. ValueError for landmarks that fix no similarity."""
+    matrix, rgb = subject_similarity(landmarks, size), None
+    for number, frame in enumerate(frames):
+        moved = apply(frame[None], matrix, size)[0]
+        rgb = np.empty((len(frames), *moved.shape), np.uint8) if rgb is None else rgb
+        rgb[number] = moved
+    return Aligned(rgb, np.stack([gray(frame) for frame in rgb]), points(landmarks, matrix), matrix)
 
 
 def points(landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from deft.clips.facs import REGIONS
+from deft.clips.facs import REGION_INDEX, REGIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,6 +132,18 @@ def face_mask(landmarks: np.ndarray, size: int = 128) -> np.ndarray:
     rims = [middle[row] - radius[row, 1] * down for row, (name, _) in enumerate(REGIONS) if name.startswith("forehead")]
     hull = cv2.convexHull(np.vstack([check(landmarks), rims]).astype(np.float32))
     return cv2.fillConvexPoly(np.zeros((size, size), np.uint8), np.round(hull).astype(np.int32), 1).astype(bool)
+
+
+def region_rows() -> list[tuple[str, int, int]]:
+    """The 36 regions as 20 rows, forehead to jaw: [(spoken name, index on the person's right, index on the left)].
+
+    A midline region has the same index twice.
+    """
+    rows, middle = [], {"glabella": "brow_inner", "nose_bridge": "outer_canthus", "nose_tip": "nose_side", "chin": "chin_side"}
+    for name in dict.fromkeys(name for name, side in REGIONS if side):
+        rows.append((name, REGION_INDEX[name, "R"], REGION_INDEX[name, "L"]))
+        rows += [(m, REGION_INDEX[m, ""], REGION_INDEX[m, ""]) for m, after in middle.items() if after == name]
+    return [(name.replace("_", " "), right, left) for name, right, left in rows]
 
 
 def chart(

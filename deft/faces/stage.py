@@ -41,13 +41,11 @@ def align_set(clips: Path, out: Path) -> dict[str, tuple[int, ...]]:
                 rgb = create("rgb", (count, 3, align.SIZE, align.SIZE, 3), np.uint8)
             for row, clip in zip(range(rows.start, rows.stop), frames):
                 try:
-                    matrix = align.subject_similarity(landmarks[row])
+                    face = align.align_clip(clip, landmarks[row])
                 except ValueError as error:
                     raise ValueError(f"clip {store.index['clip'][row]}: {error}") from error
-                warped = align.apply(clip, matrix)
-                gray[row] = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in warped]
-                rgb[row] = warped[shown(length)]  # onset, apex, hold
-                moved[row], matrices[row] = align.points(landmarks[row], matrix), matrix
+                gray[row], rgb[row] = face.gray, face.rgb[shown(length)]  # onset, apex, hold
+                moved[row], matrices[row] = face.landmarks, face.matrix
                 bar.update()
         arrays = {"gray": gray, "rgb": rgb, "landmarks": moved, "matrix": matrices}
         for array in arrays.values():

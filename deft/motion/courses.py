@@ -9,7 +9,6 @@ All vectors are aligned px, +x right, +y down, onset -> t.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2

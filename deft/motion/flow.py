@@ -13,17 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deft.faces.align import gray
+
 METHODS = ("dis", "dis-finest", "farneback", "tvl1")
 LEARNED = "meflow"  # needs trained weights
 _local = threading.local()  # OpenCV's flow objects keep buffers: one per thread
-
-
-def gray(image: np.ndarray, name: str = "image") -> np.ndarray:
-    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma. Raises ValueError, calling the array `name`, for any other."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
-        raise ValueError(f"{name} must be uint8 (H, W) or (H, W, 3) RGB, got {image.dtype} {image.shape}")
-    return np.ascontiguousarray(image) if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
 
 
 def _build(method: str) -> cv2.DenseOpticalFlow:

@@ -29,7 +29,7 @@ from deft import cache, runtime
 from deft.clips.keyframes import key_frames, shown
 from deft.clips.record import Clip
 from deft.faces import align, detect, landmarks
-from deft.motion import courses, flow
+from deft.motion import courses
 
 FACES, MOTION = ("gray", "rgb", "landmarks", "matrix"), ("courses", "peak", "residual", "noise")
 SUM = "sha256"  # of the other arrays of a file, so that it is whole by itself and no list has to be kept beside thousands of them
@@ -146,13 +146,11 @@ def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str =
         raise ValueError(f"{clip.id}: offset {clip.offset} is outside its {len(frames)} frames")
     face = detect.find_in_clip(frames, clip.onset)
     marks = landmarks.from_face(frames[clip.onset], face, cascade)
-    matrix = align.subject_similarity(marks)
-    rgb = align.apply(frames[list(keys)], matrix)
-    del frames
-    gray = np.stack([flow.gray(frame) for frame in rgb])
-    points = align.points(marks, matrix).astype(np.float32)
-    return {"gray": gray, "rgb": rgb[shown(len(rgb))], "landmarks": points, "matrix": np.asarray(matrix, np.float32),
-            **courses.describe(gray, points, method)}
+    frames = frames[list(keys)]  # the others are forgotten here
+    aligned = align.align_clip(frames, marks)
+    points = aligned.landmarks.astype(np.float32)
+    return {"gray": aligned.gray, "rgb": aligned.rgb[shown(len(keys))], "landmarks": points, "matrix": aligned.matrix.astype(np.float32),
+            **courses.describe(aligned.gray, points, method)}
 
 
 def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:

@@ -68,7 +68,7 @@ class Pictures:
 
 def pictures(profile, table, row):
     """Everything the figures show of clip `row` of the benchmark."""
-    from deft.evaluation.figures.draw import enlarge, face_mask
+    from deft.drawing import enlarge, face_mask
 
     rgb = np.asarray(array(profile, "faces", "rgb", "02_faces")[row])
     peak = np.asarray(array(profile, "motion", "peak", "03_motion")[row], np.float32)

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 
 from deft.evaluation import source
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 from deft.systems import LISTED, spoken
 
 COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{draw.MAGNIFY}", "flow")

@@ -11,7 +11,8 @@ import numpy as np
 from deft import paths, runtime
 from deft.clips import facs
 from deft.clips.story import story
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 
 VERDICTS = {"confirmed": ("✓", draw.BLUE, "annotated, and measured"), "unsupported": ("✗", draw.RED, "annotated, not measured"),
             "contradicted": ("⇄", draw.PINK, "annotated, measured the other way"), "unannotated": ("+", draw.ORANGE, "measured, not annotated")}

@@ -12,7 +12,8 @@ from matplotlib.patches import FancyBboxPatch
 
 from deft import paths, runtime
 from deft.clips.story import story
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 from deft.systems import DEFT
 
 FROZEN, TRAINED, MEASURED = "#E3E3E3", "#CFE6F5", "#FFF3D6"

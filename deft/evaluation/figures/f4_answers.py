@@ -6,7 +6,8 @@ import textwrap
 import numpy as np
 
 from deft.clips import facs
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 from deft.systems import DEFT, RGB, spoken
 from deft.unimer.check import MIN_PX, Evidence, parse, say
 from deft.unimer.facts import UnitFact, supports, supports_unit

@@ -4,7 +4,8 @@ import numpy as np
 
 from deft.clips import facs
 from deft.evaluation import metrics
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 from deft.systems import LISTED, spoken
 
 

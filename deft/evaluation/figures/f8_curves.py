@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from deft import paths, runtime
-from deft.evaluation.figures import data, draw
+from deft import drawing as draw
+from deft.evaluation.figures import data
 from deft.systems import DEFT, RGB, spoken
 
 EXPERTS = ("structure", "texture", "motion", "rgb")

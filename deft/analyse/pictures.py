@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from deft.evaluation.figures import draw
+from deft import drawing as draw
 
 STEPS = 8              # pictures from onset to apex in the moving picture
 STRIP = 9              # frames shown between onset and offset
