@@ -10,13 +10,22 @@ feature or a record of a clip.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
@@ -59,7 +68,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
                                    clean_up_tokenization_spaces=False)
 
 
-def build_base(tokenizer, settings: LanguageSettings) -> Qwen3ForCausalLM:
+def build_base(tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings) -> Qwen3ForCausalLM:
     """A Qwen3-class model from its config alone, initialised from `settings.seed`."""
     config = Qwen3Config(vocab_size=len(tokenizer), hidden_size=settings.hidden, num_hidden_layers=settings.layers,
                          num_attention_heads=settings.heads, num_key_value_heads=settings.heads,
@@ -76,7 +85,7 @@ def seed_of_draw(seed: int, draw: int) -> int:
     return runtime.seed_of(seed, "mllm/base", draw)
 
 
-def load_base(folder: Path):
+def load_base(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """(tokenizer, model) from a local folder of any Hugging Face causal language model; markers are added if missing.
 
     A base that comes from elsewhere (paper profile) starts without marker tokens; their rows are never read as
@@ -145,7 +154,7 @@ def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[
     return kind, grammar.question(kind, facts, rng), answer if complete or kind != "reasoning" else answer.split(" evidence :")[0]
 
 
-def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
+def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
     """Plain text: 'user : units au4 left au7 both question : ... answer : ...', every token scored."""
     _, question, answer = ask(facts, rng)
     names = {"L": "left", "R": "right", "B": "both"}
@@ -155,8 +164,8 @@ def text_example(tokenizer, facts, rng: np.random.Generator) -> dict:
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids, "prompt_length": len(ids)}
 
 
-def soft_example(tokenizer, facts, rng: np.random.Generator) -> dict:
-    """The structured prompt without expert tokens: two detectors of different quality say the units as soft words."""
+def soft_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
+    """The structured prompt without expert tokens: simulated detectors of different quality give the units as soft words."""
     _, question, answer = ask(facts, rng)
     streams = (("texture", "motion"), ("motion",), ("texture",), ("rgb",))[rng.choice(4, p=(0.6, 0.2, 0.1, 0.1))]
     example = prompt.encode(tokenizer, streams, question, answer, tokens=0)
@@ -165,8 +174,13 @@ def soft_example(tokenizer, facts, rng: np.random.Generator) -> dict:
     return example
 
 
-def next_word_loss(model, tokenizer, examples: list[dict], words: list[list[int]]) -> torch.Tensor:
-    """Mean cross entropy over labelled positions; soft words replace the unit slots when the examples carry them."""
+def next_word_loss(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[dict], words: list[list[int]]
+) -> torch.Tensor:
+    """Mean cross entropy (scalar) over labelled positions; soft words replace the unit slots when the examples carry them.
+
+    words: token ids of `prompt.unit_words`.
+    """
     batch = prompt.pad(examples, tokenizer.pad_token_id)
     table = model.get_input_embeddings()
     embedded = table(batch["input_ids"])
@@ -189,8 +203,10 @@ def word_vectors(table: torch.nn.Embedding, words: list[list[int]]) -> torch.Ten
     return torch.stack([table(torch.tensor(ids, device=table.weight.device)).mean(0) for ids in words])
 
 
-def text_batches(tokenizer, settings: LanguageSettings, make, steps: int):
-    """`steps` batches of `make` examples, drawn from (seed, pool) alone.
+def text_batches(
+    tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings, make: Callable[..., dict], steps: int
+) -> Iterator[list[dict]]:
+    """`steps` batches of examples by `make` (`text_example` or `soft_example`), drawn from (seed, pool) alone.
 
     A pool holds 4 batches, sorted by length so that no time goes into padding; its batches come in a drawn order.
     """
@@ -202,7 +218,7 @@ def text_batches(tokenizer, settings: LanguageSettings, make, steps: int):
             yield drawn[turn * settings.batch:(turn + 1) * settings.batch]
 
 
-def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
+def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None] = print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
 
     Draws come from (seed, step), so a run killed and started again writes the same bytes. A finished folder of the
@@ -223,9 +239,9 @@ def pretrain(settings: LanguageSettings, folder: Path, log=print) -> dict:
         optimizer, lambda s: min(1.0, (s + 1) / 50, max(0.03, (steps - s) / (steps / 3))))
     model.train()
     curve = []
-    course = itertools.chain(text_batches(tokenizer, settings, text_example, settings.text_steps),
-                             text_batches(tokenizer, settings, soft_example, settings.soft_steps))
-    for step, examples in enumerate(course):
+    batches = itertools.chain(text_batches(tokenizer, settings, text_example, settings.text_steps),
+                              text_batches(tokenizer, settings, soft_example, settings.soft_steps))
+    for step, examples in enumerate(batches):
         loss = next_word_loss(model, tokenizer, examples, words)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -12,7 +12,9 @@ Splicing follows LLaVA, the file's shape nanoVLM; LoRA is peft's. (peft's own `D
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -28,6 +30,10 @@ from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import linear as products
 from deft.mllm import prompt
 
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedTokenizerBase
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
 IGNORE = prompt.IGNORE
 
 
@@ -41,8 +47,12 @@ class DeftLLMConfig(PreTrainedConfig):
     model_type = "deft-llm"
     sub_configs = {"text_config": AutoConfig}
 
-    def __init__(self, text_config=None, streams="stm", tokens=prompt.TOKENS, width=64, rank=16, alpha=32, markers=None,
-                 unit_words=None, emotion_weight=0.5, unit_weight=0.3, align_weight=0.1, disentangle_weight=0.1, seed=7, **kwargs):
+    def __init__(
+        self, text_config: dict | PreTrainedConfig | None = None, streams: str = "stm", tokens: int = prompt.TOKENS, width: int = 64,
+        rank: int = 16, alpha: int = 32, markers: Mapping[str, int] | None = None, unit_words: Sequence[Sequence[int]] | None = None,
+        emotion_weight: float = 0.5, unit_weight: float = 0.3, align_weight: float = 0.1, disentangle_weight: float = 0.1,
+        seed: int = 7, **kwargs: Any
+    ):
         if isinstance(text_config, dict):
             text_config = CONFIG_MAPPING[text_config["model_type"]](**text_config)
         self.text_config = text_config
@@ -53,7 +63,7 @@ class DeftLLMConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
     @classmethod
-    def of(cls, base: PreTrainedModel, tokenizer, streams: str, **settings) -> DeftLLMConfig:
+    def of(cls, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, streams: str, **settings: Any) -> DeftLLMConfig:
         """The config that joins a base language model and its tokenizer to the streams named by letters."""
         prompt.streams_of(streams)
         markers = {name.strip("<>"): tokenizer.convert_tokens_to_ids(name) for name in prompt.MARKERS}
@@ -71,6 +81,7 @@ class Projector(nn.Module):
         nn.init.constant_(self.norm.weight, scale)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, 4, 64) -> (B, 4, H)."""
         return self.norm(self.body(tokens))                                 # (B, 4, 64) -> (B, 4, H)
 
 
@@ -124,7 +135,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             parameter.requires_grad_("lora_" in name or not name.startswith("language."))
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs):
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in Hugging Face's base class; afterwards the base language model is frozen."""
         loaded = super().from_pretrained(*args, **kwargs)                   # with output_loading_info a pair comes back
         (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_base()  # loading makes every parameter trainable
         return loaded
@@ -134,13 +146,16 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     @property
     def streams(self) -> tuple[str, ...]:
+        """Names of the streams that are on, in prompt order."""
         return prompt.streams_of(self.config.streams)
 
     @property
     def unit_streams(self) -> tuple[str, ...]:
+        """Those of them that carry unit probabilities."""
         return tuple(name for name in self.streams if name in prompt.UNIT_STREAMS)
 
     def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings of the base (vocabulary, H)."""
         return self.language.get_input_embeddings()
 
     def words(self) -> Tensor:
@@ -164,14 +179,19 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
                 embedded = prompt.splice(embedded, input_ids, self.config.markers[f"{name}-unit"], said)
         return embedded
 
-    def hidden(self, embedded: Tensor, attention_mask: Tensor, past=None, use_cache: bool = False):
-        """Run the decoder without its word head. Positions count attended tokens only, so a dropped stream (mask 0)
-        leaves exactly what a prompt without it would have left."""
+    def hidden(
+        self, embedded: Tensor, attention_mask: Tensor, past: Cache | None = None, use_cache: bool = False
+    ) -> BaseModelOutputWithPast:
+        """Run the decoder without its word head: embedded (B, L, H), mask (B, P + L) -> last_hidden_state (B, L, H) and the cache.
+
+        Positions count attended tokens only, so a dropped stream (mask 0) gives exactly the result of a prompt without it.
+        """
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embedded.shape[1]:]
         return self.language.base_model(inputs_embeds=embedded, attention_mask=attention_mask, position_ids=positions,
                                         past_key_values=past, use_cache=use_cache)
 
     def word_logits(self, hidden: Tensor) -> Tensor:
+        """Hidden states (..., H) -> logits of the next word (..., V)."""
         return self.language.get_output_embeddings()(hidden)
 
     # ------------------------------------------------------------ objective
@@ -248,7 +268,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     # ------------------------------------------------------------ adapters
     @contextlib.contextmanager
-    def merged(self):
+    def merged(self) -> Iterator[DeftLLMForConditionalGeneration]:
         """Fold LoRA into the base's weights while answering (one product fewer per layer), then take it out again."""
         layers = [m for m in self.language.modules() if isinstance(m, BaseTunerLayer)]
         for layer in layers:

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from deft.clips.facs import UNITS
 from deft.systems import STREAMS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TOKENS = 4                      # expert tokens per stream, (B, 4, 64)
 UNIT_STREAMS = ("texture", "motion", "rgb")          # experts that come with unit probabilities; structure has none
@@ -34,13 +38,13 @@ def streams_of(letters: str) -> tuple[str, ...]:
     return tuple(name for letter, name in STREAMS.items() if letter in letters)
 
 
-def ids_of(tokenizer, text: str) -> list[int]:
+def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of lower-case text, without special tokens. The leading space keeps byte-pair tokenizers consistent."""
     return tokenizer(" " + text, add_special_tokens=False)["input_ids"]
 
 
 @functools.lru_cache(maxsize=64)
-def prefix(tokenizer, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tuple[str, list[int]]]:
+def prefix(tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tuple[str, list[int]]]:
     """The prompt before the question, as (stream or '', ids): the pieces a dropped stream takes away are known."""
     marker = {name: tokenizer.convert_tokens_to_ids(name) for name in MARKERS}
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
@@ -53,8 +57,10 @@ def prefix(tokenizer, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tu
     return pieces
 
 
-def encode(tokenizer, streams: Sequence[str], question: str, answer: str | None = None, dropped: Sequence[str] = (),
-           tokens: int = TOKENS, end: bool = True) -> dict[str, list[int]]:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, streams: Sequence[str], question: str, answer: str | None = None,
+    dropped: Sequence[str] = (), tokens: int = TOKENS, end: bool = True
+) -> dict[str, list[int]]:
     """One example as lists: input_ids, attention_mask (0 over a dropped stream), labels (answer and eos only).
 
     end: False for an answer that breaks off, so that eos is not taught. Without `answer` the prompt ends with 'answer :' and nothing is labelled.
@@ -85,7 +91,7 @@ def pad(examples: Sequence[dict], pad_id: int, left: bool = False) -> dict[str, 
     return {**{key: torch.from_numpy(value) for key, value in batch.items()}, "prompt_end": torch.from_numpy(end)}
 
 
-def unit_words(tokenizer) -> list[list[int]]:
+def unit_words(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Token ids of the words that soft words are made of: 17 units ('au4'), then none, left, right, both."""
     names = [f"au{code}" for code in UNITS] + ["none", "left", "right", "both"]
     words = [ids_of(tokenizer, name) for name in names]
@@ -122,7 +128,10 @@ def closed_up(example: dict) -> dict:
 
 
 def splice(embedded: torch.Tensor, input_ids: torch.Tensor, marker: int, values: torch.Tensor) -> torch.Tensor:
-    """Put `values` (B, K, H) where `input_ids` (B, L) equals `marker`; a row holds K such slots, or none."""
+    """Put `values` (B, K, H) into `embedded` (B, L, H) where `input_ids` (B, L) equals `marker`; a row holds K such slots, or none.
+
+    Raises ValueError for a row with another number of slots.
+    """
     here = input_ids == marker
     counts = here.sum(1)
     held = counts > 0
