@@ -5,7 +5,9 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from deft import paths, runtime
 
@@ -21,13 +23,15 @@ COMMANDS = ("run", "status", "see", "verify", "check", "reference", "analyse", "
 class Parser(argparse.ArgumentParser):
     """argparse with the nearest valid name in its complaint about an unknown command."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint, with the nearest command, and exit with 2."""
         given = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
         hint = f" ({nearest(given, COMMANDS)})" if "invalid choice" in message and given not in COMMANDS else ""
         super().error(message + hint)
 
 
 def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
     main = Parser(prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands.")
     commands = main.add_subparsers(dest="command", required=True)
     for name, words in (("run", "run every notebook that needs it"), ("status", "what is stale and why"),
@@ -81,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False, dataset: str = "") -> int:
+    """Print the state of every stage (of a licensed data set: of its steps) and why; returns 0."""
     if dataset:
         from deft import licensed
 
@@ -98,7 +103,8 @@ def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False, dat
     return 0
 
 
-def main(arguments=None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. arguments: by default those of the process."""
     os.environ.pop(runtime.BY_HAND, None)  # a command that is given in a notebook's cell is not the notebook
     given = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):

@@ -4,12 +4,20 @@ The README table, the tests and the notebooks all read this one list. Saving goe
 so that every product carries its profile, seed and commit, and says that it was SIMULATED.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deft import paths, runtime
 from deft.systems import UNTRAINED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 CLAIMS = {
     "C1": "static appearance and subtle motion are entangled, and that hurts",
@@ -73,6 +81,7 @@ class Artifact:
 
     @property
     def kind(self) -> str:
+        """"table" or "figure"."""
         return "table" if self.id.startswith("T") else "figure"
 
     @property
@@ -145,7 +154,7 @@ def stamp(profile: str, seed: int) -> str:
     return f"SIMULATED · {profile} · seed {seed} · {runtime.commit()}"
 
 
-def save_table(df, id: str, profile: str, note: str = "", seed: int = 7) -> None:
+def save_table(df: DataFrame, id: str, profile: str, note: str = "", seed: int = 7) -> None:
     """Write the data frame `df` as CSV (data only), Markdown and LaTeX (both with title, note and stamp) under figures/<profile>/tables."""
     artifact = get(id)
     words = " ".join(w for w in (note, f"{stamp(profile, seed)}.") if w)
@@ -176,7 +185,7 @@ def _latex(text: str) -> str:
     return text.replace("·", "$\\cdot$")
 
 
-def save_figure(fig, id: str, profile: str, seed: int = 7) -> None:
+def save_figure(fig: Figure, id: str, profile: str, seed: int = 7) -> None:
     """Stamp the matplotlib figure and write it as PNG and PDF under figures/<profile>. No dates inside: same data, same bytes."""
     get(id)
     fig.text(0.995, 0.002, stamp(profile, seed), ha="right", va="bottom", fontsize=6, color="0.35")
@@ -185,7 +194,7 @@ def save_figure(fig, id: str, profile: str, seed: int = 7) -> None:
             fig.savefig(temporary, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
 
 
-def products(folder) -> list:
+def products(folder: Path) -> list[Path]:
     """Every file of figures/<profile> that its manifest must list, sorted: all but NOT_PRODUCTS and what is hidden or half-written."""
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
             and p.relative_to(folder).parts[0] not in NOT_PRODUCTS]

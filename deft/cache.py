@@ -112,6 +112,7 @@ class State:
 
     @property
     def key(self) -> str:
+        """Hash over inputs, settings and code."""
         return _hash(self.parts)
 
     @property
@@ -119,7 +120,7 @@ class State:
         """What `seal` may write: the folder, or the files that belong to the product and its record."""
         return [self.folder] if self.files is None else [_record(self.folder, self.name), *(self.folder / name for name in self.files)]
 
-    def seal(self, **about) -> None:
+    def seal(self, **about: object) -> None:
         """Record the files as they are now; nothing of the product may be written later. about: seconds and other things that no hash holds."""
         given = [self.folder] if self.files is None else [self.folder / name for name in self.files]
         if absent := [path for path in given if not path.exists()]:
@@ -158,8 +159,10 @@ def _broken(folder: Path, files: dict[str, str]) -> str:
     return ""
 
 
-def fresh(place, inputs: Iterable = (), settings: dict | None = None, code: str = "", *, name: str = "", files: Iterable[str] | None = None,
-          apart: tuple[str, ...] = ()) -> State:
+def fresh(
+    place: str | Path, inputs: Iterable = (), settings: dict | None = None, code: str = "", *, name: str = "",
+    files: Iterable[str] | None = None, apart: tuple[str, ...] = ()
+) -> State:
     """The state of the product in the folder `place`. Hashes every product file; inputs once per process while size and time stand.
 
     files: what belongs to the product, below the folder (default: everything there). name: of the product, where several share a
@@ -186,12 +189,12 @@ def _same_settings(product: Path, before: dict, after: dict) -> None:
         raise runtime.MadeOtherwise(f"{product} was made with {first}; this call asks for {second}. {runtime.AGAIN}")
 
 
-def fresh_file(path, inputs: Iterable = (), settings: dict | None = None, code: str = "") -> State:
+def fresh_file(path: str | Path, inputs: Iterable = (), settings: dict | None = None, code: str = "") -> State:
     """As `fresh`, for a product of one file, whose record lies beside it."""
     path = Path(path)
     return fresh(path.parent, inputs, settings, code, name=path.name, files=[path.name])
 
 
-def damage(folder, name: str = "") -> str:
+def damage(folder: str | Path, name: str = "") -> str:
     """The first file of a finished product that is missing or altered, in words; empty when all are whole, or nothing is on record."""
     return _broken(Path(folder), _read(Path(folder), name)[0].get("files", {}))

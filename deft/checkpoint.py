@@ -23,6 +23,7 @@ class Checkpoint:
         self.path, self.key = Path(folder) / ".resume.safetensors", key
 
     def save(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, history: list[dict], best: dict[str, Tensor] | None = None) -> None:
+        """Write the file, whole or not at all; best: weights of the best epoch so far."""
         tensors = {f"model/{name}": value for name, value in model.state_dict().items()} | {f"best/{name}": value for name, value in (best or {}).items()}
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{number}/{name}": value for name, value in state.items()}

@@ -7,6 +7,7 @@ Code is hashed without comments, docstrings and layout, data by content: a chang
 import ast
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 DATA = (".json", ".yaml", ".csv")
@@ -103,7 +104,7 @@ class Closure:
         return {p.relative_to(self.root).as_posix(): _hash(p.read_bytes())
                 for p in sorted(folder.iterdir()) if p.suffix in DATA and p.is_file()}
 
-    def files(self, sources, extra=(), apart=()) -> dict[str, str]:
+    def files(self, sources: Iterable[str], extra: Iterable[str] = (), apart: Iterable[str] = ()) -> dict[str, str]:
         """{path relative to root: hash} of everything the sources (code cells) and the extra dotted names reach.
 
         extra: modules, packages, or functions and classes of a module; ValueError for a name that is none of these.

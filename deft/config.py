@@ -6,7 +6,9 @@ Anything unknown or of another type is an error with the nearest valid name, bef
 
 import ast
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,7 +19,7 @@ class ConfigError(ValueError):
     """A profile or a parameters cell that cannot be used; the message names the place and the remedy."""
 
 
-def nearest(name: str, known) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Words that point to the nearest valid name, or list the valid ones."""
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
@@ -92,7 +94,7 @@ def _read(path: Path) -> dict:
     return {section: values or {} for section, values in content.items()}
 
 
-def checked(value, default, where: str):
+def checked(value: Any, default: Any, where: str) -> Any:
     """`value` if it has the type of `default` (a whole number may stand for a float); otherwise an error with both types."""
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +89,7 @@ def _shell():
     return get_ipython()
 
 
-def see(words: str, holds, numbers: str = "", *, small: bool = False, unanswered: str = "") -> None:
+def see(words: str, holds: object, numbers: str = "", *, small: bool = False, unanswered: str = "") -> None:
     """Print the sentence `words` with the outcome of its check: *as expected*, or *not here* with the numbers.
 
     holds: truth value of the sentence, computed in this cell. numbers: what it was computed from, in words; required reading when it does not
@@ -102,7 +103,7 @@ def see(words: str, holds, numbers: str = "", *, small: bool = False, unanswered
     _display({"text/plain": told(check), "text/html": f"<p class=\"deft-see\">{escape(told(check))}</p>", MIME: check})
 
 
-def source(function) -> None:
+def source(function: Callable | type) -> None:
     """Show the source of a function or class of `deft`, with file and line: what stands under a formula cannot go stale."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter

@@ -3,6 +3,8 @@
 numpy is imported inside the functions that need it, so that `python -m deft status` stays light.
 """
 
+from __future__ import annotations
+
 import ctypes
 import filecmp
 import hashlib
@@ -14,12 +16,18 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deft import paths
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
 
 RECORDED_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-contrib-python-headless", "torch", "transformers",
                      "peft", "tokenizers", "safetensors", "matplotlib", "papermill", "ipykernel")
@@ -33,7 +41,7 @@ def seed_of(seed: int, what: str, index: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def rng(seed: int, what: str, index: int = 0):
+def rng(seed: int, what: str, index: int = 0) -> np.random.Generator:
     """An explicit `np.random.Generator` for (seed, what, index); the global generator is never used."""
     import numpy as np
 
@@ -43,7 +51,7 @@ def rng(seed: int, what: str, index: int = 0):
 # ---------------------------------------------------------------- files
 
 @contextmanager
-def atomic(path):
+def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any failure it is removed.
 
     The temporary name keeps the suffix (`np.save` and friends look at it). A folder written there replaces the old folder.
@@ -85,14 +93,14 @@ class MadeOtherwise(RuntimeError):
     """A call in a notebook that was opened by hand would replace a product that was made with other parameters."""
 
 
-def rule(path) -> str | None:
+def rule(path: str | Path) -> str | None:
     """Why a product must not be replaced, "" when it just stays as it is, None when it may be: always, but in a notebook opened by hand."""
     places = json.loads(os.environ.get(BY_HAND) or "{}")
     above = {str(path), *map(str, Path(path).parents)}
     return next((why for place, why in places.items() if place in above), None) if above.isdisjoint(map(str, REMADE)) else None
 
 
-def replaceable(path) -> bool:
+def replaceable(path: str | Path) -> bool:
     """Whether `path` may be written or removed; False for a product that stays as it is. Raises MadeOtherwise, see `rule`."""
     why = rule(path) if Path(path).exists() else None
     if why:
@@ -100,7 +108,7 @@ def replaceable(path) -> bool:
     return why is None
 
 
-def sha256(path) -> str:
+def sha256(path: str | Path) -> str:
     """Hash of a file's bytes, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -123,14 +131,14 @@ def _plain(value):
     return value
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all. NaN is written as null."""
     text = json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """Read JSON; a file that does not parse is named, with the place, instead of a bare decoder error."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -138,14 +146,14 @@ def read_json(path):
         raise ValueError(f"{path}: not readable as JSON ({error}); remove the file and run its stage again") from error
 
 
-def write_jsonl(path, rows) -> None:
+def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
     """Write one JSON object per line, whole or not at all. NaN is written as null."""
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(_plain(row), ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_jsonl(path) -> list[dict]:
+def read_jsonl(path: str | Path) -> list[dict]:
     """Read one JSON object per line; a broken line is named by its number."""
     rows = []
     with open(path, encoding="utf-8") as file:
@@ -160,7 +168,7 @@ def read_jsonl(path) -> list[dict]:
     return rows
 
 
-def save_array(folder, name: str, array) -> Path:
+def save_array(folder: str | Path, name: str, array: ArrayLike) -> Path:
     """Write `folder/name.npy`, whole or not at all; returns its path."""
     import numpy as np
 
@@ -170,8 +178,8 @@ def save_array(folder, name: str, array) -> Path:
     return path
 
 
-def load_array(folder, name: str, mmap: bool = True):
-    """Read `folder/name.npy`, memory-mapped read-only unless `mmap=False`."""
+def load_array(folder: str | Path, name: str, mmap: bool = True) -> np.ndarray:
+    """Read `folder/name.npy`, memory-mapped read-only unless `mmap=False`. FileNotFoundError names the file."""
     import numpy as np
 
     path = Path(folder) / f"{name}.npy"

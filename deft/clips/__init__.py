@@ -1,7 +1,17 @@
 """Clips: where they come from (a simulator, annotation sheets of licensed data sets), and what is known about each."""
 
+from __future__ import annotations
 
-def read(dataset, root, frames=True):
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from deft.clips.record import Clip
+
+
+def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Clip], pd.DataFrame]:
     """A licensed data set, or a CSV of one's own -> (list[Clip], pandas.DataFrame), the clips and the data report.
 
     dataset: casme, casme2, samm, samm-lv, smic-hs, smic-vis, smic-nir, casme-sq, casme-cube-a, casme-cube-c, mmew, 4dme, dfme or csv.

@@ -101,6 +101,7 @@ class BenchmarkSpec:
 
     @property
     def hash(self) -> str:
+        """16 hex digits over all fields."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -438,7 +439,7 @@ def freeze_record(spec: BenchmarkSpec) -> dict:
             "held_back": plan_hash(plan_bench(spec, held_back=True)), "corpus": plan_hash(plan_corpus(spec, *CORPUS_FROZEN))}
 
 
-def freeze(spec: BenchmarkSpec, **notes) -> None:
+def freeze(spec: BenchmarkSpec, **notes: object) -> None:
     """Write the frozen record and the pictures' fingerprints. notes: what else the record says, e.g. the difficulty."""
     arrays = {}
     for which, plans in frozen_clips(spec).items():

@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,19 +30,19 @@ class FootageError(ValueError):
     """The clip cannot be read, or not all of it; the message names the file and what to do."""
 
 
-def readable(path) -> str:
-    """A path as text that any file and terminal takes: bytes that are not UTF-8 are shown as escapes (\\xff)."""
+def readable(path: str | Path) -> str:
+    """A path as text that every file and terminal can show: bytes that are not UTF-8 become escapes (\\xff)."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def natural(name):
+def natural(name: str) -> list[tuple[int, str]]:
     """Sort key under which frame10 follows frame9."""
     return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"([0-9]+)", str(name)) if part]
 
 
 @contextmanager
-def video(path):
-    """An open `cv2.VideoCapture`, released at the end. OpenCV ends the process on a path that is not UTF-8, so it gets a link's."""
+def video(path: Path) -> Iterator[cv2.VideoCapture]:
+    """An open `cv2.VideoCapture`, released at the end. OpenCV ends the process on a path that is not UTF-8; such a file is opened through a link."""
     with tempfile.TemporaryDirectory(prefix="deft-") as folder:
         name = str(path)
         try:
@@ -56,7 +57,7 @@ def video(path):
             capture.release()
 
 
-def decode(path, bits=8):
+def decode(path: Path, bits: int = 8) -> np.ndarray:
     """A picture -> (H, W, 3) uint8 RGB. bits: those in use of a 16-bit picture; the upper 8 of them are kept.
 
     The file is read by Python: OpenCV opens no path that is not UTF-8. Raises FootageError.
@@ -85,7 +86,7 @@ class Footage:
     frames, more than `max_frames`, or frames that differ in size.
     """
 
-    def __init__(self, path, max_frames=MAX_FRAMES, kept_bytes=KEPT_BYTES):
+    def __init__(self, path: str | Path, max_frames: int = MAX_FRAMES, kept_bytes: int = KEPT_BYTES):
         self.path, self.name, self.limit = Path(path), readable(path), max_frames
         self.fps, self.notes, self.bits, self._files, self._held, self._all = None, [], 8, None, {}, None
         if not self.path.exists():
@@ -120,7 +121,7 @@ class Footage:
             self.hold([number])
         return self._held[number]
 
-    def hold(self, numbers):
+    def hold(self, numbers: Iterable[int]) -> None:
         """Decode these frames in one pass and keep them until the next call, for `footage[t]`."""
         wanted, held = set(numbers), {}
         if self._all is None and not wanted <= self._held.keys():

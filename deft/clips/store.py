@@ -65,6 +65,7 @@ class ClipStore:
         return len(self.index)
 
     def array(self, name: str) -> np.ndarray:
+        """One array of all clips, (N, ...) in the order of `index`; StoreError names a shard that lacks it."""
         parts = []
         for path in self.shards:
             with np.load(path) as shard:

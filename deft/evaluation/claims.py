@@ -76,6 +76,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What the checks of one claim come to: verdict is SUPPORTED, NOT_SUPPORTED, UNDECIDED or NOT_RUN.
+
+    claim: C1 to C6; words: the claim; table: where its numbers stand; note: limits, in words. (The verdict on an action unit is
+    `deft.motion.evidence.Verdict`.)
+    """
+
     claim: str
     words: str
     table: str
@@ -240,10 +246,12 @@ def covered() -> str:
 
 
 def spread(low: float | None, high: float | None) -> str:
+    """An interval as " [low, high]"; "" where it is not known."""
     return "" if low is None or low != low else f" [{low:.3f}, {high:.3f}]"
 
 
 def markdown(verdicts: list[Verdict], profile: str) -> str:
+    """The page claims.md."""
     lines = ["# What the tables say about each claim", "",
              f"Simulated clips, profile `{profile}`; rules of {DATED} (docs/rules.md). Intervals are 95 %, over subjects within looks and, where several were "
              f"made, over draws of training. {CONVENTION} {covered()} None of this reproduces the paper's own numbers.", ""]

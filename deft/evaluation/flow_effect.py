@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import joblib
@@ -29,19 +30,23 @@ METHODS = ("dis", "dis-finest", "farneback", "meflow")
 SEED = 20281114  # of the benchmark that only this study reads
 
 
-def described(gray, landmarks, rows, method, jobs=None) -> tuple[np.ndarray, np.ndarray]:
-    """Courses (N, T-1, 36, 5) and noise floors (N,) of the clips `rows`."""
+def described(
+    gray: np.ndarray, landmarks: np.ndarray, rows: Iterable[int], method: str, jobs: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Courses (N, T-1, 36, 5) and noise floors (N,) px of the clips `rows` of gray (M, T, S, S) uint8 and landmarks (M, 68, 2) px."""
     with threadpool_limits(1):
         found = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
             joblib.delayed(courses.describe)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
     return np.stack([one["courses"] for one in found]), np.array([one["noise"] for one in found])
 
 
-def on_evidence(profile: str, methods=METHODS, clips: int | None = None, weights=None) -> pd.DataFrame:
+def on_evidence(
+    profile: str, methods: Sequence[str] = METHODS, clips: int | None = None, weights: Path | None = None
+) -> pd.DataFrame:
     """AUROC of the evidence by intensity, and how region vectors compare with the truth, on corpus validation subjects.
 
-    slope, correlation: measured on true region motion; floor: RMS px per axis of regions that lie still; gain: slope / floor, which is what evidence
-    feeds on. clips: at most so many. weights: folder of a trained MEFlow.
+    slope, correlation: of measured on true region motion; floor: RMS px per axis of regions that lie still; gain: slope /
+    floor, the signal-to-noise ratio of the evidence. clips: at most so many. weights: folder of a trained MEFlow.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "corpus")
@@ -63,7 +68,9 @@ def on_evidence(profile: str, methods=METHODS, clips: int | None = None, weights
     return pd.DataFrame(table).round(3)
 
 
-def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int = 14, folds: int = 3, weights=None) -> pd.DataFrame:
+def on_recognition(
+    folder: Path, methods: Sequence[str] = METHODS, subjects: int = 12, clips: int = 14, folds: int = 3, weights: Path | None = None
+) -> pd.DataFrame:
     """UF1 of the linear reader of apex and hold, tie kept and broken, on a benchmark of the frozen rules but of another seed, rendered into `folder`."""
     spec = dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED)
     whole = benchmark.plan_bench(spec, subjects_per_dataset=subjects, clips_per_subject=clips)
@@ -81,7 +88,9 @@ def on_recognition(folder: Path, methods=METHODS, subjects: int = 12, clips: int
     return pd.DataFrame(table).round(3)
 
 
-def t8b(profile: str, clips: int | None = None, subjects: int = 12, clips_per_subject: int = 14, methods=METHODS) -> pd.DataFrame:
+def t8b(
+    profile: str, clips: int | None = None, subjects: int = 12, clips_per_subject: int = 14, methods: Sequence[str] = METHODS
+) -> pd.DataFrame:
     """Both halves in one table, one row per estimator, with the MEFlow that this profile trained; clips of the benchmark stay in work/<profile>/meflow_effect."""
     weights = paths.work(profile) / meflow.NAME
     evidence_of = on_evidence(profile, methods, clips, weights)
@@ -89,6 +98,7 @@ def t8b(profile: str, clips: int | None = None, subjects: int = 12, clips_per_su
 
 
 def main() -> None:
+    """Command line: print both halves of T8b."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="demo", help="whose corpus the evidence is judged on")
     parser.add_argument("--work", type=Path, help="keep the renderings here (default: a temporary folder)")

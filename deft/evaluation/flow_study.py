@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import joblib
@@ -174,8 +175,8 @@ def angle(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(dot / np.sqrt(((found**2).sum(-1) + 1) * ((true**2).sum(-1) + 1)), -1, 1)))
 
 
-def estimator(name: str, weights=None) -> Callable:
-    """`f(first, second) -> (H, W, 2)` px."""
+def estimator(name: str, weights: Path | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`f(first, second) -> (H, W, 2)` px of an estimator; weights: folder of a trained MEFlow."""
     if name == ZERO:
         return lambda first, second: np.zeros(first.shape + (2,), np.float32)
     return lambda first, second: flow.estimate(first, second, name, weights=weights)
@@ -202,7 +203,7 @@ def judged(pair: Pair, number: int, estimators: dict[str, Callable], nuisances: 
                            "epe": float(error[here].sum()), "angular_error": float(degrees[here].sum()), "seconds": seconds}
 
 
-def study(people: int, pictures: int, weights=None, jobs: int | None = None) -> pd.DataFrame:
+def study(people: int, pictures: int, weights: Path | None = None, jobs: int | None = None) -> pd.DataFrame:
     """All sums of `people` simulated faces and `pictures` pairs each of photograph and texture, one row per pair and cell."""
     chosen = {name: estimator(name, weights if name == LEARNED else None) for name in ESTIMATORS}
     makers = [lambda plan=plan: face(plan) for plan in faces(people)]
@@ -227,7 +228,9 @@ def t8(profile: str, people: int = 16, pictures: int = 8) -> pd.DataFrame:
     return Table(table)
 
 
-def overview(table: pd.DataFrame, sets=(FACES, PHOTOGRAPH, TEXTURE), nuisances=("clean", "camera")) -> pd.DataFrame:
+def overview(
+    table: pd.DataFrame, sets: Sequence[str] = (FACES, PHOTOGRAPH, TEXTURE), nuisances: Sequence[str] = ("clean", "camera")
+) -> pd.DataFrame:
     """T8 for a page: end-point error, one row per set, nuisance and estimator, one column per bin."""
     part = table[table["set"].isin(sets) & table["nuisance"].isin(nuisances)]
     wide = part.pivot_table(index=["set", "nuisance", "estimator"], columns="magnitude_bin", values="epe", sort=False)

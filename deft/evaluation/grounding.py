@@ -10,6 +10,7 @@ METEOR is not computed: it needs the WordNet files, which cannot be fetched offl
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -152,7 +153,7 @@ class Spoken:
         return (counts[..., 0] + counts[..., 2]).sum(axis=0).mean(axis=0) >= 10
 
 
-def macro_f1(often: np.ndarray):
+def macro_f1(often: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Statistic for the bootstraps: (..., U, 3) TP, FP, FN -> (...) mean F1 of the units in the mask `often` (U,)."""
     return lambda counts: metrics.f1_of_counts(counts)[..., often].mean(axis=-1)
 

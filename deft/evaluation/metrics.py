@@ -1,7 +1,7 @@
 """Scores of recognition and of units, with intervals over subjects.
 
 Counts are pooled over all folds first and the class mean is taken last (MEGC 2019); the class list belongs to the
-protocol.  Every interval resamples subjects, because clips of one face are not independent, within looks, because the
+protocol (docs/method.md#metrics).  Every interval resamples subjects, because clips of one face are not independent, within looks, because the
 benchmark deals looks in fixed shares, and the draws of training together with them, because another draw of everything
 random moves a score as much as other subjects do.  All of it works on sums per subject and draw (`Sample`): a replicate
 is then one matrix product, not a loop over clips.
@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deft import runtime
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCORES = ("uf1", "uar", "accuracy")
 
@@ -111,6 +115,7 @@ class Interval:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def text(self, digits: int = 3) -> str:
+        """As "value [low, high]"."""
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
@@ -135,16 +140,16 @@ class Sample:
         return self.counts[:, [self.draws.index(draw) for draw in draws]]
 
 
-def subject_of(rows) -> np.ndarray:
+def subject_of(rows: pd.DataFrame) -> np.ndarray:
     """DataFrame with dataset and subject -> (N,) text keys; the key of a subject is the pair."""
     return rows["dataset"].astype(str).to_numpy() + "/" + rows["subject"].astype(str).to_numpy()
 
 
-def strata_of(rows) -> tuple[np.ndarray, np.ndarray]:
+def strata_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """DataFrame with dataset, subject and, where looks are known, look -> (S names sorted, (S,) look of each subject).
 
     A look is given to a subject, not to a clip (`deft.clips.benchmark`): clips with the tie kept and with the tie broken
-    show the same look. So a subject is resampled as a whole and kept, broken and paired scores share its fate.
+    show the same look. So a subject is resampled as a whole: its kept, broken and paired scores enter or leave a replicate together.
     """
     names, first, where = np.unique(subject_of(rows), return_index=True, return_inverse=True)
     if "look" not in rows:
@@ -156,7 +161,7 @@ def strata_of(rows) -> tuple[np.ndarray, np.ndarray]:
     return names, look[first]
 
 
-def sample(rows, values: np.ndarray, constant: bool = False) -> Sample:
+def sample(rows: pd.DataFrame, values: np.ndarray, constant: bool = False) -> Sample:
     """Rows of one system (dataset, subject, look and seed = number of the draw) and values (N, ...) -> Sample.
 
     constant: the system has no random part, so its only draw stands for every draw. Rows without `seed` are constant.
@@ -292,7 +297,7 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float:
     return float(_share(right.sum(), positive.sum() * negative.sum()))
 
 
-def auroc_interval(truth: np.ndarray, score: np.ndarray, rows, B: int = 1000, seed: int = 7) -> Interval:
+def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: int = 1000, seed: int = 7) -> Interval:
     """Mean over columns of the AUROC of `score` (N, U) for `truth` (N, U) bool, with its interval over subjects.
 
     rows: DataFrame of the N clips (dataset, subject, look). A pair (moved, unmoved) of two subjects weighs the product of

@@ -33,7 +33,7 @@ NEEDED = ("clip", "dataset", "subject", "fold", "system", "condition", "truth", 
 
 
 class Answers:
-    """Answers of every system, and what they are held against.
+    """Answers of every system, and what they are compared with.
 
     predictions: one row per (set, system, condition, seed, clip), columns of predictions.jsonl plus `set` and `look`.
     clips: (N rows) clip, dataset, subject, condition, look. units_true: (N, 17, 2) intensity. region_true, flow: (N, 36, 2) px,
@@ -69,10 +69,12 @@ class Answers:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
+        """One row per (set, system, condition, seed, clip); read at first use."""
         return self._predictions()
 
     @cached_property
     def clips(self) -> pd.DataFrame:
+        """The N clips of the benchmark: clip, dataset, subject, condition, look."""
         return pd.DataFrame({name: self._need(name) for name in COLUMNS})
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -83,15 +85,18 @@ class Answers:
 
     @cached_property
     def probes(self) -> list[dict]:
+        """Rows of experts/probes.json; [] where there is none."""
         found = self._arrays("probes")
         return [] if found is None else json.loads(str(found))
 
     @cached_property
     def references(self) -> dict[str, str]:
+        """{clip: reference answer of Uni-MER}."""
         found = self._arrays("references")
         return {} if found is None else {clip: text for clip, text in zip(self.clips["clip"], found.tolist()) if text}
 
     def unit_scores(self, expert: str) -> np.ndarray | None:
+        """(N, 17, 2) unit probabilities of an expert; None without a unit head."""
         return self._arrays(f"{expert}_units")
 
     def export(self, folder: Path) -> None:

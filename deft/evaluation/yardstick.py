@@ -55,6 +55,7 @@ def measure(spec: benchmark.BenchmarkSpec, folder: Path, seed: int = 7) -> pd.Da
 
 
 def main() -> None:
+    """Command line: measure the difficulty, and with --freeze write the frozen record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--noise-offsets", type=float, nargs="+", default=[0.0, 2.0], help="grey levels added to every camera")
     parser.add_argument("--work", type=Path, help="keep the renderings here (default: a temporary folder)")

@@ -61,14 +61,17 @@ class Recipe:
 
     @property
     def work(self) -> Path:
+        """Folder of intermediate data."""
         return paths.work(self.set)
 
     @property
     def prepared(self) -> Path:
+        """Folder of prepared clips, shared by all folds of the data set."""
         return self.home / "prepared"
 
     @property
     def protocol(self) -> str:
+        """The protocol in words, as it stands in the table."""
         return "leave one subject out" if self.folds == LOSO else f"{self.folds} subject-disjoint folds"
 
     @property

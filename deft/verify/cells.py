@@ -14,6 +14,8 @@ NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$")
 
 @dataclass(frozen=True)
 class Cell:
+    """One cell of a table: its text as in the CSV, and its kind (`artifacts.CELL_KINDS`)."""
+
     text: str
     kind: str
 

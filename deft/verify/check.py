@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deft import runtime
 from deft.run import RunError
 from deft.verify import cells, integrity, reference
 from deft.verify.judge import DIFFERS, UNCHECKED, VERIFIED, known_profile
+
+if TYPE_CHECKING:
+    from deft.evaluation.source import Answers
 
 ANSWERS = "predictions.jsonl.gz"
 
@@ -52,7 +56,7 @@ def found(profile: str) -> dict:
     return result
 
 
-def made_again(answers, seed: int) -> dict[str, str]:
+def made_again(answers: Answers, seed: int) -> dict[str, str]:
     """{table: CSV} that follows from answers (`deft.evaluation.source.Answers`): T2, T3, T7, and of T4 the columns of the tuned models."""
     from deft.evaluation import constructions, tables
 
@@ -61,7 +65,7 @@ def made_again(answers, seed: int) -> dict[str, str]:
     return {id: table.to_csv(index=False, lineterminator="\n") for id, table in found.items()}
 
 
-def again_from_answers(answers, folder: Path, seed: int) -> dict[str, tuple[int, list[str]]]:
+def again_from_answers(answers: Answers, folder: Path, seed: int) -> dict[str, tuple[int, list[str]]]:
     """The tables of `made_again`, intervals and all, against the CSV files in `folder` -> {table: (cells compared, differences in words)}."""
     out = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -27,6 +27,8 @@ LEAST_SIMULATIONS = 200
 
 @dataclass(frozen=True)
 class Problem:
+    """Something that does not fit: its state (ALTERED, UNCHECKED, ...), the file or stage, and what is wrong with it."""
+
     state: str
     what: str  # the file or stage
     words: str

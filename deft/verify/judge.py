@@ -18,6 +18,7 @@ SHOWN = 8  # of a table's differing cells, on the screen; --json gives all
 
 
 def known_profile(profile: str) -> None:
+    """Raise ConfigError, naming the nearest, for a profile that does not exist."""
     known = config.profiles(paths.NOTEBOOKS)
     if profile not in known:
         raise config.ConfigError(f"unknown profile {profile!r}; {config.nearest(profile, known)}")

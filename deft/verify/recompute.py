@@ -186,8 +186,8 @@ class Spoken:
     parts: dict[tuple[str, str], pd.DataFrame]
     counted: dict[tuple[str, str], dict[int, Counter]]
 
-    def pair(self, one: tuple[str, str], other: tuple[str, str]):
-        """Rows and counts of two on the draws that both have: ((rows, counts), (rows, counts)); None where one is silent or no draw is shared."""
+    def pair(self, one: tuple[str, str], other: tuple[str, str]) -> tuple[tuple[pd.DataFrame, list[Counter]], ...] | None:
+        """Rows and counts of two on the draws that both have: ((rows, counts), (rows, counts)); None where one wrote no text or no draw is shared."""
         shared = on_shared_draws(self.parts[one], self.parts[other]) if one in self.parts and other in self.parts else None
         if shared is None:
             return None

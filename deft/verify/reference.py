@@ -15,10 +15,14 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deft import artifacts, paths, runtime
 from deft.run import RunError, see
 from deft.verify import cells
+
+if TYPE_CHECKING:
+    from deft.verify.spread import Spread
 
 COLUMNS = ("table", "row", "column", "value")
 SPREAD_COLUMNS = ("table", "row", "column", "kind", "mean", "sd", "runs")
@@ -50,6 +54,7 @@ def claims_of(figures: Path) -> dict:
 
 
 def verdicts_of(claims: dict) -> dict[str, str]:
+    """{claim: its verdict} of the content of claims.json."""
     return {entry["claim"]: entry["verdict"] for entry in claims["claims"]}
 
 
@@ -111,7 +116,7 @@ def counted(runs: dict, role: str = "complete") -> dict:
     return {name: run for name, run in runs.items() if run[0].get("role", "complete") == role}
 
 
-def spread_of(where: Path, runs: dict):
+def spread_of(where: Path, runs: dict) -> Spread:
     """`spread.Spread` of the statistical cells. The kinds come from the reference's own tables."""
     from deft.verify import spread
 

@@ -38,14 +38,17 @@ class Spread:
 
     @property
     def runs(self) -> int:
+        """How many runs, R."""
         return len(self.values)
 
     @property
     def mean(self) -> np.ndarray:
+        """(M,) mean of each cell over all runs."""
         return self.values.mean(axis=0)
 
     @property
     def sd(self) -> np.ndarray:
+        """(M,) standard deviation of each cell over all runs."""
         return self.values.std(axis=0, ddof=1)
 
     def without(self, run: int) -> Spread:
@@ -139,7 +142,7 @@ def drift(t: np.ndarray) -> np.ndarray:
 def shrinkage(residual: np.ndarray) -> float:
     """How much of the residuals' correlation is taken for real, 0 .. 1 (Schaefer and Strimmer, 2005). residual: (R, M) around the mean.
 
-    With a handful of runs most of a sample correlation is chance; the less of it is believed, the larger the largest |t| becomes.
+    With a handful of runs most of a sample correlation is chance; the more it is shrunk, the larger the largest |t| becomes.
     """
     n = len(residual)
     z = residual / np.maximum(residual.std(axis=0, ddof=1), 1e-12)

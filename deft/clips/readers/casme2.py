@@ -9,6 +9,7 @@ instead of sadness. Which one was read is told by that column, not by the file's
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from deft.clips.readers import layout, sheets, workbook
 from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
@@ -25,7 +26,8 @@ LAYOUT = Layout(
     where=lambda entry: (("sub" + entry.subject, entry.filename),))
 
 
-def open_tables(layout: Layout, root, report: Report) -> list[Table]:
+def open_tables(layout: Layout, root: Path, report: Report) -> list[Table]:
+    """The sheet of one edition; a second edition beside it is reported."""
     path = sheets.find(root, layout.files, layout.named, report)
     if root.is_dir():
         for other in sheets.spreadsheets(root):
@@ -41,10 +43,12 @@ def open_tables(layout: Layout, root, report: Report) -> list[Table]:
 
 
 def edition(table: Table) -> str:
+    """"2019" where the sheet has the column of objective classes, else "2014"."""
     return "2019" if table.has("objective") else "2014"
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, with the edition of its sheet."""
     for entry in layout.entries(table, form):
         entry.edition = edition(table)
         yield entry

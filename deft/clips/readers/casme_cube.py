@@ -29,6 +29,7 @@ C = Layout(
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row; file names of part A in upper case are reported and lowered."""
     for entry in layout.entries(table, form):
         if form is A and entry.filename != entry.filename.lower():
             entry.odd("filename", f"upper case; read as {entry.filename.lower()!r}")

@@ -10,6 +10,7 @@ Folders are named after one of the two rules, rows after the other: both sheets 
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from deft.clips.readers import layout, sheets, workbook
 from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
@@ -34,7 +35,8 @@ LAYOUT = Layout(
     rate=30.0, subjects=Subjects("s", 2), key=("subject", "filename", "onset"), where=_where)
 
 
-def open_tables(form: Layout, root, report: Report) -> list[Table]:
+def open_tables(form: Layout, root: Path, report: Report) -> list[Table]:
+    """The sheet of movements, with the two sheets of naming rules in `about`."""
     path = sheets.find(root, form.files, form.named, report)
     table = sheets.table(path, form.columns, report, form.sheets, positions=form.positions)
     rules = {plain(sheet.name): sheet for sheet in workbook.sheets(path)}
@@ -64,6 +66,7 @@ def _codes(sheet: workbook.Sheet) -> dict[str, str]:
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, with the folder and video that the naming rules give."""
     folders, codes = table.about["naming rule1"], table.about["naming rule2"]
     for entry in layout.entries(table, form):
         participant = entry.row.text("subject")

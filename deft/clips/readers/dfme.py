@@ -7,6 +7,7 @@ Frame rates (200, 300, 500) stand in the sheet. `clip.split` is train, testA or 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from deft.clips.readers import layout, sheets
 from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects, frame_rate
@@ -23,7 +24,8 @@ LAYOUT = Layout(
     rate=None, subjects=Subjects("sub", 4), first=0, where=lambda entry: ((entry.filename,),))
 
 
-def open_tables(form: Layout, root, report: Report) -> list[Table]:
+def open_tables(form: Layout, root: Path, report: Report) -> list[Table]:
+    """The sheets of training set and both test sets that are there; ReaderError when none is."""
     if not root.is_file():
         sheets.find(root, form.files, form.named, Report())  # raises when no part is there, and says what was looked for
     tables, broken = [], []
@@ -44,9 +46,10 @@ def open_tables(form: Layout, root, report: Report) -> list[Table]:
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, with split, frame rate and the emotion of its number."""
     for entry in layout.entries(table, form):
         entry.split, entry.rate = table.about["split"], frame_rate(entry, *RATES)
         number = entry.row.whole("number", "is no emotion number")
         if number is not None and (number >= len(EMOTION_IDS) or EMOTION_IDS[number] != entry.emotion.lower()):
-            entry.odd("number", f"emotion {entry.emotion!r} has another number in {', '.join(f'{i} {e}' for i, e in enumerate(EMOTION_IDS))}; the word was believed")
+            entry.odd("number", f"emotion {entry.emotion!r} has another number in {', '.join(f'{i} {e}' for i, e in enumerate(EMOTION_IDS))}; the word was used")
         yield entry

@@ -101,7 +101,7 @@ def write(dataset: str, root: str | Path, frames: bool = True, edition: str = "2
     return writer.root
 
 
-def keep(dataset: str, root: Path, **how) -> Path:
+def keep(dataset: str, root: Path, **how: object) -> Path:
     """`write`, unless the same set stands there whole: a file that is missing or altered makes it anew. how: as for `write`."""
     state = cache.fresh(root, settings={"dataset": dataset, **how}, code="deft.clips.readers.fixtures")
     if not state:
@@ -112,6 +112,7 @@ def keep(dataset: str, root: Path, **how) -> Path:
 
 
 def casme(w: Writer) -> None:
+    """CASME: one sheet with two apex columns, frames in folders of raw pictures."""
     w.book("casme.xlsx", Sheet1=[
         ["Emotion", "Subject", None, "Filename", "OnsetF", "ApexF1", "ApexF2", "OffsetF", None, "AU"],
         ["disgust", 1, None, "EP91_5", 40, 44, 0, 47, None, "4+9"],
@@ -264,6 +265,7 @@ def mmew(w: Writer) -> None:
 
 
 def four_dme(w: Writer) -> None:
+    """4DME: coarse classes only, a column per action unit beside the list."""
     w.book("4DME_Labelling_Micro_release v1.xlsx", Sheet1=[
         ["sub_ID", "fold_name", "Emotion", "Onset", "Apex", "Offset", "AUs", "AU4", "AU7", "AU12"],
         ["sub01", "sub01_91", "Negative", 10, 13, 17, "AU4(k)+AU7", 0, 1, 0],

@@ -36,6 +36,7 @@ LAYOUT = Layout(
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, its frames where the column `frames` says (below the root)."""
     for entry in layout.entries(table, form):
         entry.frames_at = entry.row.text("frames")
         if climbs(entry.frames_at):

@@ -40,6 +40,7 @@ class Place:
 
     @property
     def cropped(self) -> bool:
+        """Whether its path says that faces were cropped."""
         return bool(CROPPED.search(self.name))
 
 
@@ -93,6 +94,7 @@ class Library:
 
     @property
     def archives(self) -> list[Path]:
+        """Archive files below the root; they are never opened."""
         return self._listing[1]
 
     def packed(self) -> str:
@@ -115,6 +117,7 @@ class Library:
         return [same(part) for part in parts[len(parts) - count:]] if count else []
 
     def relative(self, path: Path) -> str:
+        """A path as text below the root; of a path elsewhere its name."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
 
     def report_archives(self, report: Report) -> None:

@@ -20,6 +20,7 @@ LAYOUT = Layout(
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row; "others" is read as repression, and reported."""
     for entry in layout.entries(table, form):
         if entry.emotion.lower() in ("others", "other"):
             entry.odd("emotion", "means repression in this data set; read as 'repression'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,7 @@ class Finder:
         span = self.span(place)
         return span is not None and span[0] <= last and span[1] >= first
 
-    def reel(self, place: Place, first: int, last: int, odd) -> Reel:
+    def reel(self, place: Place, first: int, last: int, odd: Callable[[str], None]) -> Reel:
         """Frames first..last (as the source counts) of a place. odd(what): called for what is missing or broken."""
         wanted = range(first, last + 1)
         span = self.span(place)

@@ -10,7 +10,7 @@ COLUMNS = ("sheet", "row", "column", "value", "what", "file", "clip")
 
 
 # In a row's `what`: the clip got a value that its cell does not have. Everything else was kept, left empty, or left out.
-REPAIRED = re.compile(r"estimated as|[Rr]ead as '?\w|stands for it|taken in order|taken for|was used|was believed|was read")
+REPAIRED = re.compile(r"estimated as|[Rr]ead as '?\w|stands for it|taken in order|taken for|was used|was read")
 
 
 def reason(what: str) -> str:

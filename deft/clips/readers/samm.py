@@ -21,6 +21,7 @@ LAYOUT = Layout(
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, its duration checked."""
     for entry in layout.entries(table, form):
         check_duration(entry)
         yield entry
@@ -30,4 +31,4 @@ def check_duration(entry: Entry) -> None:
     """Duration = offset - onset + 1, where the sheet has all three."""
     stated = entry.row.whole("duration", "is no number of frames")
     if None not in (stated, entry.onset, entry.offset) and stated != entry.offset - entry.onset + 1:
-        entry.odd("duration", f"onset {entry.onset} and offset {entry.offset} make {entry.offset - entry.onset + 1} frames; those were believed")
+        entry.odd("duration", f"onset {entry.onset} and offset {entry.offset} make {entry.offset - entry.onset + 1} frames; those were used")

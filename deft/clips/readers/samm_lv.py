@@ -28,6 +28,7 @@ def video(filename: str) -> str:
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per row, with its kind (micro or macro), its duration checked."""
     for entry in layout.entries(table, form):
         entry.kind = kind(entry, "type")
         check_duration(entry)

@@ -77,6 +77,7 @@ class Table:
     about: dict[str, object] = field(default_factory=dict)  # what a reader knows about the whole sheet
 
     def has(self, column: str) -> bool:
+        """Whether the sheet has a column for this field."""
         return column in self.headings
 
     def odd(self, column: str, what: str, value: object = "") -> None:

@@ -44,6 +44,7 @@ def leave_remarks(table: Table) -> None:
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
+    """One entry per movement: a row of the sheet may hold up to three."""
     leave_remarks(table)
     for row, subject in zip(table.rows, layout.subject_ids(table, form.subjects)):
         first, last = row.whole("first"), row.whole("last")

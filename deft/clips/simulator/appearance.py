@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deft.clips.facs import FURROWS
 from deft.clips.simulator.identity import HAIR_COLOURS, IRIS_COLOURS, SKIN_TONES, Geometry, Identity
@@ -24,7 +25,7 @@ LENS_SIGMA = 0.42  # px of the image
 LATTICE = 512  # cells of the noise lattice per side, whatever the resolution
 
 
-def linear(rgb) -> np.ndarray:
+def linear(rgb: ArrayLike) -> np.ndarray:
     """sRGB 0..255 -> linear 0..1 (a plain power is close enough for a drawing)."""
     return (np.asarray(rgb, np.float32) / 255.0) ** 2.2
 
@@ -35,11 +36,12 @@ def display(light: np.ndarray) -> np.ndarray:
     return 255.0 * np.minimum(np.where(light > 0.7, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)), light), 1.0) ** (1 / 2.2)
 
 
-def blob(x, y, cx, cy, sx, sy=None):
+def blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
+    """Gaussian of height 1 at (cx, cy), widths sx and sy (default sx), read at (x, y); all in face units."""
     return np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / (sx if sy is None else sy)) ** 2))
 
 
-def pair(x, y, cx, cy, sx, sy=None):
+def pair(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
     """The same blob on both sides."""
     return blob(np.abs(x), y, cx, cy, sx, sy)
 
@@ -104,7 +106,7 @@ class Painter:
         fine = np.clip(np.hypot(dx, dy) * 2 * np.pi / (LATTICE * across) / (1.5 * self.pixel), 0, 1)
         return fine * cv2.remap(grid, mx, my, cv2.INTER_LINEAR) / 0.67
 
-    def strokes(self, lines: list, widths) -> np.ndarray:
+    def strokes(self, lines: list, widths: ArrayLike) -> np.ndarray:
         """Polylines in face units -> coverage 0..1 (n, n). `widths` in face units."""
         canvas = np.zeros((self.n, self.n), np.uint8)
         half = 0.5 * (SUPER - 1)
@@ -116,6 +118,7 @@ class Painter:
         return canvas.astype(np.float32) / 255.0
 
     def blur(self, image: np.ndarray, sigma: float) -> np.ndarray:
+        """Gaussian blur of a picture (n, n[, C]); sigma in face units."""
         return cv2.GaussianBlur(image, (0, 0), max(sigma / self.pixel, 0.3), borderType=cv2.BORDER_REPLICATE)
 
     # --- form ---
@@ -162,7 +165,9 @@ class Painter:
         z += (0.010 + 0.022 * who.age) * smoothstep(-0.02, 0.05, fold) * smoothstep(0.20, 0.06, fold) * smoothstep(g.nose_y - 0.14, g.nose_y, y) * smoothstep(g.mouth_y + 0.12, g.mouth_y, y)
         return z.astype(np.float32)
 
-    def light(self, z: np.ndarray, wrap=(0.42, 0.32, 0.28), gloss: float = 0.10, power: float = 18.0) -> tuple[np.ndarray, np.ndarray]:
+    def light(
+        self, z: np.ndarray, wrap: tuple[float, float, float] = (0.42, 0.32, 0.28), gloss: float = 0.10, power: float = 18.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Height -> (irradiance (n, n, 3), highlight (n, n)), key light from `light_azimuth`."""
         dy, dx = np.gradient(z, self.pixel)
         norm = 1.0 / np.sqrt(dx ** 2 + dy ** 2 + 1.0)
@@ -184,6 +189,7 @@ class Painter:
     # --- skin ---
     @cached_property
     def skin_tone(self) -> np.ndarray:
+        """Colour of the skin, linear RGB (3,)."""
         position = np.clip(self.who.skin_tone, 0, 1) * (len(SKIN_TONES) - 1)
         low = min(int(position), len(SKIN_TONES) - 2)
         tones = linear(SKIN_TONES)
@@ -191,6 +197,7 @@ class Painter:
 
     @cached_property
     def hair_rgb(self) -> np.ndarray:
+        """Colour of the hair, linear RGB (3,)."""
         return linear(HAIR_COLOURS[self.who.hair_colour])
 
     def albedo(self) -> np.ndarray:
@@ -242,6 +249,7 @@ class Painter:
         return self.strokes(lines, 0.008)
 
     def beard_cover(self) -> np.ndarray:
+        """Coverage of the skin by beard, 0..1 (n, n)."""
         g, x, y = self.g, self.x, self.y
         if self.who.beard == "none":
             return np.zeros((self.n, self.n), np.float32)
@@ -555,12 +563,14 @@ class Painter:
         return out, shadow
 
     def background(self) -> np.ndarray:
+        """The wall behind the head, sRGB 0..255 (n, n, 3) float32."""
         base = linear(np.broadcast_to(np.asarray(self.who.background, np.float32), 3) * 255.0)
         vignette = 1.08 - 0.16 * (self.x ** 2 + (self.y - 0.2) ** 2) + 0.10 * np.sin(np.radians(self.who.light_azimuth)) * self.x
         return display(base * (vignette + 0.012 * self.noise("wall", 0.5, 2))[..., None] * np.asarray(self.who.tint)).astype(np.float32)
 
     # --- all together ---
     def paint(self) -> Layers:
+        """All layers of the identity."""
         g = self.g
         lit, furrows = self.skin()
         front, shadow = self.front()
@@ -612,6 +622,7 @@ class Face:
 
 @lru_cache(maxsize=3)  # about 20 MB each at 128 px; clips of one subject come in a row
 def face_of(identity: Identity) -> Face:
+    """The layers, geometry and displacement fields of an identity; the last three asked for are kept."""
     cv2.setNumThreads(1)
     geometry = Geometry(identity)
     return Face(identity, geometry, Painter(identity, geometry).paint(), Fields(geometry))

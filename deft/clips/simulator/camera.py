@@ -96,5 +96,6 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of an affine map (2, 3), as (2, 3)."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, (-linear @ matrix[:, 2])[:, None]], axis=1)

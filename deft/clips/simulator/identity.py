@@ -70,7 +70,7 @@ class Identity:
             raise ValueError(f"identity {self.index}: size={self.size} px; the simulator draws 48 to 1024 px")
 
 
-def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides) -> Identity:
+def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: object) -> Identity:
     """Draw the person `index`. Each attribute has its own random stream, so no attribute says anything about another.
 
     overrides: attributes of `Identity` to set instead of drawing them (a *look* is a bundle of these).
@@ -150,6 +150,7 @@ class Geometry:
         return upper, lower
 
     def lip_line(self, x: np.ndarray) -> np.ndarray:
+        """Height y of the closed lips at x, face units."""
         u = x / self.mouth_half
         return self.mouth_y - self.identity.mouth_tilt * np.clip(np.abs(u), 0, 1.3) ** 2 + 0.007 * np.exp(-((x / 0.055) ** 2)) + 0.003 * np.cos(np.pi * np.clip(u, -1, 1))
 

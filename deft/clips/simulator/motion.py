@@ -69,6 +69,7 @@ UNIT_FURROWS = {
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+    """0 up to `low`, 1 from `high` on, a cubic with flat ends between; falling where low > high."""
     x = np.clip((x - low) / (high - low), 0.0, 1.0)
     return x * x * (3.0 - 2.0 * x)
 
@@ -139,6 +140,7 @@ class Timing:
 
     @property
     def total_ms(self) -> float:
+        """Duration of the whole movement, ms."""
         return self.onset_ms + self.hold_ms + self.offset_ms
 
     def envelope(self, times_ms: np.ndarray, delay: float = 0.0) -> np.ndarray:
@@ -211,6 +213,7 @@ class Fields:
         return self._get((unit, side), ANCHORS[unit], side)
 
     def blink(self, side: str) -> np.ndarray:
+        """Field of the skin that a closing lid takes along: (2 sheets, H, W, 2) float32 px."""
         return self._get(("blink", side), BLINK, side)
 
     def _get(self, key, anchors, side):

@@ -30,7 +30,7 @@ BACKGROUND, UNDER, EYES, SKIN_UPPER, SKIN_LOWER, FRONT = range(6)
 
 def render(identity: int, actions: Mapping[str, float], *, seed: int = 0, size: int = 128, frames: int = 32, fps: float = 200.0,
            onset_ms: float = 130.0, hold_ms: float = 40.0, offset_ms: float = 170.0, distractors: Sequence[str] = (),
-           furrows: bool = True, truth: str = "all", **camera) -> Clip:
+           furrows: bool = True, truth: str = "all", **camera: object) -> Clip:
     """Film the person `identity` doing `actions` ({"12L": 0.3, "4": 0.2}) from the onset on, with complete truth.
 
     `**camera`: fields of `Camera` (noise, head_drift, flicker, jpeg, blur, gray, pose); clean when none is given.

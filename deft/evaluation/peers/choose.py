@@ -89,6 +89,7 @@ def best(table: pd.DataFrame) -> dict[str, peers.Setting]:
 
 
 def main() -> None:
+    """Command line: measure the grid and print the settings that it gives."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="demo", help="whose experts read the clips")
     parser.add_argument("--work", type=Path, help="keep the rendering here (default: a temporary folder)")

@@ -8,6 +8,7 @@ fixed one (the same network, rerun: .774 against .713 UF1).  A number of which t
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -38,8 +39,8 @@ def load(path: Path = FILE) -> pd.DataFrame:
     return table
 
 
-def note(line) -> str:
-    """What a table says beside the number of one row of `load()`: how it was selected, then whatever else is known."""
+def note(line: NamedTuple) -> str:
+    """What a table says beside the number of one row of `load()` (as `itertuples` gives it): how it was selected, then what else is known."""
     how = "" if line.selection == NOT_AVAILABLE else f"selection: {line.selection}"
     return "; ".join(part for part in (how, line.other) if part)
 
