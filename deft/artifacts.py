@@ -169,7 +169,7 @@ def save_table(df: DataFrame, id: str, profile: str, note: str = "", seed: int =
             temporary.write_text(text, encoding="utf-8")
 
 
-def read_table(id: str, profile: str):
+def read_table(id: str, profile: str) -> DataFrame:
     """The CSV of a table as a data frame. FileNotFoundError names the notebook that makes it."""
     import pandas as pd
 

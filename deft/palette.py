@@ -6,7 +6,12 @@ so arrows say the direction once more.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#6E6E6E")
@@ -15,7 +20,7 @@ TEXT = {"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsi
 LEFT, RIGHT, TRUTH = BLUE, GREEN, ORANGE  # the person's left, the person's right, what truly moved
 
 
-def arrows(ax, flow: np.ndarray, limit: float, count: int = 12) -> None:
+def arrows(ax: Axes, flow: np.ndarray, limit: float, count: int = 12) -> None:
     """Draw `count` x `count` arrows over a flow picture on the axes `ax`: the mean motion of each cell.
 
     flow: (H, W, 2) px, +x right, +y down, the field under the picture. limit: px; an arrow of this length spans a cell, and cells that move

@@ -32,12 +32,17 @@ def imported(path):
     return imports(path.read_text(encoding="utf-8"), package)
 
 
+def for_types(node):
+    """`if TYPE_CHECKING:`, whose imports no run meets."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def third_party(path, top_level_only=False):
     """Top names of absolute imports outside deft; with `top_level_only`, those that importing the module triggers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(tree.body) if top_level_only else list(ast.walk(tree))
     if top_level_only:
-        nodes += [inner for node in tree.body if isinstance(node, (ast.If, ast.Try)) for inner in ast.walk(node)]
+        nodes += [inner for node in tree.body if isinstance(node, (ast.If, ast.Try)) and not for_types(node) for inner in ast.walk(node)]
     names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -84,7 +89,7 @@ def test_these_reach_no_torch(top):
         heavy = third_party(path, top_level_only=True) & {"torch", "transformers", "peft"}
         assert not heavy, f"{top} reaches {heavy} through {name_of(path)}"
         package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
-        body = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom, ast.If, ast.Try))]
+        body = [n for n in ast.parse(path.read_text()).body if isinstance(n, (ast.Import, ast.ImportFrom, ast.If, ast.Try)) and not for_types(n)]
         waiting += [files[n] for n in imports("\n".join(ast.unparse(n) for n in body), package) if n in files]
 
 
