@@ -216,11 +216,11 @@ def broken(path: Path) -> str | None:
 
 
 class Frames:
-    """Frames that are in memory, with the face of `Footage`. frames: (H, W, 3) or (H, W) uint8 each, all of one size. FootageError for others."""
+    """Frames that are in memory, with the interface of `Footage`. frames: (H, W, 3) RGB or (H, W) uint8 each, of one size; FootageError for others."""
 
     path, name, fps, notes = None, "the clip", None, ()
 
-    def __init__(self, frames):
+    def __init__(self, frames: Iterable[np.ndarray]):
         pictures = [np.asarray(frame) for frame in frames]
         if len(pictures) < 2:
             raise FootageError(f"{self.name} has {len(pictures)} frame{'s' * (len(pictures) != 1)}; motion needs at least an onset and a later frame")
@@ -241,5 +241,5 @@ class Frames:
     def __getitem__(self, number):
         return self._all[number]
 
-    def hold(self, numbers):
-        """Nothing: every frame is held."""
+    def hold(self, numbers: Iterable[int]) -> None:
+        """Does nothing: every frame is in memory."""

@@ -28,8 +28,8 @@ class Located(align.Aligned):
     how: str
 
 
-def check_order(onset, apex, offset):
-    """The moments that are known must rise: onset < apex <= offset."""
+def check_order(onset: int | None, apex: int | None, offset: int | None) -> None:
+    """The moments that are known must rise: onset < apex <= offset. Raises ClipError."""
     for (early, a), (late, b), strict in ((("ONSET", onset), ("APEX", apex), True), (("APEX", apex), ("OFFSET", offset), False),
                                           (("ONSET", onset), ("OFFSET", offset), True)):
         if a is not None and b is not None and (a >= b if strict else a > b):
@@ -37,8 +37,8 @@ def check_order(onset, apex, offset):
                                "correct them, or leave one out and it is found from the motion")
 
 
-def check_inside(count, **moments):
-    """Every given frame number must exist."""
+def check_inside(count: int, **moments: int | None) -> None:
+    """Every given frame number must exist in a clip of `count` frames, and leave room for a movement. Raises ClipError."""
     for name, value in moments.items():
         if value is not None and not 0 <= value < count:
             raise ClipError(f"{name.upper()} {value} is outside the clip: it has {count} decoded frames, numbered 0 to {count - 1}")

@@ -3,10 +3,13 @@
 The energy of two frames is the mean speed of the three most moving regions minus that of the regions that should be still;
 frames within 15 ms are averaged first, because one noisy frame must not decide. The comparison over a fixed lag is that of
 Moilanen et al. (2014), "Spotting rapid facial movements"; a quarter of a second is the longest onset of a micro-expression
-(Yan et al. 2013). The bonus for coming back and the share of 85 % are our choices: without the first, the return to rest is
-as good an apex as the apex; less than the second cuts the beginning of the movement off, more lets noise decide.
+(Yan et al. 2013). The bonus for coming back and the share of 85 % are our choices. Without the bonus the return to rest scores as
+high as the apex. A smaller share cuts off the beginning of the movement; with a larger one noise decides.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +38,14 @@ class Moments:
 class Finder:
     """gray: (T, S, S) uint8, aligned; landmarks: (68, 2) in the same frame; weights: (36, S, S), each summing to 1; fps: 1/s."""
 
-    def __init__(self, gray, landmarks, weights, fps, method="dis"):
+    def __init__(self, gray: np.ndarray, landmarks: np.ndarray, weights: np.ndarray, fps: float, method: str = "dis"):
         reach = max(1, round(STEADY * fps)) // 2
         self.frames = gray if not reach else np.stack([gray[max(0, t - reach):t + reach + 1].mean(0).round().astype(np.uint8) for t in range(len(gray))])
         self.head, self.weights, self.method, self.fps = rigid.Fitter(landmarks, gray.shape[1]), weights.reshape(len(weights), -1), method, fps
         self.stable = np.isin(np.arange(len(weights)), rigid.STABLE_ROWS)
         self.known = {}
 
-    def energy(self, a, b):
+    def energy(self, a: int, b: int) -> float:
         """Motion between frames a and b, px; small and around zero when nothing but the head moved."""
         if a != b and (a, b) not in self.known:
             moved, _ = self.head.remove(flows.estimate(self.frames[a], self.frames[b], method=self.method))
@@ -50,8 +53,8 @@ class Finder:
             self.known[a, b] = float(np.sort(speed[~self.stable])[-REGIONS_USED:].mean() - speed[self.stable].mean())
         return self.known.get((a, b), 0.0)
 
-    def out_and_back(self):
-        """(T,) px: what decides the apex."""
+    def out_and_back(self) -> np.ndarray:
+        """(T,) px: motion up to each frame plus what comes back after it; its largest value is the apex."""
         lag, last = max(2, round(RISE * self.fps)), len(self.frames) - 1
         rows = []
         for t in range(last + 1):
@@ -59,7 +62,7 @@ class Finder:
             rows.append(self.energy(before, t) + max(0.0, self.energy(t, after) - self.energy(before, after)))
         return np.array(rows)
 
-    def edge(self, apex, frames):
+    def edge(self, apex: int, frames: Sequence[int]) -> int:
         """The frame nearest to the apex that is already SHARE as far from it as the farthest of `frames`."""
         if not len(frames):
             return apex
@@ -67,7 +70,10 @@ class Finder:
         return frames[int(np.argmax(away >= SHARE * away.max()))]
 
 
-def find(gray, landmarks, weights, fps, onset=None, apex=None, offset=None, method="dis"):
+def find(
+    gray: np.ndarray, landmarks: np.ndarray, weights: np.ndarray, fps: float, onset: int | None = None, apex: int | None = None,
+    offset: int | None = None, method: str = "dis"
+) -> Moments:
     """The moments of one clip; what is given is kept. Arguments as in `Finder`; positions count from 0."""
     finder, count = Finder(gray, landmarks, weights, fps, method), len(gray)
     found = tuple(name for name, value in (("onset", onset), ("apex", apex), ("offset", offset)) if value is None)
