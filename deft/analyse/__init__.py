@@ -4,6 +4,8 @@ What is measured (flow, regions, noise floor, evidence per unit) needs no traine
 page says so when there is none. Nothing leaves the machine, and the page carries what it cannot be used for.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import unicodedata
@@ -27,7 +29,10 @@ LARGE = 288            # px, side of the moving pictures
 CLEAR = 2.0           # the apex must stand out this many times from the median energy, or the moments are called guesses
 
 
-def analyse(path, onset=None, apex=None, offset=None, landmarks=None, profile="demo", out=None, fps=None) -> Path:
+def analyse(
+    path: str | Path, onset: int | None = None, apex: int | None = None, offset: int | None = None, landmarks: Path | None = None,
+    profile: str = "demo", out: str | Path | None = None, fps: float | None = None
+) -> Path:
     """Write report.html and report.json about one clip and return the path of the page.
 
     path: video or folder of frames; onset, apex, offset: frame numbers from 0, found from the motion when None;
@@ -137,7 +142,7 @@ def _made(folder):
         raise
 
 
-def folder_name(path):
+def folder_name(path: Path) -> str:
     """Name and six digits of the path's hash: two clips of one name, as EP02_01f of two subjects, have two folders."""
     return f"{_plain_name(readable(path.name)) or 'clip'}-{hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:6]}"
 

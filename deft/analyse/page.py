@@ -4,6 +4,8 @@ The Content-Security-Policy in its head forbids the browser to fetch anything, s
 either. Colours follow the reader's light or dark setting; it prints on paper.
 """
 
+from __future__ import annotations
+
 import base64
 from pathlib import Path
 
@@ -20,12 +22,12 @@ LIMITS = (
 )
 
 
-def data_url(content, kind="image/png"):
+def data_url(content: bytes, kind: str = "image/png") -> str:
     """Bytes of a picture -> the text that carries it inside the page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def html(report, pictures, magnify):
+def html(report: dict, pictures: dict[str, str], magnify: float) -> str:
     """The page. report: the dict of report.json; pictures: name -> data URL. A field the page needs and lacks is an error."""
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return engine.from_string(TEMPLATE.read_text(encoding="utf-8")).render(report=report, pictures=pictures, limits=LIMITS, magnify=magnify)

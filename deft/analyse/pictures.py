@@ -1,11 +1,15 @@
 """The pictures of a report, each as PNG bytes: frames, energy over time, magnified movement, flow, regions, units."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from deft import drawing as draw
+from deft.motion.moments import Moments
 
 STEPS = 8              # pictures from onset to apex in the moving picture
 STRIP = 9              # frames shown between onset and offset
@@ -17,7 +21,7 @@ def _png(fig):
     return buffer.getvalue()
 
 
-def strip(frames, moments):
+def strip(frames: np.ndarray, moments: Moments) -> bytes:
     """frames: (T, 128, 128, 3) uint8 aligned -> a row of frames from onset to offset, the three moments named."""
     names = {moments.onset: "onset", moments.apex: "apex", moments.offset: "offset"}
     between = np.linspace(moments.onset, max(moments.offset, moments.onset + 1), STRIP).round().astype(int)
@@ -30,8 +34,8 @@ def strip(frames, moments):
         return _png(fig)
 
 
-def energy(moments, fps):
-    """Motion energy over the clip with its moments."""
+def energy(moments: Moments, fps: float) -> bytes:
+    """Motion energy over the clip with its moments; fps: 1/s."""
     with draw.style():
         fig = draw.canvas(8.4, 2.3)
         ax = fig.add_axes([0.08, 0.22, 0.9, 0.66])
@@ -46,7 +50,7 @@ def energy(moments, fps):
         return _png(fig)
 
 
-def moving(onset, field, times, milliseconds=70):
+def moving(onset: np.ndarray, field: np.ndarray, times: float | Sequence[float], milliseconds: int = 70) -> bytes:
     """An animated PNG: the onset frame carried along `times` its flow to the apex and back; several `times` stand side by side.
 
     onset: (S, S, 3) uint8; field: (N, N, 2) px of the N-px face; times: one number or several.
@@ -63,8 +67,8 @@ def moving(onset, field, times, milliseconds=70):
     return buffer.getvalue()
 
 
-def flow(onset, apex, field):
-    """Onset, apex, their difference, the flow in colour and its wheel, in one row."""
+def flow(onset: np.ndarray, apex: np.ndarray, field: np.ndarray) -> bytes:
+    """Onset, apex (S, S, 3) uint8, their difference, the flow (S, S, 2) px in colour and its wheel, in one row."""
     limit = draw.flow_limit(field)
     with draw.style():
         fig = draw.canvas(10, 2.75)
@@ -76,16 +80,16 @@ def flow(onset, apex, field):
         return _png(fig)
 
 
-def regions(motion, noise):
-    """motion: (36, 2) px at the apex; noise: px."""
+def regions(motion: np.ndarray, noise: float) -> bytes:
+    """Chart of the regions. motion: (36, 2) px at the apex; noise: px."""
     with draw.style():
         fig = draw.canvas(6.8, 4.6)
         draw.region_chart(fig.add_axes([0.18, 0.12, 0.8, 0.86]), motion, noise)
         return _png(fig)
 
 
-def units(probability):
-    """probability: (17, 2), sides L, R."""
+def units(probability: np.ndarray) -> bytes:
+    """Chart of the units. probability: (17, 2), sides L, R."""
     with draw.style():
         fig = draw.canvas(5.4, 4.4)
         ax = fig.add_axes([0.1, 0.12, 0.6, 0.86])

@@ -1,7 +1,12 @@
 """The two charts: motion per region against the noise floor, and evidence per action unit."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 
 from deft.clips import facs
 from deft.drawing.style import INK, PAPER
@@ -10,7 +15,7 @@ from deft.palette import BLUE, GREY, LEFT, RIGHT, TRUTH
 from deft.unimer.check import Evidence
 
 
-def region_chart(ax, motion, noise, truth=None):
+def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray | None = None) -> None:
     """Speed per region, the person's right side to the left as in the picture, with the noise floor drawn.
 
     motion: (36, 2) px, +x right, +y down, rigid part removed; noise: px; truth: (36, 2) px or None.
@@ -45,7 +50,9 @@ def region_chart(ax, motion, noise, truth=None):
     ax.tick_params(length=2)
 
 
-def unit_chart(ax, probability, annotated=(), truth=None, threshold=0.5):
+def unit_chart(
+    ax: Axes, probability: np.ndarray, annotated: Collection[tuple[int, str]] = (), truth: np.ndarray | None = None, threshold: float = 0.5
+) -> None:
     """Evidence per unit and side, with what was annotated and, where it is known, what truly moved.
 
     probability: (17, 2) in [0, 1], sides L, R; annotated: {(unit, side)} with side L or R;
@@ -69,8 +76,8 @@ def unit_chart(ax, probability, annotated=(), truth=None, threshold=0.5):
     ax.tick_params(length=2)
 
 
-def unit_legend(ax, annotated=True, truth=True, **place):
-    """The key of `unit_chart`."""
+def unit_legend(ax: Axes, annotated: bool = True, truth: bool = True, **place: object) -> None:
+    """The key of `unit_chart`; place: keyword arguments of matplotlib's legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -5,8 +5,11 @@ still velocity field in small steps, so that the picture never folds over itself
 (Arsigny et al. 2006).
 """
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 
 from deft.faces import regions
 from deft.motion import flow as flows
@@ -14,7 +17,7 @@ from deft.motion import flow as flows
 MAGNIFY = 8          # times: the factor by which motion is exaggerated in every picture that exaggerates it
 
 
-def magnify(image, flow, times=MAGNIFY, steps=24, blur=1.5):
+def magnify(image: np.ndarray, flow: np.ndarray, times: float = MAGNIFY, steps: int = 24, blur: float = 1.5) -> np.ndarray:
     """The onset frame with its motion exaggerated.
 
     image: (H, W[, 3]) uint8, onset; flow: (H, W, 2) float, px, onset -> apex. Returns the same shape and type as image.
@@ -30,26 +33,26 @@ def magnify(image, flow, times=MAGNIFY, steps=24, blur=1.5):
     return cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def difference(first, second, times=MAGNIFY):
+def difference(first: np.ndarray, second: np.ndarray, times: float = MAGNIFY) -> np.ndarray:
     """(H, W[, 3]) uint8 twice -> (H, W) uint8: mid-grey plus `times` the change in brightness."""
     grey = [np.asarray(f, np.float32).mean(-1) if f.ndim == 3 else np.asarray(f, np.float32) for f in (first, second)]
     return np.clip(128 + times * (grey[1] - grey[0]), 0, 255).astype(np.uint8)
 
 
-def face_mask(landmarks, size=128):
-    """(size, size) float32 in [0, 1], soft at its rim: 1 where the 36 regions lie. Hair and background drift as they like."""
+def face_mask(landmarks: np.ndarray, size: int = 128) -> np.ndarray:
+    """(size, size) float32 in [0, 1], soft at its rim: 1 where the 36 regions of landmarks (68, 2) px lie, 0 on hair and background."""
     union = (regions.masks(landmarks, size) > 0).any(0).astype(np.uint8)
     whole = cv2.morphologyEx(np.pad(union, 16), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25)))[16:-16, 16:-16]
     return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 2.5)
 
 
-def enlarge(flow, size):
+def enlarge(flow: np.ndarray, size: int) -> np.ndarray:
     """Flow sampled on a coarser grid of the same picture -> (size, size, 2) px: the unit stays the full picture's px."""
     return cv2.resize(np.asarray(flow, np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def show(ax, image, title="", **text):
-    """One picture without axes; grey pictures keep one fixed scale, 0 to 255."""
+def show(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> None:
+    """One picture (H, W[, 3]) uint8 without axes; grey pictures keep one fixed scale, 0 to 255. text: settings of the title."""
     ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=True, color="#CCCCCC", linewidth=0.5)  # a border, or a flow picture without motion is a hole
@@ -57,7 +60,7 @@ def show(ax, image, title="", **text):
         ax.set_title(title, pad=3, **text)
 
 
-def show_wheel(ax, limit):
+def show_wheel(ax: Axes, limit: float) -> None:
     """The colour wheel of one figure's flow pictures; limit: px at its rim."""
     ax.imshow(flows.wheel())
     ax.set_axis_off()
@@ -65,7 +68,7 @@ def show_wheel(ax, limit):
     ax.set_title("direction, speed", fontsize=7, pad=2)
 
 
-def flow_limit(*fields, share=99.5):
-    """One colour limit for all flow pictures of a figure, px: the given percentile of their speeds."""
+def flow_limit(*fields: np.ndarray, share: float = 99.5) -> float:
+    """One colour limit for all flow pictures (H, W, 2) of a figure, px: the given percentile of their speeds."""
     speeds = np.concatenate([np.linalg.norm(np.asarray(f, np.float32), axis=-1).ravel() for f in fields])
     return max(float(np.percentile(speeds, share)), 1e-3)

@@ -1,6 +1,9 @@
 """The frame of a figure: its look, canvas and heading. Colours: `deft.palette`."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Iterator
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,18 +22,18 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def style():
+def style() -> Iterator[None]:
     """The look of every figure, for the time of drawing only: the caller's own settings are left alone."""
     with matplotlib.rc_context(SETTINGS):
         yield
 
 
-def canvas(width, height):
-    """width, height: inches. A figure that belongs to no window, so that nothing has to be closed."""
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure; width, height: inches. It belongs to no window, so nothing has to be closed."""
     return Figure(figsize=(width, height), dpi=150)
 
 
-def heading(fig, id, *notes, x=0.012):
+def heading(fig: Figure, id: str, *notes: str, x: float = 0.012) -> None:
     """Id and title from the register at the top left, then up to two lines that say how to read the figure."""
     height = fig.get_figheight()
     fig.text(x, 1 - 0.08 / height, f"{id} · {artifacts.get(id).title}", fontsize=12, weight="bold", va="top")

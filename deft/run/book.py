@@ -6,8 +6,11 @@ parameter makes the stage read what no earlier stage writes, {"parameter": {"val
 work folder and returns a hash of it. Only the JSON is read here; nbformat is not needed to see what is stale.
 """
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -38,6 +41,7 @@ def source_of(cell: dict) -> str:
 
 
 def is_parameters(cell: dict) -> bool:
+    """Whether a cell is tagged `parameters`."""
     return "parameters" in cell.get("metadata", {}).get("tags", [])
 
 
@@ -99,7 +103,7 @@ def load(folder: Path) -> tuple[Stage, ...]:
     return stages
 
 
-def find(stages, wanted: str) -> Stage:
+def find(stages: Iterable[Stage], wanted: str) -> Stage:
     """The stage called `wanted` (its full name or its number)."""
     for stage in stages:
         if wanted in (stage.name, stage.name.split("_")[0]):

@@ -1,9 +1,12 @@
 """Where one profile of one set of notebooks keeps its records, and the lock that lets only one run at a time write them."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +32,15 @@ class Chain:
 
     @property
     def work(self) -> Path:
+        """Folder of the profile's intermediate data."""
         return paths.work(self.profile)
 
     @property
     def executed(self) -> Path:
+        """Folder of the executed notebooks."""
         return self.work / "executed"
 
-    def parameters(self, stage) -> dict:
+    def parameters(self, stage: book.Stage) -> dict:
         """The values a notebook will see: its own literals with the profile's changes."""
         return {**stage.defaults, **self.changes[stage.name]}
 
@@ -47,10 +52,11 @@ class Chain:
 
     # ------------------------------------------------------------ records
 
-    def record_path(self, stage) -> Path:
+    def record_path(self, stage: book.Stage) -> Path:
+        """File of a stage's record."""
         return self.work / "status" / f"{stage.name}.json"
 
-    def record(self, stage) -> dict | None:
+    def record(self, stage: book.Stage) -> dict | None:
         """What is known of the last run of a stage; an unreadable record is treated as none, and `broken` says so."""
         path = self.record_path(stage)
         if not path.exists():
@@ -61,7 +67,8 @@ class Chain:
         except (ValueError, OSError):
             return {"state": "broken"}
 
-    def write_record(self, stage, record: dict) -> None:
+    def write_record(self, stage: book.Stage, record: dict) -> None:
+        """Keep what is known of a run of a stage."""
         runtime.write_json(self.record_path(stage), record)
 
     def lock_hash(self) -> str:
@@ -87,7 +94,7 @@ class Chain:
                 raise RunError(f"disk nearly full: {free / 2**20:.0f} MiB free at {folder}, at least {SPACE_NEEDED / 2**20:.0f} MiB needed; "
                                f"free some space or set {variable} to another disk")
 
-    def locked(self):
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the profile's lock while its records and products are written: see `lock.held`."""
         return lock.held(self.work, f"another run of profile {self.profile!r}")
 

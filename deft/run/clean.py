@@ -43,6 +43,7 @@ def clean(profile: str) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
+    """Command line: clean the profile that is named, and print what was removed."""
     try:
         removed = clean(arguments[0] if arguments else "")
     except RunError as error:

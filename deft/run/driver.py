@@ -1,8 +1,11 @@
 """Run the chain: each notebook that needs it, in order, with a line of progress per stage and per cell."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 from deft import artifacts, runtime
 from deft.closure import Closure
@@ -11,10 +14,12 @@ from deft.run.chain import Chain
 
 
 def say(text: str) -> None:
+    """Print a line at once."""
     print(text, flush=True)
 
 
 def duration(seconds: float) -> str:
+    """Seconds as words: "12.3 s" or "4.5 min"."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
@@ -27,8 +32,8 @@ def _progress(cell: int, cells: int, identity: str, seconds: float | None) -> No
         print(line, end="", flush=True)
 
 
-def chosen(stages, only: str | None, start: str | None):
-    """The stages a command asks for: one, or one and everything after it, or all."""
+def chosen(stages: Sequence[book.Stage], only: str | None, start: str | None) -> list[book.Stage]:
+    """The stages a command asks for: one, or one and everything after it, or all. RunError for both at once or an unknown name."""
     if only and start:
         raise RunError("--only and --from exclude each other")
     if only:
@@ -58,7 +63,7 @@ def _outputs(stage, hashes) -> tuple[dict, str]:
     return outputs, ""
 
 
-def run_stage(chain: Chain, stage, hashes: stale.Hashes, closure: Closure) -> str:
+def run_stage(chain: Chain, stage: book.Stage, hashes: stale.Hashes, closure: Closure) -> str:
     """Execute one stage and keep its record; returns the error in words, empty on success."""
     _require_inputs(chain, stage, hashes)
     before = (chain.record(stage) or {}).get("outputs", {})

@@ -4,6 +4,8 @@ papermill marks cells "completed" even when the kernel was killed under them, so
 and every code cell was really executed.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -12,12 +14,15 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deft import paths
 from deft.run import hand
+from deft.run.book import Stage
+from deft.run.chain import Chain
 
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
@@ -35,7 +40,7 @@ class Outcome:
     error: str
 
 
-def kernel_environment(chain) -> dict[str, str]:
+def kernel_environment(chain: Chain) -> dict[str, str]:
     """Environment of the kernels: the package importable, output folders absolute, nothing fetched from the net.
 
     Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of what is trained.
@@ -47,13 +52,13 @@ def kernel_environment(chain) -> dict[str, str]:
             "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
 
 
-def computing(environment) -> dict[str, str]:
+def computing(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of an environment that decide how numbers are added up: threads, and limits of the instruction set."""
     return {name: environment[name] for name in (*THREAD_VARIABLES, *LIMIT_VARIABLES) if environment.get(name)}
 
 
 @contextmanager
-def kernel(chain):
+def kernel(chain: Chain) -> Iterator[None]:
     """A kernel description for this very interpreter, in a temporary place: no globally registered kernel is used or changed."""
     with tempfile.TemporaryDirectory(prefix="deft-kernel-") as folder:
         spec = Path(folder) / "data" / "kernels" / KERNEL
@@ -80,7 +85,8 @@ class Memory(threading.Thread):
         super().__init__(daemon=True)
         self.every, self.peak, self._ended = every, 0.0, threading.Event()
 
-    def run(self):
+    def run(self) -> None:
+        """Sample until the block ends."""
         import psutil
 
         me = psutil.Process()
@@ -162,7 +168,7 @@ def _explain(error: BaseException, last: str) -> str:
     return words
 
 
-def run(chain, stage, progress) -> Outcome:
+def run(chain: Chain, stage: Stage, progress: Callable[[int, int, str, float | None], None]) -> Outcome:
     """Execute one notebook into executed/NAME.ipynb; while it runs the copy ends in .partial, after a failure in .failed.
 
     `progress(cell, cells, id, seconds)` is called when a cell starts (seconds None) and ends. KeyboardInterrupt passes through.

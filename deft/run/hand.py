@@ -5,11 +5,14 @@ what was run; a value that somebody typed into the parameters cell stands above 
 the rules for that stand in the environment (`runtime.rule`), so that worker processes keep to them too.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from deft import config, paths, runtime
 from deft.closure import Closure
@@ -44,7 +47,7 @@ def finished(chain: Chain) -> datetime | None:
     return max(datetime.strptime(record["finished"], TIME) for record in records) if complete else None
 
 
-def profile_of(typed: str, notebooks=paths.NOTEBOOKS) -> str:
+def profile_of(typed: str, notebooks: Path = paths.NOTEBOOKS) -> str:
     """The profile that is typed, else `$DEFT_PROFILE`, else the newest complete one, else smoke. Raises ConfigError for an unknown one."""
     if wanted := typed or os.environ.get(PROFILE, ""):
         config.check_profile(wanted, notebooks)

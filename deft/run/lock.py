@@ -1,9 +1,12 @@
 """One writer at a time: a lock file that the kernel frees when its holder dies. Standard library only."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import platform
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +16,7 @@ NAME = ".lock"
 
 
 @contextmanager
-def held(folder: Path, what: str):
+def held(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of `folder`, made if needed; RunError says who holds it. what: the work that is locked out, in words."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / NAME, "a+", encoding="utf-8") as file:

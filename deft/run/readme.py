@@ -81,6 +81,7 @@ def profiles_table(old: str) -> str:
 
 
 def main(path: Path = README) -> int:
+    """Rewrite the generated parts of the page; returns 0."""
     text = path.read_text(encoding="utf-8")
     text = replace(text, "verdicts", outcome())
     text = replace(text, "artifacts", artifacts.readme_table())

@@ -4,12 +4,18 @@ Editing Markdown, a comment or a docstring, or touching a file changes nothing. 
 size or time differs is read again (`deep`: every one).
 """
 
+from __future__ import annotations
+
 import hashlib
 import importlib
+from typing import TYPE_CHECKING
 
 from deft import cache, runtime
 from deft.closure import Closure, cell_hash
 from deft.run import RunError, book
+
+if TYPE_CHECKING:
+    from deft.run.chain import Chain
 
 DONE, STALE, NEVER, FAILED, RUNNING, INTERRUPTED = "done", "stale", "never run", "failed", "running", "interrupted"
 BY_HAND = "by hand"  # its cells were run in JupyterLab; the driver runs it again and keeps what is finished
@@ -19,7 +25,7 @@ MADE_BY_HAND = (BY_HAND, "run in JupyterLab, not by the driver")  # and nothing 
 class Hashes:
     """sha256 of files, remembered by (size, time): what a record already knows is not read again."""
 
-    def __init__(self, chain, deep: bool = False):
+    def __init__(self, chain: Chain, deep: bool = False):
         self.chain = chain
         self._known: dict[str, tuple[int, int, str]] = {}
         for stage in () if deep else chain.stages:
@@ -46,13 +52,13 @@ class Hashes:
         return [name] if place.is_file() else []
 
 
-def inputs_of(chain, stage) -> dict[str, list[str]]:
+def inputs_of(chain: Chain, stage: book.Stage) -> dict[str, list[str]]:
     """The paths a stage reads and what stands for them: reading `status` means the records of the stages before it."""
     before = [s for s in chain.stages if s.name < stage.name]
     return {name: [f"status/{s.name}.json" for s in before] if name == "status" else [name] for name in stage.reads}
 
 
-def outside_of(chain, stage) -> dict[str, str | None]:
+def outside_of(chain: Chain, stage: book.Stage) -> dict[str, str | None]:
     """{parameter: hash} of what its value makes the stage read from outside the earlier stages; None when it is not there."""
     given, found = chain.parameters(stage), {}
     for name, asked in stage.outside.items():
@@ -66,7 +72,7 @@ def outside_of(chain, stage) -> dict[str, str | None]:
     return found
 
 
-def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
+def fingerprint(chain: Chain, stage: book.Stage, hashes: Hashes, closure: Closure) -> dict:
     """Everything a stage's result depends on, as hashes that can be compared one by one."""
     read = {}
     for name, places in inputs_of(chain, stage).items():
@@ -86,7 +92,7 @@ def fingerprint(chain, stage, hashes: Hashes, closure: Closure) -> dict:
     }
 
 
-def difference(stage, old: dict, new: dict) -> str:
+def difference(stage: book.Stage, old: dict, new: dict) -> str:
     """The first difference between two fingerprints in words, with the number of further ones; empty when equal."""
     found = []
     for name in sorted(old["parameters"].keys() | new["parameters"].keys()):
@@ -109,7 +115,7 @@ def difference(stage, old: dict, new: dict) -> str:
     return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
 
 
-def outputs_wrong(chain, record: dict, hashes: Hashes) -> str:
+def outputs_wrong(chain: Chain, record: dict, hashes: Hashes) -> str:
     """The first recorded output that is missing or altered, in words; empty when all are as they were written."""
     for name, (_, _, known) in record.get("outputs", {}).items():
         if not chain.place(name).is_file():
@@ -119,7 +125,7 @@ def outputs_wrong(chain, record: dict, hashes: Hashes) -> str:
     return ""
 
 
-def state_of(chain, stage, hashes: Hashes, closure: Closure, running: bool) -> tuple[str, str]:
+def state_of(chain: Chain, stage: book.Stage, hashes: Hashes, closure: Closure, running: bool) -> tuple[str, str]:
     """(state, reason) of one stage, looking at its own record only."""
     record = chain.record(stage)
     if record is None:
@@ -136,7 +142,7 @@ def state_of(chain, stage, hashes: Hashes, closure: Closure, running: bool) -> t
     return (STALE, words) if words else (DONE, "nothing changed")
 
 
-def altered_inputs(chain, stage, hashes: Hashes) -> str:
+def altered_inputs(chain: Chain, stage: book.Stage, hashes: Hashes) -> str:
     """The first file the stage reads that is not as the stage before it left it, and the remedy, in words; empty when there is none."""
     for writer in (s for s in chain.stages if s.name < stage.name):
         outputs = (chain.record(writer) or {}).get("outputs", {})
@@ -146,7 +152,7 @@ def altered_inputs(chain, stage, hashes: Hashes) -> str:
     return ""
 
 
-def states(chain, deep: bool = False) -> list[dict]:
+def states(chain: Chain, deep: bool = False) -> list[dict]:
     """[{stage, state, reason}] for the whole chain; what reads from a stage that must run is stale too.
 
     deep: hash every output anew, whatever its size and time say.
