@@ -1,4 +1,4 @@
-"""What a killed training goes on from: weights, optimiser and history in one safetensors file (no pickle) that says whose it is."""
+"""Checkpoints: weights, optimiser and history of a training run in one safetensors file (no pickle), with the key of what is trained."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """A verdict per claim, computed from its tables: supported, not supported, undecided, or not run.
 
 One convention for every check: the 95 % interval of a number, over subjects within looks and over draws of training, is
-held against a bar. It lies wholly on the right side of the bar: the check *holds*; wholly on the wrong side: it *fails*;
+compared with a bar. It lies wholly on the right side of the bar: the check *holds*; wholly on the wrong side: it *fails*;
 across it: it is *undecided*. No check compares point values. A claim is supported when all its checks hold, not supported
 when one fails, undecided otherwise, and not run when a table or row that it needs was not made.
 

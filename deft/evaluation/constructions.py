@@ -1,4 +1,4 @@
-"""Table T4: four ways to construct Uni-MER, held against the truth at three levels of annotation noise (claim C3).
+"""Table T4: four ways to construct Uni-MER, compared with the truth at three levels of annotation noise (claim C3).
 
 The constructions switch the two constraints on and off: "none" (what the class alone suggests), "au" (what a coder wrote), "flow" (what
 moves), "both". Noise of the annotation comes in three levels, all of them over the same true movements:
@@ -69,7 +69,7 @@ def _redraw(truth: np.ndarray, emotion: str, missed: float, invented: float, rng
 def statement_counts(facts: Facts, units_true: np.ndarray, region_true: np.ndarray) -> dict[str, np.ndarray]:
     """One clip's statements against the truth, to be summed per subject; shapes as in COUNTS.
 
-    units_true (17, 2) intensity, region_true (36, 2) px. 'precision', 'motion_precision': [borne out, stated]. 'recall': [true unit sides
+    units_true (17, 2) intensity, region_true (36, 2) px. 'precision', 'motion_precision': [supported, stated]. 'recall': [true unit sides
     stated, true unit sides]. 'side': TP, FP, FN of unit sides. 'motion_recall': [salient true motions stated, salient ones].
     'statements': [statements, 1].
     """
@@ -92,7 +92,7 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
     the same for motions of regions (recall: of salient ones, as in T7). `both_minus_*`: "both" less the row, paired over subjects;
     `both_over_unit_recall`: recall under "both" divided by that of the row, paired as well.
     `model_*` (tie broken): what the system in `model` scores: UF1, and of its free text unit F1, motion F1, precision of the statements against the
-    truth alone, share that neither truth nor flow bears out. `both_minus_model_*`: DEFT, which was taught "both", less the row, on the draws that both have.
+    truth alone, share that neither truth nor flow supports. `both_minus_model_*`: DEFT, which was taught "both", less the row, on the draws that both have.
     """
     work = paths.work(profile)
     store = ClipStore(work / "clips" / "bench")

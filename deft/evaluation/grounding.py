@@ -1,10 +1,10 @@
-"""Do the words hold?  Free text against true motion, measured motion and reference answers (claim C6).
+"""Scores of free text: its statements against true motion, measured motion and reference answers (claim C6).
 
-A *statement* is a unit on a side ("au12 left") or a movement of a region ("the lip corner moves up").  The truth bears a
-unit out when it moved at all on every claimed side (intensity > 0), and a movement when the true skin motion of every
-claimed region reaches TRUE_PX along the claimed direction.  The measurement bears a statement out when `deft.unimer.check`
-says so: the calibrated probability of a unit, or region flow above the clip's own noise floor.  A statement that neither
-bears out is *unsupported*.  These thresholds were written down before any model was scored.
+A *statement* is a unit on a side ("au12 left") or a movement of a region ("the lip corner moves up").  The truth supports a
+unit that moved at all on every claimed side (intensity > 0), and a movement when the true skin motion of every claimed
+region reaches TRUE_PX along the claimed direction.  The measurement supports a statement when `deft.unimer.check` says so:
+by the calibrated probability of a unit, or by region flow above the clip's own noise floor.  A statement that neither
+supports is *unsupported*.  These thresholds were written down before any model was scored.
 
 METEOR is not computed: it needs the WordNet files, which cannot be fetched offline.
 """
@@ -39,7 +39,7 @@ def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, pr
 
     units_true (17, 2) intensity; region_true (36, 2) px; probability (17, 2); flow (36, 2) px; noise px.
     'unit' (17, 3) and 'side' (34, 3) TP, FP, FN · 'unsupported*' (2,) [unsupported, statements] · 'precision' (2,)
-    [borne out by the truth, statements] · 'recall' (2,) [true unit-sides named, true unit-sides] · 'motion' (3,).
+    [supported by the truth, statements] · 'recall' (2,) [true unit-sides named, true unit-sides] · 'motion' (3,).
     """
     units, motions = dict.fromkeys(facts.units), dict.fromkeys(facts.motions)  # said twice is said once
     said, true = unit_array(units) > 0, np.asarray(units_true) > 0

@@ -1,7 +1,7 @@
-"""Keeping factors apart, and measuring how far apart they are (claim C4, table T5).
+"""Disentangling: removing a factor from a representation, and measuring what is left of it (claim C4, table T5).
 
-Training side: gradient reversal. Measuring side: linear CKA, HSIC, linear probes of factors
-on tokens with subject-disjoint splits.
+Training: gradient reversal. Measuring: linear CKA and HSIC between experts, linear probes of factors on tokens with
+subject-disjoint splits.
 
 Sources: Ganin and Lempitsky (2015), domain-adversarial training (gradient reversal); Kornblith et al. (2019), similarity of
 representations revisited (linear CKA); Gretton et al. (2005), Hilbert-Schmidt norms (biased HSIC estimator).

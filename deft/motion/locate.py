@@ -1,4 +1,4 @@
-"""One clip of somebody unknown: its face and landmarks, the aligned frames, and the moments of its movement."""
+"""A clip without annotation: its face and landmarks, the aligned frames, and the moments of its movement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits by subject in which every word, unit and answer has its share: a model must not meet "no" or a rare unit in one split only.
+"""Stratified splits by subject: every word, unit and answer has its share in each, so that no rare unit and no "no" is in one split only.
 
 Subjects are indivisible, so balance is approximate: the rarest things are dealt first (iterative stratification, Sechidis, Tsoumakas
 and Vlahavas, ECML 2011, here with whole subjects), then subjects are moved or exchanged as long as that helps. The paper does not

@@ -264,7 +264,7 @@ def truth_counts(facts: Mapping[str, Facts] | Iterable[dict], index: pd.DataFram
                  threshold_px: float = 0.10) -> dict:
     """Statements of the clips' facts (a mapping clip -> Facts, or records) against the truth of the simulator.
 
-    -> {"units": [borne out, stated], "motions": the same, "unit_precision", "motion_precision": shares or None}
+    -> {"units": [supported, stated], "motions": the same, "unit_precision", "motion_precision": shares or None}
     units_true (N, 17, 2) intensity (any above 0 counts), region_true (N, 36, 2) px, both in the order of `index`.
     """
     facts = facts if isinstance(facts, Mapping) else facts_of(facts)

@@ -1,4 +1,4 @@
-"""What is measured on one clip of somebody unknown, without any trained network: moments, motion, evidence per unit."""
+"""What is measured on a clip without annotation and without any trained network: moments, motion, evidence per unit."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def evidence(self) -> Evidence:
-        """What statements are held against."""
+        """The measurements that statements of a text are compared with."""
         return Evidence(self.motion, self.noise, self.probability)
 
     def regions(self) -> list[dict]:

@@ -127,7 +127,7 @@ def time_facts(courses: np.ndarray, noise: float, motions: Iterable[MotionFact])
 def bears_out(fact: TimeFact, courses: np.ndarray, noise: float) -> bool:
     """Do the courses show it? Starts and fades to the frame; a stated peak must lie within the measured hold.
 
-    "first" is held against every region that moves clearly on its own side, not only those that a text speaks of.
+    "first" is compared with every region that moves clearly on its own side, not only with those that a text names.
     """
     found = events(courses, noise, fact.region, fact.side)
     if fact.event == "first":
@@ -153,7 +153,7 @@ def moving_places() -> list[tuple[str, str]]:
 
 
 def against(facts: Mapping[str, Facts], clips: Sequence[str], envelope: np.ndarray) -> pd.DataFrame:
-    """Stated times held against the simulator's common course: one row per event, `stated`, `exact`, `within_one` (shares).
+    """Stated times compared with the simulator's common course: one row per event, `stated`, `exact`, `within_one` (shares).
 
     envelope: (N, T) 0..1 in the order of `clips`, every stored frame. A peak is exact when it meets a frame in which the envelope is at
     its top. Units of `sim-v1` do not lag behind each other, so whoever is said to move "first" is a false alarm there.

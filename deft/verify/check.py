@@ -1,7 +1,7 @@
 """`make check`: the reference's tables and verdicts again, from its committed answers. Nothing is trained, no run is needed.
 
 T2, T3, T7 and the model columns of T4 follow from the answers. The other tables (T1 with C2, T4's statements with a part of C3, T8, T8b) need
-clips and flow: they are held against the numbers that the kept run recorded (`integrity.as_kept`), no more.
+clips and flow: they are compared with the numbers that the kept run recorded (`integrity.as_kept`), no more.
 """
 
 from __future__ import annotations

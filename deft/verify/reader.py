@@ -1,4 +1,5 @@
-"""Statements of a free text and what bears them out, by regular expressions and tables of their own: nothing of `deft.unimer`, nothing of `deft.evaluation`.
+"""Statements of a free text and whether they are supported, by regular expressions and tables of their own: nothing of `deft.unimer`, nothing of
+`deft.evaluation`.
 
 Regions and units are those of the paper's evidence: arrays over units are (17, 2) for the person's left and right, arrays over regions
 (36, 2) px, +x right, +y down, 16 regions on two sides (left first) and then 4 on the midline.

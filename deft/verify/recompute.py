@@ -164,7 +164,7 @@ def of_source(folder: Path) -> dict[str, list[tuple[dict[str, str], dict[str, fl
 
 
 def of_answers(frame: pd.DataFrame, held: dict[str, np.ndarray | None]) -> dict[str, list[tuple[dict[str, str], dict[str, float]]]]:
-    """Answers and what they are held against (arrays by name, (N, ...) in the order of `clip`) -> {table: [(what names the row, numbers)]}."""
+    """Answers and what they are compared with (arrays by name, (N, ...) in the order of `clip`) -> {table: [(what names the row, numbers)]}."""
     recognised = list(t2(frame))
     subsets = [({name: where[name] for name in ("system", "condition")}, dict(numbers)) for where, numbers in recognised if where["set"] == "bench"]
     for where, numbers in subsets:

@@ -1,4 +1,4 @@
-"""F4: answers with their evidence. What DEFT wrote about five test clips, every statement held against motion (claim C6)."""
+"""F4: answers with their evidence. What DEFT wrote about five test clips, every statement compared with motion (claim C6)."""
 
 import hashlib
 import textwrap

@@ -1,4 +1,4 @@
-"""Majority: always the commonest emotion of the training subjects.  What a score is worth when nothing was looked at."""
+"""Majority: always the commonest emotion of the training subjects.  The score of a system that uses no input."""
 from __future__ import annotations
 
 import numpy as np

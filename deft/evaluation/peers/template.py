@@ -1,6 +1,6 @@
 """Template: the motion expert's unit probabilities read out by rule, without any language model.
 
-What the texts of a language model must be held against (claim C6): units whose calibrated probability reaches a threshold,
+What the texts of a language model must be compared with (claim C6): units whose calibrated probability reaches a threshold,
 then the motions that those units explain and the flow shows, filled into the grammar of Uni-MER; the class is that of
 prototype Bayes on the same probabilities.  The threshold is the one number that is chosen, for the best unit F1 on the
 corpus' validation people, who are nobody of the benchmark: a template that said less than it could would be an easy
