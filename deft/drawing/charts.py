@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from deft.clips import facs
 from deft.drawing.style import INK, PAPER
 from deft.faces.regions import region_rows
-from deft.palette import BLUE, GREY, LEFT, RIGHT, TRUTH
+from deft.palette import GREY, LEFT, RIGHT, TRUTH
 from deft.unimer.check import Evidence
 
 
@@ -19,7 +19,7 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
     """Speed per region, the person's right side to the left as in the picture, with the noise floor drawn.
 
     motion: (36, 2) px, +x right, +y down, rigid part removed; noise: px; truth: (36, 2) px or None.
-    Bars that reach what a statement needs (`Evidence.threshold_px`, dashed) are coloured and carry an arrow; the others are grey.
+    Bars that reach what a statement needs (`Evidence.threshold_px`, dashed) take the colour of their side and carry an arrow; the others are grey.
     """
     speed, rows, arrows, needed = np.linalg.norm(motion, axis=-1), region_rows(), [], Evidence(noise=noise).threshold_px
     reach = max(1.15 * float(speed.max()), 1.5 * needed)
@@ -31,7 +31,7 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
     for y, (name, right, left) in enumerate(rows):
         for i, sign in {(right, -1), (left, 1)}:
             moved = speed[i] >= needed
-            ax.barh(y, sign * speed[i], height=0.62, color=BLUE if moved else "#B5B5B5", zorder=2)
+            ax.barh(y, sign * speed[i], height=0.62, color=(LEFT if sign > 0 else RIGHT) if moved else "#B5B5B5", zorder=2)
             if truth is not None:
                 ax.plot([sign * np.linalg.norm(truth[i])] * 2, [y - 0.42, y + 0.42], color=TRUTH, lw=1.8, zorder=3)
             if moved:
@@ -39,7 +39,7 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
     if arrows:
         x, y, dx, dy = np.array(arrows).T
         ax.quiver(x, y, dx, -dy, angles="uv", pivot="mid", units="inches", scale_units="inches", scale=9, width=0.012,
-                  headwidth=4.5, headlength=5, headaxislength=4.5, color=BLUE, zorder=4)
+                  headwidth=4.5, headlength=5, headaxislength=4.5, color=INK, zorder=4)
     ax.axvline(0, color=INK, lw=0.6)
     ax.set(xlim=(-reach * 1.28, reach * 1.28), ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
     ax.set_yticklabels([r[0] for r in rows], fontsize=7)

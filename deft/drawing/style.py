@@ -9,13 +9,12 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from deft import artifacts
-from deft.palette import GREY, RED, SKY
+from deft.palette import GREY, RED, SKY, TEXT
 
 INK, PAPER = "#222222", "#FFFFFF"
 CONDITIONS = {"kept": ("tie kept", SKY), "broken": ("tie broken", RED)}
 SETTINGS = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8,
-    "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+    **TEXT, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#888888", "axes.linewidth": 0.7, "xtick.color": INK, "ytick.color": INK, "text.color": INK,
     "axes.labelcolor": INK, "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "pdf.fonttype": 42, "text.parse_math": False,
 }
