@@ -122,8 +122,9 @@ def build(name: str, sizes: dict, seed: int) -> Expert:
 def load(folder: Path) -> Expert:
     """A finished expert (config.json + model.safetensors), ready to predict. Errors name the folder that lacks one or is damaged."""
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no finished expert; run 06_experts")
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} holds no finished expert ({name} is missing); run 06_experts")
     if words := cache.damage(folder):
         raise ValueError(f"{words}; run 06_experts again")
     config = runtime.read_json(folder / "config.json")

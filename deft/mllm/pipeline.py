@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from deft import cache, paths, runtime
+from deft import runtime
 from deft.clips.facs import EMOTIONS
 from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, pretrain
@@ -74,7 +74,7 @@ class DeftPipeline:
         if not (job.folder(work) / "config.json").is_file():
             raise FileNotFoundError(f"{work} holds no tuned model ({job}); run 07_joint_tuning (`make reproduce PROFILE={work.name}`)")
         places = {"model": job.folder(work), "landmarks": work / "faces" / "landmarks", "evidence": work / "evidence" / "calibration.json"}
-        places |= {name: paths.of_draw(work / "experts", draws.read_by(work, draw)) / name for name in data.NAMES}
+        places |= {name: pretrain.folder_of(work, name, draws.read_by(work, draw)) for name in data.NAMES}
         return cls._load(places, f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only")
 
     @classmethod
@@ -88,8 +88,13 @@ class DeftPipeline:
         return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source)
 
     def save_pretrained(self, folder: str | Path, large: int = LARGE) -> Path:
-        """Write a folder that `from_pretrained` reads: a copy of every part; of parts of `large` bytes and more, the place alone."""
+        """Write a folder that `from_pretrained` reads: a copy of every part; of parts of `large` bytes and more, the place alone.
+
+        FileExistsError when the folder is there and holds something else.
+        """
         folder, parts = Path(folder), {}
+        if folder.exists() and not (folder / RECORD).is_file():
+            raise FileExistsError(f"{folder} is there and is no pipeline: give another folder")
         with runtime.atomic(folder) as fresh:
             fresh.mkdir(exist_ok=True)
             for part, place in self.places.items():
