@@ -150,7 +150,7 @@ MUTATIONS = (
        "positions = (torch.ones_like(attention_mask).cumsum(-1) - 1)", "mllm", "dropping or closed_up"),
     _m("experts-odds-lost", "mllm/model",
        "return (weight[..., None, None] * odds).sum(1) + correction", "return correction", "mllm", "unit_head"),
-    _m("structure-never-swapped", "mllm/tune",
+    _m("structure-never-swapped", "mllm/examples",
        "partner = int(rng.choice(rows)) if rng.random() < settings.swap else row", "partner = row", "mllm", "draws"),
     _m("trained-on-test-subjects", "mllm/tune",
        'bench.rows(job.fold, "train", "kept") if',
@@ -158,7 +158,7 @@ MUTATIONS = (
     _m("one-base-for-all-draws", "mllm/tune",
        "tokenizer, model = build(work, job.system, settings, seed, job.seed)",
        "tokenizer, model = build(work, job.system, settings, seed, 0)", "mllm", "another_draw"),
-    _m("silence-taught-as-absence", "mllm/tune",
+    _m("silence-taught-as-absence", "mllm/examples",
        'end=complete or kind != "reasoning")', "end=True)", "mllm", "unconfirmed"),
     # ---------------------------------------------------------------- evaluation
     _m("recall-for-f1", "evaluation/metrics",

@@ -44,7 +44,7 @@ SABOTAGES = {
     "no-soft-words": Sabotage("soft words off: every unit is said with probability .13", {"deft/mllm/prompt.py": (
         "def soft_words(", "def soft_words(words, probability, *args, **kwargs):\n    return _soft_words(words, probability * 0 + 0.13, *args, **kwargs)\n\n\ndef _soft_words(")}, "07", "deft,deft-m"),
     "no-adversaries": Sabotage("adversaries off", {"deft/experts/disentangle.py": ("return -ctx.strength * gradient", "return 0.0 * gradient")}, "06", "deft,deft-t"),
-    "trained-on-test": Sabotage("one fold trained on its test subjects", {"deft/mllm/tune.py": (
+    "trained-on-test": Sabotage("one fold trained on its test subjects", {"deft/mllm/data.py": (
         "part = self.index.subject.map(roles(self.folds, fold)) == role",
         "told = self.index.subject.map(roles(self.folds, fold))\n        part = (told == role) | ((role == \"train\") & (fold == 0) & (told == \"test\"))")}, "07", "deft,rgb-only"),
     "half-the-clips": Sabotage("half the training clips", {"notebooks/params/demo.yaml": ("corpus_pairs: 13", "corpus_pairs: 6")}, "01", "deft,rgb-only"),

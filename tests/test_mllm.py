@@ -17,7 +17,8 @@ import torch
 from deft import runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
-from deft.mllm import language, prompt, score, tune
+from deft.mllm import data, language, parallel, prompt, score, tune
+from deft.mllm import examples as drawn
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
 from deft.unimer.facts import text_facts, unit_array
@@ -250,7 +251,7 @@ def test_the_head_reads_the_same_state_beside_the_likelihood(work):
     _, head = score.emotion_scores(model.eval(), words, bench, rows, batch=3, head=True)
     plain = score.prompts(model, words, len(rows))
     with torch.no_grad():
-        alone = model(plain["input_ids"], plain["attention_mask"], plain["prompt_end"], **tune.features_of(bench, model.streams, rows)).emotion_logits
+        alone = model(plain["input_ids"], plain["attention_mask"], plain["prompt_end"], **data.features_of(bench, model.streams, rows)).emotion_logits
     assert np.allclose(head, alone.softmax(-1), atol=1e-5)
 
 
@@ -269,7 +270,7 @@ def test_draws_depend_on_seed_epoch_and_index_only(work, tokenizer):
     first = tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 3)
     assert repr(first) == repr(tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 3))
     assert repr(first) != repr(tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 4))
-    alone = tune.draw_example(tokenizer, bench, rows, ("structure", "motion"), settings, 3, 1, 5)
+    alone = drawn.draw_example(tokenizer, bench, rows, ("structure", "motion"), settings, 3, 1, 5)
     assert repr(alone) in map(repr, first[len(first) // 2:])
     swapped = np.mean([e["structure_row"] != e["row"] for e in first])
     assert 0.5 < swapped < 0.95 and all(any(e["present"]) for e in first)
@@ -291,7 +292,7 @@ def test_rehearsed_examples_show_nobodys_tokens(work, tokenizer):
 
 
 def test_an_unconfirmed_annotation_is_not_taught_as_absence(work, tokenizer):
-    assert tune.unconfirmed([{"clip": "a", "verdicts": [{"verdict": "unsupported"}]}, {"clip": "b", "verdicts": [{"verdict": "confirmed"}]}]) == {"a"}
+    assert data.unconfirmed([{"clip": "a", "verdicts": [{"verdict": "unsupported"}]}, {"clip": "b", "verdicts": [{"verdict": "confirmed"}]}]) == {"a"}
     bench = tune.read_bench(work)
     rows, settings = bench.rows(0, "train", "kept"), tune.TuneSettings(epochs=4, batch=8, rehearse=0.0)
     silent = replace(bench, complete=[False] * len(bench.complete))
@@ -466,16 +467,16 @@ def test_flat_text_tells_nothing_about_emotion():
 
 
 def test_a_worker_leaves_when_its_parent_was_killed_before_it_had_started(monkeypatch):
-    monkeypatch.setattr(tune, "quiet_worker", lambda: None)
-    orphan = multiprocessing.get_context("fork").Process(target=lambda: (tune._start_worker(parent=0), time.sleep(20)))
+    monkeypatch.setattr(parallel, "quiet_worker", lambda: None)
+    orphan = multiprocessing.get_context("fork").Process(target=lambda: (parallel._start_worker(parent=0), time.sleep(20)))
     orphan.start()
     orphan.join(10)
     assert orphan.exitcode == 1
 
 
 def test_a_worker_stays_with_a_parent_that_lives(monkeypatch):
-    monkeypatch.setattr(tune, "quiet_worker", lambda: None)
-    child = multiprocessing.get_context("fork").Process(target=lambda: (tune._start_worker(parent=os.getppid()), time.sleep(1.5)))
+    monkeypatch.setattr(parallel, "quiet_worker", lambda: None)
+    child = multiprocessing.get_context("fork").Process(target=lambda: (parallel._start_worker(parent=os.getppid()), time.sleep(1.5)))
     child.start()
     child.join(10)
     assert child.exitcode == 0

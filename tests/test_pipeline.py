@@ -11,7 +11,7 @@ from deft.clips import facs, simulator, store
 from deft.clips.record import Clip
 from deft.experts import pretrain
 from deft.faces import landmarks
-from deft.mllm import score, tune
+from deft.mllm import data, runs, score
 from deft.mllm.pipeline import DeftPipeline
 from deft.motion import evidence, prepare
 from deft.systems import SYSTEMS
@@ -56,8 +56,8 @@ def test_it_says_what_the_stages_say(work, frames, said):
         runtime.save_array(work / ("faces" if name == "rgb" else "motion") / "own", name, np.asarray(found[name])[None])
     for letter in SYSTEMS["deft"].streams:
         pretrain.extract({"s": "structure", "t": "texture", "m": "motion"}[letter], "own", work)
-    bench = tune.read_bench(work, "own", "stm", facts=False)
-    tokenizer, model = score.load(tune.Job("deft", 0, 0).folder(work))
+    bench = data.read_bench(work, "own", "stm", facts=False)
+    tokenizer, model = score.load(runs.Job("deft", 0, 0).folder(work))
     likelihood = score.emotion_scores(model, tokenizer, bench, np.array([0]))[0]
     assert said["scores"] == {emotion: float(p) for emotion, p in zip(facs.EMOTIONS, likelihood)} and said["emotion"] == facs.EMOTIONS[likelihood.argmax()]
     assert [said["text"]] == score.answers(model, tokenizer, bench, np.array([0]))

@@ -24,7 +24,9 @@ from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import score, tune
+from deft.mllm import score
+from deft.mllm.data import Bench
+from deft.mllm.runs import Job
 from deft.motion import evidence
 from deft.systems import DEFT
 from deft.unimer.check import check
@@ -70,7 +72,7 @@ class DeftPipeline:
     def of_work(cls, work: str | Path, system: str = DEFT, draw: int = 0, fold: int = 0) -> DeftPipeline:
         """From a work folder after stages 02 to 07: one tuned model with the experts that it reads."""
         work = Path(work)
-        job = tune.Job(system, draw, fold)
+        job = Job(system, draw, fold)
         if not (job.folder(work) / "config.json").is_file():
             raise FileNotFoundError(f"{work} holds no tuned model ({job}); run 07_joint_tuning (`make reproduce PROFILE={work.name}`)")
         places = {"model": job.folder(work), "landmarks": work / "faces" / "landmarks", "evidence": work / "evidence" / "calibration.json"}
@@ -131,7 +133,7 @@ class DeftPipeline:
         return {"emotion": EMOTIONS[int(likelihood.argmax())], "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)}, "units": unit_rows(units),
                 "text": text, "statements": check(text, clip.evidence)["statements"], "evidence": clip.report()}
 
-    def _features(self, clip: Measurement) -> tune.Bench:
+    def _features(self, clip: Measurement) -> Bench:
         """What the language model is given of one clip: the experts' tokens and calibrated probabilities, as stage 06 extracts them."""
         arrays = {"rgb": clip.face.rgb[clip.shown], **clip.described}
         index, features = pd.DataFrame({"clip": ["own"]}), {}
@@ -141,7 +143,7 @@ class DeftPipeline:
             features[name] = tokens.astype(np.float32)
             if logits is not None:
                 features[f"{name}_units"] = self.calibrations[name].apply(logits)
-        return tune.Bench(index, features, [None], None, [False])
+        return Bench(index, features, [None], None, [False])
 
 
 def load_model(folder: Path) -> tuple:

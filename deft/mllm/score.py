@@ -16,8 +16,10 @@ from transformers import AutoTokenizer
 from deft import cache
 from deft.clips.facs import EMOTIONS
 from deft.mllm import prompt
+from deft.mllm.data import Bench, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
-from deft.mllm.tune import Bench, Job, features_of, in_parallel, read_bench
+from deft.mllm.parallel import in_parallel
+from deft.mllm.runs import Job
 from deft.unimer import grammar
 from deft.unimer.check import parse
 from deft.unimer.facts import Facts

@@ -3,7 +3,7 @@
 The second half of table T4 asks what a model trained on "none", "au", "flow" or "both" scores. A *lesson* is a clip's facts (the
 wording is drawn anew in every epoch) and `complete`: may what the facts leave out be trained as absent? Under "both", annotation
 and flow can disagree: a clip is complete only if every annotated unit was confirmed, as in the records
-(`deft.mllm.tune.unconfirmed`). The other constructions have one source ("none": the class, "au": the annotation, "flow": the flow)
+(`deft.mllm.data.unconfirmed`). The other constructions have one source ("none": the class, "au": the annotation, "flow": the flow)
 and nothing to contradict it; what it leaves out counts as absent. (For "flow" one could call probabilities between DOUBTFUL and
 one half undecided; that would leave 82 % of the clips incomplete and train next to no lists.)
 """

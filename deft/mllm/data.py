@@ -1,0 +1,88 @@
+"""What the language model is given of a set of clips: the experts' features, and the facts that its answers are made of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deft import runtime
+from deft.clips.splits import roles
+from deft.clips.store import ClipStore
+from deft.experts import draws
+from deft.mllm import prompt
+from deft.unimer import lessons
+from deft.unimer.build import facts_of
+from deft.unimer.facts import Facts
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None without one).
+
+    complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well have
+    moved below the noise: that the record does not list it must not be learned as "absent".
+    """
+
+    index: pd.DataFrame
+    features: dict[str, np.ndarray]
+    facts: list[Facts | None]
+    folds: pd.DataFrame | None
+    complete: list[bool]
+
+    def rows(self, fold: int, role: str, condition: str | None = None) -> np.ndarray:
+        """Row numbers of the clips whose subject plays `role` (train, validation, test) in `fold`."""
+        part = self.index.subject.map(roles(self.folds, fold)) == role
+        return np.flatnonzero(part & ((self.index.condition == condition) if condition else True))
+
+
+def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0) -> Bench:
+    """Read index, features of a draw and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
+    work = Path(work)
+    index = ClipStore(work / "clips" / which).index
+    features = {}
+    for name in prompt.streams_of(letters):
+        for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
+            array = np.asarray(runtime.load_array(draws.features(work, which, draw), key, mmap=False), np.float32)
+            if len(array) != len(index) or not np.isfinite(array).all():
+                raise ValueError(f"{draws.features(work, which, draw) / key}.npy: {array.shape} for {len(index)} clips, or not finite; rerun 06_experts")
+            features[key] = array
+    records = runtime.read_jsonl(work / "unimer" / f"{which}.jsonl") if facts else []
+    found, open_ended = facts_of(records), unconfirmed(records)
+    folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
+    return Bench(index, features, [found.get(clip) for clip in index["clip"]], folds,
+                 [clip not in open_ended for clip in index["clip"]])
+
+
+def taught(bench: Bench, work: Path, construction: str) -> Bench:
+    """The same bench, its facts those of another construction of Uni-MER (`deft.unimer.lessons`)."""
+    found = lessons.read(Path(work) / "unimer", construction)
+    told = [found.get(clip, (None, False)) for clip in bench.index["clip"]]
+    return replace(bench, facts=[facts for facts, _ in told], complete=[complete for _, complete in told])
+
+
+@functools.lru_cache(maxsize=1)
+def cached_bench(work: Path, expert_draw: int = 0) -> Bench:
+    """The bench as one draw of the experts describes it, read once per process."""
+    return read_bench(work, draw=expert_draw)
+
+
+def unconfirmed(records: Iterable[dict]) -> set[str]:
+    """Clips with an annotated unit that the evidence did not confirm (verdict unsupported or contradicted)."""
+    return {record["clip"] for record in records for row in record.get("verdicts", ()) if row["verdict"] in ("unsupported", "contradicted")}
+
+
+def features_of(bench: Bench, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+    """Features of clips `rows` as the model's keyword arguments; structure may come from other clips."""
+    taken = {}
+    for name in streams:
+        source = structure_rows if name == "structure" and structure_rows is not None else rows
+        taken[name] = torch.from_numpy(bench.features[name][source])
+        if name in prompt.UNIT_STREAMS:
+            taken[f"{name}_units"] = torch.from_numpy(bench.features[f"{name}_units"][rows])
+    return taken
