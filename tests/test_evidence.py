@@ -8,7 +8,7 @@ from deft.clips import simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
 from deft.faces import align
 from deft.evaluation import distractors
-from deft.motion import courses, evidence, flow
+from deft.motion import courses, evidence
 
 TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
 LEFT, RIGHT = SIDES.index("L"), SIDES.index("R")
@@ -17,9 +17,8 @@ LEFT, RIGHT = SIDES.index("L"), SIDES.index("R")
 def film(actions, seed=4, identity=77):
     clip = simulator.render_clip(simulator.sample_identity(identity), actions, times_ms=TIMES, truth="apex", truth_index=3, seed=seed,
                                  camera=simulator.Camera(noise=3.0, head_drift=1.5, jpeg=70))
-    marks = clip.truth.landmarks[0].astype(float)
-    matrix = align.subject_similarity(marks)
-    return courses.describe(np.stack([flow.gray(frame) for frame in align.apply(clip.frames, matrix)]), align.points(marks, matrix))
+    face = align.align_clip(clip.frames, clip.truth.landmarks[0])
+    return courses.describe(face.gray, face.landmarks)
 
 
 @pytest.fixture(scope="module")

@@ -101,16 +101,14 @@ def test_texture_teaches_its_tokens_nothing_through_units_without_a_furrow():
 @pytest.fixture(scope="module")
 def person():
     """One simulated person: aligned gray frames of a clip, its landmarks and matrix, by (actions, identity overrides)."""
-    import cv2
     from deft.clips import simulator
     from deft.faces import align
 
     def film(actions, **looks):
         identity = simulator.sample_identity(3, size=128, **looks)
         clip = simulator.render_clip(identity, actions, times_ms=np.array([0.0, 150.0, 170.0]), truth="apex", truth_index=1)
-        matrix = align.subject_similarity(clip.truth.landmarks[0])
-        gray = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in align.apply(clip.frames, matrix)])
-        return gray, align.points(clip.truth.landmarks[0], matrix), matrix, clip.truth.skin_flow[1]
+        face = align.align_clip(clip.frames, clip.truth.landmarks[0])
+        return face.gray, face.landmarks, face.matrix, clip.truth.skin_flow[1]
 
     return film
 

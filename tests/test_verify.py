@@ -17,6 +17,7 @@ from deft.evaluation import claims, tables
 from deft.evaluation.source import Answers
 from deft.run import RunError, execute, stale
 from deft.run.chain import Chain
+from deft.verify import again as again_
 from deft.verify import cells, check, integrity, judge, produce, reader, recompute, reference, spread
 from tests import figure_world, power
 from tests.conftest import write_notebook
@@ -71,17 +72,17 @@ def made(tmp_path_factory):
     stage, hashes = chain.stages[0], stale.Hashes(chain)
     chain.write_record(stage, {"state": "done", "fingerprint": stale.fingerprint(chain, stage, hashes, Closure(chain.root)),
                                "outputs": {name: hashes.entry(name) for w in stage.writes for name in hashes.files(w)}})
-    remembered, made_again = {}, check.made_again
+    remembered, made_again = {}, again_.made_again
 
     def of_these_answers(answers, seed):
-        """`check.made_again`, computed once for the same predictions: most tests spoil something else."""
+        """`again.made_again`, computed once for the same predictions: most tests spoil something else."""
         files = (Path(answers.where) / name for name in ("predictions.jsonl", check.ANSWERS))
         key = seed, *(runtime.sha256(path) for path in files if path.is_file())
         if key not in remembered:
             remembered[key] = made_again(answers, seed)
         return remembered[key]
 
-    patch.setattr(check, "made_again", of_these_answers)
+    patch.setattr(again_, "made_again", of_these_answers)
     patch.setattr(judge, "known_profile", lambda profile: None)
     patch.setattr(check, "known_profile", lambda profile: None)
     rng = np.random.default_rng(5)
@@ -443,13 +444,13 @@ def test_what_models_score_on_a_construction_follows_from_the_answers(world, mon
     rows = runtime.read_jsonl(path)
     runtime.write_jsonl(path, [*rows, *({**row, "system": "deft-au", "text": row["text"] if rng.random() < 0.8 else ""} for row in rows if row["system"] == "rgb-only")])
     answers = Answers.of_work(PROFILE)
-    (world / "T4.csv").write_text(check.made_again(answers, 7)["T4"])
-    (number, words), again = check.again_from_answers(answers, world, 7)["T4"], recompute.of_work(paths.work(PROFILE))["T4"]
+    (world / "T4.csv").write_text(again_.made_again(answers, 7)["T4"])
+    (number, words), again = again_.again_from_answers(answers, world, 7)["T4"], recompute.of_work(paths.work(PROFILE))["T4"]
     compared, others = recompute.differences(again, cells.rows(world / "T4.csv"))
     assert number > 20 and compared >= 10 and not words and not others, (words, others)
     place = next(n for n, row in enumerate(cells.rows(world / "T4.csv")) if row["construction"] == "au")
     move_cell(world / "T4.csv", place, "both_minus_model_precision", 0.02)
-    assert len(check.again_from_answers(answers, world, 7)["T4"][1]) == 1 and len(recompute.differences(again, cells.rows(world / "T4.csv"))[1]) == 1
+    assert len(again_.again_from_answers(answers, world, 7)["T4"][1]) == 1 and len(recompute.differences(again, cells.rows(world / "T4.csv"))[1]) == 1
 
 
 def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):

@@ -17,6 +17,8 @@ from deft.experts.data import NAMES as EXPERTS
 from deft.licensed.material import folds_of, index_of
 from deft.licensed.recipe import LicensedError, Recipe, Step, key_of
 from deft.mllm import score, tune
+from deft.mllm.data import cached_bench
+from deft.mllm.parallel import in_parallel
 from deft.motion import evidence, prepare
 from deft.systems import BLIND, DEFT, ELSEWHERE, LISTED
 from deft.unimer import build, schema
@@ -47,10 +49,8 @@ def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFram
         with runtime.atomic(work / "clips" / "folds.csv") as fresh:
             folds.to_csv(fresh, index=False)
         courses, noise = (np.asarray(runtime.load_array(work / "motion" / "bench", name)) for name in ("courses", "noise"))
-        calibration, raw = evidence.Calibration.load(work / "evidence" / "calibration.json"), evidence.score(courses, noise)
-        probability = calibration.apply(raw)
-        runtime.save_array(work / "evidence" / "bench", "probability", probability)
-        runtime.save_array(work / "evidence" / "bench", "score", raw.astype(np.float32))
+        calibration = evidence.Calibration.load(work / "evidence" / "calibration.json")
+        probability = calibration.judge(work / "evidence" / "bench", evidence.score(courses, noise))
         records = build.build_records(pd.DataFrame(rows), probability, courses, noise, constraint, recipe.seed, rate=calibration.rate)
         schema.write_records(work / "unimer" / "bench.jsonl", records)
         for name in EXPERTS:
@@ -89,7 +89,7 @@ def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print
 
     def make() -> None:
         rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
-        rows += tune.in_parallel(_elsewhere, [(ELSEWHERE, work, [path.parent for path in others])], 1, log)[0]
+        rows += in_parallel(score.predict_together, [(ELSEWHERE, 0, [path.parent for path in others], work, "bench")], 1, log)[0]
         rows += peers.predict_all(recipe.set, recipe.seed, systems=LISTED["licensed"] if jobs else (BLIND,))
         index = store.ClipStore(work / "clips" / "bench").index
         coarse = dict(zip(index["clip"], index["coarse"]))
@@ -100,23 +100,9 @@ def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print
 
 def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> list[dict]:
     """Tune every system, seed and fold that is not finished, and do `answering` unless it is done; -> rows of predictions.jsonl."""
-    tune.cached_bench.cache_clear()  # of this process; the set may have been described anew since
+    cached_bench.cache_clear()  # of this process; the set may have been described anew since
     jobs, settings = runs_of(recipe)
     if not all([tune.state_of(job, recipe.work, settings) for job in jobs]):
         tune.tune_all(jobs, recipe.work, settings, recipe.workers, log)
     answering(recipe, described, log).do()
     return runtime.read_jsonl(recipe.work / "predictions.jsonl")
-
-
-def _elsewhere(system: str, work: Path, folders: Sequence[Path]) -> list[dict]:
-    """Answers of the models in `folders` together: the mean of their label likelihoods (`fold` is -1). Without any, no answers."""
-    found, bench = [], None
-    for folder in folders:
-        tokenizer, model = score.load(folder)
-        bench = bench or tune.read_bench(work, "bench", model.config.streams, facts=False)
-        found.append(score.emotion_scores(model, tokenizer, bench, np.arange(len(bench.index)), head=True))
-    if not found:
-        return []
-    likelihood, head = (np.mean(part, axis=0) for part in zip(*found))
-    rows = np.arange(len(bench.index))
-    return score.lines(bench, rows, likelihood, head, [""] * len(rows), system=system, seed=0, fold=-1, set="bench")

@@ -157,18 +157,25 @@ def predict(job: Job, work: Path, text: bool = True, limit: int = 64) -> list[di
     return lines(bench, rows, likelihood, head, texts, system=job.system, seed=job.seed, fold=job.fold, set="bench")
 
 
+def predict_together(system: str, seed: int, folders: Sequence[Path], work: Path, which: str) -> list[dict]:
+    """Set `which`, whose people no model met: mean label likelihood over the models in `folders` (`fold` is -1: all of them); without any, no lines.
+
+    No text: the texts of several models cannot be averaged, and no table needs them.
+    """
+    found, bench = [], None
+    for folder in folders:
+        tokenizer, model = load(folder)
+        bench = bench or read_bench(work, which, model.config.streams, facts=False, draw=seed)
+        found.append(emotion_scores(model, tokenizer, bench, np.arange(len(bench.index)), head=True))
+    if not found:
+        return []
+    likelihood, head = (np.mean(part, axis=0) for part in zip(*found))
+    return lines(bench, np.arange(len(head)), likelihood, head, [""] * len(head), system=system, seed=seed, fold=-1, set=which)
+
+
 def predict_heldback(system: str, seed: int, folds: Sequence[int], work: Path) -> list[dict]:
-    """The held-back set: mean label likelihood over the fold models (`fold` is -1: all of them). No text: the texts of several
-    models cannot be averaged, and no table needs them."""
-    likelihoods, heads, bench = [], [], None
-    for fold in folds:
-        tokenizer, model = load(Job(system, seed, fold).folder(work))
-        bench = bench or read_bench(work, "heldback", model.config.streams, facts=False, draw=seed)
-        rows = np.arange(len(bench.index))
-        likelihood, head = emotion_scores(model, tokenizer, bench, rows, head=True)
-        likelihoods.append(likelihood)
-        heads.append(head)
-    return lines(bench, rows, np.mean(likelihoods, 0), np.mean(heads, 0), [""] * len(rows), system=system, seed=seed, fold=-1, set="heldback")
+    """The held-back set, by the models of all folds of one draw."""
+    return predict_together(system, seed, [Job(system, seed, fold).folder(work) for fold in folds], work, "heldback")
 
 
 def predict_all(jobs: Sequence[Job], work: Path, workers: int | None = None, log=print, limit: int = 64) -> list[dict]:

@@ -246,6 +246,13 @@ class Calibration:
         line = own * np.array(self.own)[:, None] + other * np.array(self.other)[:, None] + np.array(self.bias)[:, None]
         return expit(line).astype(np.float32)
 
+    def judge(self, folder: Path, scores: np.ndarray) -> np.ndarray:
+        """Write a set's `scores` (N, 17, 2) and what they mean to `folder` as score.npy and probability.npy; returns the probabilities."""
+        probability = self.apply(scores)
+        runtime.save_array(folder, "probability", probability)
+        runtime.save_array(folder, "score", np.asarray(scores, np.float32))
+        return probability
+
     def save(self, path: Path) -> None:
         """Write as JSON; an interrupted write leaves the old file."""
         runtime.write_json(path, self.to_json())

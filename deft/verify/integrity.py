@@ -151,14 +151,14 @@ def recomputed(profile: str) -> list[Problem]:
     """Tables against `recompute`, which reads the answers and stored features by a path of its own, and against the code that makes them,
     intervals included."""
     from deft.evaluation.source import Answers
-    from deft.verify import check, recompute
+    from deft.verify import again as making, recompute
 
     work, folder = paths.work(profile), paths.figures(profile) / "tables"
     if not (work / "predictions.jsonl").is_file():
         return [Problem(UNCHECKED, "predictions.jsonl", f"does not exist at {work}; run `make reproduce`")]
     try:
         again = recompute.of_work(work)
-        anew = check.again_from_answers(Answers.of_work(profile), folder, _seed(profile))
+        anew = making.again_from_answers(Answers.of_work(profile), folder, _seed(profile))
     except (ValueError, KeyError, TypeError, OSError) as error:
         return [Problem(ALTERED, "predictions.jsonl", f"cannot be read as answers ({type(error).__name__}: {error}); run 08_answers again")]
     found = []

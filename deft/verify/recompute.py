@@ -2,7 +2,7 @@
 
 T2; T3 but for the probes; T7 but for BLEU and ROUGE; of T4 what models trained on a construction score; of T1, from a work folder alone, the
 shares by the truth and the AUROC. Not: T1's shares by flow and its counts of Uni-MER, T4's rows of statements, T8, T8b, T9.
-Point values only; of intervals the order of the bounds is checked here, the bounds themselves in `deft.verify.check.made_again`.
+Point values only; of intervals the order of the bounds is checked here, the bounds themselves in `deft.verify.again.made_again`.
 Everything is read from work/<profile>, or from the folder of a committed source with the same names.
 """
 
