@@ -29,7 +29,7 @@ from scipy.special import expit, log_ndtr, logit
 
 from deft import runtime
 from deft.clips import keyframes
-from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNIT_INDEX, UNITS, expected_vectors, unit_sides
+from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNITS, expected_vectors, unit_sides
 
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any

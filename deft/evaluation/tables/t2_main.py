@@ -1,0 +1,71 @@
+"""T2: every system, tie kept and tie broken (claims C1 and C5)."""
+from __future__ import annotations
+
+import pandas as pd
+
+from deft.evaluation import metrics, reported
+from deft.evaluation.source import Answers
+from deft.evaluation.tables.common import CONDITIONS, Table, both_answered, compared, nll_sample, recognition, sample, told
+from deft.systems import BLIND, DEFT, LISTED, MAJORITY, SYSTEMS
+
+PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
+
+
+def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
+    """Main results: every system, tie kept and broken, bench and held-back, then the published numbers.
+
+    `nll`: mean negative log probability of the true class (lower is better), for systems with scores. `deft_minus*`: UF1
+    of DEFT less that of the row's system on the same clips and draws; `deft_minus_nll*`: the same of NLL. `over_majority*`:
+    UF1 of the row less that of `majority`. `kept_minus_broken*`: what the system loses when looks no longer go with
+    emotions; `kept_minus_broken_over_blind*`: the same less what a reader loses that cannot see looks (bayes-experts: the
+    clips themselves differ); `kept_minus_broken_over_deft*`: the same less what DEFT loses. The last three stand in both rows.
+    """
+    frame = Answers.of(source).predictions
+    rows = []
+    for part in ("bench", "heldback"):
+        here = frame[frame["set"] == part]
+        known = {(system, condition): rows_of for (system, condition), rows_of in here.groupby(["system", "condition"]) if system in LISTED["T2"]}
+        for system in LISTED["T2"]:
+            rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
+    for line in reported.load().itertuples():
+        rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
+                     "note": reported.note(line), "source": line.source})
+    return Table(rows).round(4)
+
+
+def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: str, asked: pd.Series, seed: int) -> list[dict]:
+    """Both rows of one system. known: (system, condition) -> its answers; asked: condition -> number of clips."""
+    if any((system, condition) not in known for condition in CONDITIONS):
+        return []
+    fall, out = _falls(known, system, seed), []
+    for condition in CONDITIONS:
+        rows, mine = known[system, condition], sample(known[system, condition])
+        row = {"kind": "simulated", "protocol": PROTOCOL, "system": system, "set": part, "condition": condition,
+               "clips": rows["clip"].nunique(), **told(mine, system), **recognition(rows, seed)}
+        words = [] if row["clips"] == asked[condition] else [f"answered {row['clips']} of {asked[condition]} clips"]
+        for other, column, sign in ((DEFT, "deft_minus", 1), (MAJORITY, "over_majority", -1)):
+            theirs = known.get((other, condition))
+            if system == other or theirs is None:
+                continue
+            pair = both_answered(theirs, rows)[::sign]
+            cells, word = compared(column, *map(sample, pair), metrics.uf1, seed)
+            row |= cells
+            words += [word] * bool(word)
+            if other == DEFT:
+                row |= compared("deft_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
+        out.append({**row, **fall, "note": "; ".join([SYSTEMS[system].note, *words])})
+    return out
+
+
+def _falls(known: dict[tuple[str, str], pd.DataFrame], system: str, seed: int) -> dict:
+    """UF1 kept less broken of a system, alone and less that of the blind reader and of DEFT."""
+    def fall(name: str) -> list[metrics.Sample]:
+        return [sample(known[name, condition]) for condition in CONDITIONS if (name, condition) in known]
+
+    mine = fall(system)
+    row: dict = {} if metrics.shared_draws(*mine) == () else metrics.difference(*mine, metrics.uf1, seed=seed).columns("kept_minus_broken")
+    for other, column in ((BLIND, "kept_minus_broken_over_blind"), (DEFT, "kept_minus_broken_over_deft")):
+        four = [*mine, *fall(other)]
+        if system != other and len(four) == 4 and metrics.shared_draws(*four) != ():
+            row |= metrics.combined([(one, metrics.uf1) for one in four], lambda a, b, c, d: (a - b) - (c - d), seed=seed).columns(column)
+    return row

@@ -1,0 +1,62 @@
+"""T9: minutes and memory of every stage, parameters of every saved model."""
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deft import paths, runtime
+from deft.evaluation.tables.common import Table
+
+
+def t9(profile: str) -> pd.DataFrame:
+    """Cost: minutes and memory of every stage as the driver recorded them, parameters of every saved model.
+
+    The stage that writes this table, and those after it, appear with the numbers of their last complete run, if any.
+    """
+    work, rows = paths.work(profile), []
+    for path in sorted((work / "status").glob("[0-9]*.json")):
+        record = runtime.read_json(path)
+        if record.get("state") == "done":
+            rows.append({"kind": "simulated", "what": "stage", "name": path.stem, "seconds": record.get("seconds"),
+                         "peak_memory_gib": record.get("peak_memory_gib")})
+    if rows:
+        rows.append({"kind": "simulated", "what": "stage", "name": "all stages above", "seconds": sum(r["seconds"] or 0 for r in rows),
+                     "peak_memory_gib": max(r["peak_memory_gib"] or 0 for r in rows)})
+    for path in sorted((*work.glob("experts/*/*.safetensors"), *work.glob("mllm/base*/*.safetensors"),
+                        *_first_runs(work / "mllm" / "runs"))):
+        rows.append({"kind": "simulated", "what": "model", "name": str(path.parent.relative_to(work)) + "/" + path.name,
+                     "parameters": parameters(path), "mib": path.stat().st_size / 2**20})
+    if not rows:
+        raise ValueError(f"nothing to cost under {work}: neither stage records nor models; run the stages first")
+    columns = ["kind", "what", "name", "seconds", "peak_memory_gib", "parameters", "mib"]
+    table = Table(rows).reindex(columns=columns).round(3)
+    table["parameters"] = table["parameters"].astype("Int64")
+    return table
+
+
+def parameters(path: Path) -> int:
+    """Numbers stored in a safetensors file, from its header alone: 8 bytes little-endian length, then JSON."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError(f"{path} is too short for a safetensors file; remove it and run its stage again")
+        size = struct.unpack("<Q", head)[0]
+        if size > path.stat().st_size:
+            raise ValueError(f"{path}: header of {size} bytes in a smaller file; remove it and run its stage again")
+        header = json.loads(file.read(size))
+    return sum(int(np.prod(entry["shape"], dtype=np.int64)) for name, entry in header.items() if name != "__metadata__")
+
+
+def _first_runs(runs: Path) -> list[Path]:
+    """Weights of one seed and fold per system: the others have the same shapes."""
+    if not runs.is_dir():
+        return []
+    found = []
+    for system in sorted(p for p in runs.iterdir() if p.is_dir()):
+        weights = sorted(system.rglob("*.safetensors"))
+        found += [w for w in weights if w.parent == weights[0].parent]
+    return found
