@@ -9,7 +9,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-LOCK_FILE = ROOT / "constraints.txt"
 
 
 def _base(variable: str, default: str) -> Path:

@@ -226,24 +226,6 @@ def test_rows_that_do_not_fit_are_named():
 
 
 # ---------------------------------------------------------------- protocols
-def test_splits_are_subject_disjoint_and_cover():
-    table = pd.DataFrame({"dataset": ["a", "a", "b", "b", "b"], "subject": ["1", "2", "1", "1", "3"],
-                          "split": ["train", "train", "testA", "testA", "testB"]})
-    splits = list(protocols.loso(table))
-    assert [s.name for s in splits] == ["a/1", "a/2", "b/1", "b/3"]
-    assert sorted(np.concatenate([s.test for s in splits])) == list(range(5))
-    assert all(not set(s.train) & set(s.test) for s in splits)
-    assert [len(s.test) for s in protocols.holdout(table)] == [2, 1]
-    shared = table.assign(subject=["1", "2", "1", "1", "2"], dataset="a")
-    with pytest.raises(ValueError, match="both trained on and tested"):
-        protocols.holdout(shared)
-    cross = protocols.cross_dataset(table, ["a"], "b")
-    assert list(cross.train) == [0, 1] and list(cross.test) == [2, 3, 4]
-    with pytest.raises(ValueError, match="keeps them apart"):
-        protocols.cross_dataset(table, ["a", "b"], "b")
-    assert [s.name for s in protocols.leave_one_dataset_out(table)] == ["b -> a", "a -> b"]
-
-
 def test_roles_and_folds_file(tmp_path):
     folds = pd.DataFrame({"subject": ["s1", "s2", "s3"], "dataset": "d", "look": 0, "fold": [0, 1, 1], "validation_of": [-1, -1, 0]})
     index = pd.DataFrame({"dataset": "d", "subject": ["s1", "s2", "s3", "s1"]})

@@ -1,67 +1,14 @@
-"""Who is trained on and who is tested: leave-one-subject-out, composite, hold-out, cross-dataset, three folds.
+"""Who is trained on and who is tested: the folds of the embedded protocol.
 
-A subject is the pair (dataset, subject): subject 1 of two datasets is two people.  Which clip has which class in which
-protocol, and how many there must be, is said in `deft.clips.labels`.  Sources: MEGC 2019, CAS(ME)^3, DFME and CD6ME.
+A subject is the pair (dataset, subject): subject 1 of two datasets is two people.  Which clip of a licensed data set has which
+class in which protocol is said in `deft.clips.labels`.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-@dataclass(frozen=True)
-class Split:
-    """One train/test division; positions into the table of clips."""
-
-    name: str
-    train: np.ndarray
-    test: np.ndarray
-
-
-def loso(table: pd.DataFrame) -> Iterator[Split]:
-    """Leave one subject out; table has columns dataset and subject.  Splits come in sorted order of the pair."""
-    keys = list(zip(table["dataset"].astype(str), table["subject"].astype(str)))
-    names = sorted(set(keys))
-    if len(names) < 2:
-        raise ValueError(f"leave-one-subject-out needs at least 2 subjects, found {len(names)}")
-    for name in names:
-        held = np.array([key == name for key in keys])
-        yield Split("/".join(name), np.flatnonzero(~held), np.flatnonzero(held))
-
-
-def holdout(table: pd.DataFrame, train: str = "train", tests: Sequence[str] = ("testA", "testB")) -> list[Split]:
-    """The published division in column `split` (DFME: train, test A, test B); subjects must not be shared."""
-    train_at = np.flatnonzero((table["split"] == train).to_numpy())
-    out = []
-    for name in tests:
-        test_at = np.flatnonzero((table["split"] == name).to_numpy())
-        if not len(train_at) or not len(test_at):
-            raise ValueError(f"split column has no rows {train if not len(train_at) else name!r}; "
-                             f"found {sorted(table['split'].unique())}")
-        _disjoint(table, train_at, test_at)
-        out.append(Split(name, train_at, test_at))
-    return out
-
-
-def cross_dataset(table: pd.DataFrame, train_on: Sequence[str], test_on: str) -> Split:
-    """Train on some datasets, test on another that none of them is."""
-    train_on = list(train_on)
-    if test_on in train_on:
-        raise ValueError(f"{test_on!r} is both trained on and tested; a cross-dataset split keeps them apart")
-    found = set(table["dataset"])
-    if absent := [name for name in (*train_on, test_on) if name not in found]:
-        raise ValueError(f"no clips of {absent}; datasets at hand: {sorted(found)}")
-    return Split(f"{'+'.join(train_on)} -> {test_on}", np.flatnonzero(table["dataset"].isin(train_on).to_numpy()),
-                 np.flatnonzero((table["dataset"] == test_on).to_numpy()))
-
-
-def leave_one_dataset_out(table: pd.DataFrame) -> list[Split]:
-    """Every dataset tested once by a reader of all others (CD6ME style)."""
-    names = sorted(table["dataset"].unique())
-    return [cross_dataset(table, [other for other in names if other != name], name) for name in names]
 
 
 def read_folds(path: Path) -> pd.DataFrame:
@@ -89,10 +36,3 @@ def roles_of(index: pd.DataFrame, folds: pd.DataFrame, fold: int) -> np.ndarray:
     found = key.reindex(rows)
     return np.where(found["fold"].to_numpy() == fold, "test",
                     np.where(found["validation_of"].to_numpy() == fold, "validation", "train"))
-
-
-def _disjoint(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> None:
-    keys = list(zip(table["dataset"].astype(str), table["subject"].astype(str)))
-    shared = {keys[i] for i in train} & {keys[i] for i in test}
-    if shared:
-        raise ValueError(f"subject {sorted(shared)[0]} is both trained on and tested")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deft.clips.facs import UNITS
+
 TOKENS, WIDTH = 4, 64  # K, D: what every expert hands to the language model
 SIDE = 64  # px: every image enters an expert at 64x64 of the aligned face
-UNIT_COUNT = 17  # len(deft.clips.facs.UNITS); a test holds the two together
 
 
 class Standardise(nn.Module):
@@ -82,11 +83,11 @@ class UnitHead(nn.Module):
     def __init__(self, sides: int = 2):
         super().__init__()
         self.sides = sides
-        self.read = nn.Linear(TOKENS * WIDTH, UNIT_COUNT * sides)
+        self.read = nn.Linear(TOKENS * WIDTH, len(UNITS) * sides)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, 4, 64) -> logits (B, 17, sides)."""
-        return self.read(tokens.flatten(1)).view(-1, UNIT_COUNT, self.sides)
+        return self.read(tokens.flatten(1)).view(-1, len(UNITS), self.sides)
 
 
 class Expert(nn.Module):

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft.clips.facs import REGIONS
+from deft.experts.data import INPUTS
 from deft.experts.disentangle import Adversary
 from deft.experts.encoder import TOKENS, WIDTH, Expert, Standardise, Trunk, UnitHead
 
-REGION_COUNT = 36
+REGION_COUNT = len(REGIONS)
 REGION_INPUTS = REGION_COUNT * 5 + 1  # u, v, magnitude, coherence, strain of 36 regions, and the clip's noise floor
 
 
@@ -37,7 +39,7 @@ class Motion(Expert):
     """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v, magnitude,
     coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex and hold."""
 
-    name, keys = "motion", ("peak", "regions")
+    name, keys = "motion", INPUTS["motion"]
 
     def __init__(self, subjects: int = 2, looks: int = 5, words: int = 1, strength: float = 0.1, dropout: float = 0.1):
         super().__init__()

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft.clips.facs import REGIONS
+from deft.experts.data import INPUTS
 from deft.experts.encoder import SIDE, TOKENS, WIDTH, Expert, Standardise, UnitHead, conv_block
 
 GATES, LARGEST = 20, 3.0  # pairs of first filters; px of 128, spread of the strongest random field
-REGION_COUNT = 36
+REGION_COUNT = len(REGIONS)
 
 
 def random_fields(count: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +69,7 @@ def local_contrast(pair: Tensor, floor: float = 0.02) -> Tensor:
 class Rgb(Expert):
     """inputs: pair (B, 6, 64, 64) float32 in [0, 1], channels 0-2 the aligned onset, 3-5 the mean of apex and hold."""
 
-    name, keys = "rgb", ("pair",)
+    name, keys = "rgb", INPUTS["rgb"]
 
     def __init__(self):
         super().__init__()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft.experts.data import INPUTS
 from deft.experts.encoder import TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk
 
 SHAPE, APPEARANCE = (0, 1), (2, 3)  # rows of the tokens
@@ -20,7 +21,7 @@ SHAPE, APPEARANCE = (0, 1), (2, 3)  # rows of the tokens
 class Structure(Expert):
     """inputs: onset (B, 3, 64, 64) float32 in [0, 1], the aligned onset frame. Landmarks are px of the aligned 128 px face."""
 
-    name, keys = "structure", ("onset",)
+    name, keys = "structure", INPUTS["structure"]
 
     def __init__(self):
         super().__init__()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.clips.facs import UNIT_FURROWS, UNITS
+from deft.experts.data import INPUTS
 from deft.experts.disentangle import Adversary
 from deft.experts.encoder import SIDE, TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, UnitHead
 
@@ -25,7 +26,7 @@ PATCH = 8  # px at 64: the masked patches
 class Texture(Expert):
     """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local contrast]."""
 
-    name, keys = "texture", ("residual",)
+    name, keys = "texture", INPUTS["texture"]
 
     def __init__(self, subjects: int = 2, looks: int = 5, strength: float = 0.3):
         super().__init__()

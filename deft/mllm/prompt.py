@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from deft.clips.facs import UNITS
+from deft.experts.encoder import TOKENS
 from deft.systems import STREAMS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TOKENS = 4                      # expert tokens per stream, (B, 4, 64)
 UNIT_STREAMS = ("texture", "motion", "rgb")          # experts that come with unit probabilities; structure has none
 MARKERS = tuple(f"<{name}>" for name in STREAMS.values()) + tuple(f"<{name}-unit>" for name in UNIT_STREAMS)
 IGNORE = -100                   # label of a position that is not scored (torch's convention)
