@@ -1,5 +1,6 @@
 """Experts: what each must not see, mirrors that agree, checkpoints that give the same bytes, calibration and dependence measures."""
 
+import inspect
 import sys
 import types
 
@@ -10,7 +11,7 @@ import torch
 
 from deft import runtime
 from deft.clips import facs
-from deft.experts import calibrate, disentangle, encoder, pretrain
+from deft.experts import calibrate, disentangle, encoder, motion, pretrain, texture
 from deft.experts import data as pairs
 from deft.experts.pretrain import CLASSES, SPEAKING, Settings
 from deft.faces import regions
@@ -73,6 +74,11 @@ def test_first_weights_depend_on_the_seed_and_not_on_what_ran_before():
 def test_no_expert_is_handed_more_than_it_names():
     assert pairs.INPUTS["structure"] == ("onset",)  # one frame: there is no later frame to see
     assert not {"onset", "pair"} & set(pairs.INPUTS["texture"] + pairs.INPUTS["motion"])
+
+
+def test_the_training_loop_knows_no_expert_by_name():
+    source = "".join(map(inspect.getsource, (pretrain.pretrain, pretrain.validate, pretrain.look)))
+    assert not [name for name in pairs.NAMES if f'"{name}"' in source]
 
 
 def test_shape_tokens_of_structure_know_only_the_predicted_landmarks():
@@ -250,11 +256,11 @@ def test_jitter_mirrors_pictures_and_labels_together():
 
 def test_mirrored_phrase_swaps_left_and_right():
     words = ["the", "left", "right", "brow"]
-    ids = torch.from_numpy(pretrain.phrase_ids([["the", "left", "brow"], ["the", "brow"]], words))
-    assert pretrain._mirror_words(ids, words).tolist() == torch.from_numpy(
-        pretrain.phrase_ids([["the", "right", "brow"], ["the", "brow"]], words)).sort(dim=1).values.tolist()
+    ids = torch.from_numpy(motion.phrase_ids([["the", "left", "brow"], ["the", "brow"]], words))
+    assert motion.mirror_words(ids, words).tolist() == torch.from_numpy(
+        motion.phrase_ids([["the", "right", "brow"], ["the", "brow"]], words)).sort(dim=1).values.tolist()
     with pytest.raises(ValueError, match="nose"):
-        pretrain.phrase_ids([["nose"]], words)
+        motion.phrase_ids([["nose"]], words)
 
 
 def test_region_inputs_average_apex_and_hold():
@@ -273,10 +279,10 @@ def test_direction_left_over_by_furrows_keeps_the_rest_and_mirrors_like_motion()
     explained = np.zeros_like(rest)
     chin, tip = facs.REGION_INDEX[("chin", "")], facs.FURROWS.index("chin")
     explained[:, chin, 1] = -5 * furrows[:, tip]
-    left = pretrain.unexplained_direction(rest + explained, furrows, np.arange(300)).reshape(400, 36, 2)
+    left = texture.unexplained_direction(rest + explained, furrows, np.arange(300)).reshape(400, 36, 2)
     assert abs(np.corrcoef(left[:, chin, 1], furrows[:, tip])[0, 1]) < 0.15
     assert np.corrcoef(left[:, chin, 1], rest[:, chin, 1])[0, 1] > 0.95
-    turned = pretrain.unexplained_direction(pairs.mirror("region_true", torch.from_numpy(rest + explained)).numpy(), furrows[:, pairs.FURROW_MIRROR], np.arange(300))
+    turned = texture.unexplained_direction(pairs.mirror("region_true", torch.from_numpy(rest + explained)).numpy(), furrows[:, pairs.FURROW_MIRROR], np.arange(300))
     assert np.allclose(turned.reshape(400, 36, 2), pairs.mirror("region_true", torch.from_numpy(left)).numpy(), atol=1e-3)
 
 
@@ -400,7 +406,7 @@ def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
 def training_batch(name: str, count: int = 12) -> tuple:
     """(expert, inputs, targets) as the training loop hands them to `loss`; in eval mode, so that dropout draws nothing."""
     data, words = made_up(name), ["the", "left", "right", "brow"]
-    targets, constants = pretrain._targets(name, data, data.rows("train"), Settings(), words)
+    targets, constants = CLASSES[name].targets(data, data.rows("train"), 7, words)
     chosen = np.arange(count) * 4
     wide = {"texture": {"subjects": 4}, "motion": {"subjects": 4, "words": 4}}.get(name, {})
     model = pretrain.build(name, wide, 7).eval()

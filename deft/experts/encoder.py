@@ -6,10 +6,14 @@ The paper does not say which backbones it uses at this size; we use plain convol
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deft.clips.facs import UNITS
+from deft.experts.data import TARGETS, Jitter, Pairs, mirror, tensor
 
 TOKENS, WIDTH = 4, 64  # K, D: what every expert hands to the language model
 SIDE = 64  # px: every image enters an expert at 64x64 of the aligned face
@@ -93,14 +97,49 @@ class UnitHead(nn.Module):
 class Expert(nn.Module):
     """The contract: `forward(inputs) -> tokens (B, 4, 64)`; `loss(inputs, targets, generator) -> (total, parts)`.
 
-    `keys` names the inputs of an expert. Nothing else is passed to it, so what it must be blind to cannot reach it.
+    `keys` names the inputs of an expert. Nothing else is passed to it, so what it must be blind to cannot reach it. What it learns from,
+    and how it is judged, it says itself: the loop (`deft.experts.pretrain`) knows no expert by name.
     """
 
     name: str
     keys: tuple[str, ...]
+    jitter = Jitter()  # what a training clip may turn into
+    has_units = False  # whether it says units
 
-    def prepare(self, inputs: dict[str, Tensor]) -> None:
-        """Fit what is a statistic, not a weight, on the inputs of the training clips."""
+    @classmethod
+    def words(cls) -> list[str]:
+        """The vocabulary of the texts that it learns from; empty for most."""
+        return []
+
+    @classmethod
+    def sizes(cls, data: Pairs, rows: np.ndarray, words: list[str], strength: float | None = None) -> dict:
+        """Keyword arguments of the class that training clips `rows` decide; strength: of the adversaries, None for the default."""
+        if "look" not in TARGETS[cls.name]:
+            return {}
+        sizes = {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
+        return sizes if strength is None else {**sizes, "strength": strength}
+
+    @classmethod
+    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(targets of every clip (N, ...), constants of the loss). rows: the training clips."""
+        arrays = {key: torch.from_numpy(np.array(data.arrays[key])) for key in TARGETS[cls.name]}
+        if "look" in arrays:
+            arrays["look"] = arrays["look"].long()
+            names = {subject: i for i, subject in enumerate(sorted(set(data.index["subject"].iloc[rows])))}
+            arrays["subject"] = torch.tensor([names.get(subject, 0) for subject in data.index["subject"]])  # validation rows never ask
+        return arrays, {}
+
+    @classmethod
+    def mirrored(cls, batch: dict[str, Tensor], flip: Tensor, words: list[str]) -> dict[str, Tensor]:
+        """A batch whose clips `flip` (B,) bool were mirrored, with the targets turned that `data.mirror` does not know."""
+        return batch
+
+    def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
+        """Fit what is a statistic, not a weight, on inputs and targets of the training clips."""
+
+    def measure(self, data: Pairs, rows: np.ndarray) -> dict[str, float]:
+        """What is measured on clips `rows` after every epoch beside the units; without units it holds `score`, higher is better."""
+        return {}
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         """Inputs by name (`keys`), each (B, ...) float32 -> tokens (B, 4, 64)."""
@@ -118,3 +157,19 @@ class Expert(nn.Module):
 def parameter_count(model: nn.Module, without: str = "adversary") -> int:
     """Number of weights of an expert. Adversaries (names that begin with `without`) serve training only and are not counted."""
     return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(without))
+
+
+def mean_shape(landmarks: Tensor) -> Tensor:
+    """(N, 68, 2) px -> (68, 2), the mean over the faces and their mirror images."""
+    return (landmarks.mean(0) + mirror("landmarks", landmarks).mean(0)) / 2
+
+
+@torch.no_grad()
+def landmark_error(model: Expert, data: Pairs, rows: np.ndarray) -> tuple[float, float]:
+    """Mean distance in px (of 128) between predicted and true landmarks, and that of the mean shape."""
+    model.eval()
+    truth = data.arrays["landmarks"][rows]
+    found = np.concatenate([model.landmarks({key: tensor(key, data.arrays[key][block]) for key in model.keys}).numpy()
+                            for block in np.array_split(rows, math.ceil(len(rows) / 256))])
+    distance = lambda shape: float(np.linalg.norm(shape - truth, axis=-1).mean())  # noqa: E731
+    return distance(found), distance(model.mean_shape.numpy()[None])

@@ -8,17 +8,46 @@ short and written by a grammar). Clips with the same phrase are all positives.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft import runtime
 from deft.clips.facs import REGIONS
-from deft.experts.data import INPUTS
+from deft.experts.data import INPUTS, Jitter, Pairs
 from deft.experts.disentangle import Adversary
 from deft.experts.encoder import TOKENS, WIDTH, Expert, Standardise, Trunk, UnitHead
 
 REGION_COUNT = len(REGIONS)
 REGION_INPUTS = REGION_COUNT * 5 + 1  # u, v, magnitude, coherence, strain of 36 regions, and the clip's noise floor
+
+
+def phrase_words(units: np.ndarray, seed: int) -> list[list[str]]:
+    """units (N, 17, 2) true intensity -> the words of one motion phrase per clip, as the Uni-MER grammar writes it."""
+    from deft.unimer import facts, grammar
+
+    said = (facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i)) for i, row in enumerate(units))
+    return [grammar.answer("motion", fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
+
+
+def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
+    """(N, L) int64, 0 = padding, i + 1 = words[i]; sorted within a row, since the text side is a bag of words."""
+    place = {word: i + 1 for i, word in enumerate(words)}
+    unknown = {word for phrase in phrases for word in phrase} - set(place)
+    if unknown:
+        raise ValueError(f"the phrases use words the grammar's vocabulary() lacks: {sorted(unknown)[:5]}")
+    ids = np.zeros((len(phrases), max(map(len, phrases), default=1)), np.int64)
+    for row, phrase in zip(ids, phrases):
+        row[:len(phrase)] = sorted(place[word] for word in phrase)
+    return ids
+
+
+def mirror_words(ids: Tensor, words: list[str]) -> Tensor:
+    """Word ids of the mirrored phrase: 'left' and 'right' change places."""
+    place = {word: i + 1 for i, word in enumerate(words)}
+    left, right = place.get("left", -1), place.get("right", -1)
+    return torch.where(ids == left, right, torch.where(ids == right, left, ids)).sort(dim=1, stable=True).values
 
 
 class Phrases(nn.Module):
@@ -39,7 +68,7 @@ class Motion(Expert):
     """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v, magnitude,
     coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex and hold."""
 
-    name, keys = "motion", INPUTS["motion"]
+    name, keys, jitter, has_units = "motion", INPUTS["motion"], Jitter(noise=0.2, drop=0.1), True
 
     def __init__(self, subjects: int = 2, looks: int = 5, words: int = 1, strength: float = 0.1, dropout: float = 0.1):
         super().__init__()
@@ -56,7 +85,26 @@ class Motion(Expert):
         self.sharpness = nn.Parameter(torch.tensor(2.0))  # log of the inverse temperature
         self.adversary = nn.ModuleDict({"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks)})
 
-    def prepare(self, inputs: dict[str, Tensor]) -> None:
+    @classmethod
+    def words(cls) -> list[str]:
+        from deft.unimer import grammar
+
+        return list(grammar.vocabulary())
+
+    @classmethod
+    def sizes(cls, data: Pairs, rows: np.ndarray, words: list[str], strength: float | None = None) -> dict:
+        return {"words": len(words), **super().sizes(data, rows, words, strength)}
+
+    @classmethod
+    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        arrays, constants = super().targets(data, rows, seed, words)
+        return {**arrays, "phrase": torch.from_numpy(phrase_ids(phrase_words(data.arrays["units"], seed), words))}, constants
+
+    @classmethod
+    def mirrored(cls, batch: dict[str, Tensor], flip: Tensor, words: list[str]) -> dict[str, Tensor]:
+        return {**batch, "phrase": torch.where(flip[:, None], mirror_words(batch["phrase"], words), batch["phrase"])}
+
+    def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         self.standardise.fit(inputs["peak"])
         self.standardise_regions.fit(inputs["regions"])
 

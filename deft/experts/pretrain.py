@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from deft import cache, paths, runtime
 from deft.checkpoint import Checkpoint
 from deft.clips.facs import UNITS
 from deft.experts import data as pairs
 from deft.experts.calibrate import Calibration
-from deft.experts.data import INPUTS, Jitter, Pairs
+from deft.experts.data import Pairs
 from deft.experts.encoder import Expert
 from deft.experts.motion import Motion
 from deft.experts.rgb import Rgb
@@ -31,8 +30,7 @@ from deft.experts.structure import Structure
 from deft.experts.texture import Texture
 
 CLASSES: dict[str, type[Expert]] = {"structure": Structure, "texture": Texture, "motion": Motion, "rgb": Rgb}
-SPEAKING = ("texture", "motion", "rgb")  # experts that have a unit head
-JITTER = {"structure": Jitter(), "texture": Jitter(noise=0.2), "motion": Jitter(noise=0.2, drop=0.1), "rgb": Jitter(noise=0.02, shift=2)}
+SPEAKING = tuple(name for name, kind in CLASSES.items() if kind.has_units)
 
 
 @dataclass(frozen=True)
@@ -49,65 +47,6 @@ class Settings:
     def __post_init__(self):
         if self.epochs < 1 or self.batch < 2 or self.rate <= 0:
             raise ValueError(f"epochs {self.epochs}, batch {self.batch}, rate {self.rate}: expected >= 1, >= 2, > 0")
-
-
-# ---------------------------------------------------------------- targets that need a look at the training clips
-
-def phrase_words(units: np.ndarray, seed: int) -> list[list[str]]:
-    """units (N, 17, 2) true intensity -> the words of one motion phrase per clip, as the Uni-MER grammar writes it."""
-    from deft.unimer import facts, grammar
-
-    said = (facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i)) for i, row in enumerate(units))
-    return [grammar.answer("motion", fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
-
-
-def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
-    """(N, L) int64, 0 = padding, i + 1 = words[i]; sorted within a row, since the text side is a bag of words."""
-    place = {word: i + 1 for i, word in enumerate(words)}
-    unknown = {word for phrase in phrases for word in phrase} - set(place)
-    if unknown:
-        raise ValueError(f"the phrases use words the grammar's vocabulary() lacks: {sorted(unknown)[:5]}")
-    ids = np.zeros((len(phrases), max(map(len, phrases), default=1)), np.int64)
-    for row, phrase in zip(ids, phrases):
-        row[:len(phrase)] = sorted(place[word] for word in phrase)
-    return ids
-
-
-def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """What of the regions' motion a linear map of the furrows does not explain, (N, 72) in units of its spread over `rows`.
-
-    Fitted on `rows` and their mirror images, so that the target mirrors like the motion itself.
-    """
-    y, x = torch.from_numpy(np.array(region_true)), torch.from_numpy(np.array(furrows))
-    both_y = torch.cat([y[rows], pairs.mirror("region_true", y[rows])]).flatten(1).numpy()
-    both_x = torch.cat([x[rows], pairs.mirror("furrows", x[rows])]).numpy()
-    weight = np.linalg.solve(both_x.T @ both_x + 1e-2 * np.eye(both_x.shape[1]), both_x.T @ both_y)
-    left = region_true.reshape(len(region_true), -1) - furrows @ weight
-    return (left / ((both_y - both_x @ weight).std(0) + 1e-3)).astype(np.float32)
-
-
-def _targets(name: str, data: Pairs, rows: np.ndarray, settings: Settings, words: list[str] | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(per-clip targets, constants of the loss)."""
-    arrays = {key: torch.from_numpy(np.array(data.arrays[key])) for key in pairs.TARGETS[name]}
-    constants: dict[str, Tensor] = {}
-    if "look" in arrays:
-        arrays["look"] = arrays["look"].long()
-        names = {subject: i for i, subject in enumerate(sorted(set(data.index["subject"].iloc[rows])))}
-        arrays["subject"] = torch.tensor([names.get(subject, 0) for subject in data.index["subject"]])  # validation rows never ask
-    if name == "texture":
-        arrays["direction"] = torch.from_numpy(unexplained_direction(data.arrays["region_true"], data.arrays["furrows"], rows))
-        constants["furrow_scale"] = arrays["furrows"][rows].std() + 1e-4  # one for all ten: mirroring mixes sides
-    if name == "motion":
-        phrases = phrase_words(data.arrays["units"], settings.seed)
-        arrays["phrase"] = torch.from_numpy(phrase_ids(phrases, words))
-    return arrays, constants
-
-
-def _mirror_words(ids: Tensor, words: list[str]) -> Tensor:
-    """Word ids of the mirrored phrase: 'left' and 'right' change places."""
-    place = {word: i + 1 for i, word in enumerate(words)}
-    left, right = place.get("left", -1), place.get("right", -1)
-    return torch.where(ids == left, right, torch.where(ids == right, left, ids)).sort(dim=1, stable=True).values
 
 
 # ---------------------------------------------------------------- building, saving, loading
@@ -146,7 +85,7 @@ def look(model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int 
         inputs = {key: pairs.tensor(key, data.arrays[key][block]) for key in model.keys}
         seen = model(inputs)
         tokens.append(seen)
-        if model.name in SPEAKING:
+        if model.has_units:
             other = model.units(model({key: pairs.mirror(key, x) for key, x in inputs.items()}))
             logits.append((model.units(seen) + other.flip(-1)) / 2)
     return torch.cat(tokens).numpy(), torch.cat(logits).numpy() if logits else None
@@ -164,40 +103,15 @@ def unit_auroc(scores: np.ndarray, active: np.ndarray) -> np.ndarray:
     return out
 
 
-@torch.no_grad()
-def landmark_error(model: Expert, data: Pairs, rows: np.ndarray) -> tuple[float, float]:
-    """Mean distance in px (of 128) between predicted and true landmarks, and that of the mean shape."""
-    model.eval()
-    truth = data.arrays["landmarks"][rows]
-    found = np.concatenate([model.landmarks({key: pairs.tensor(key, data.arrays[key][block]) for key in model.keys}).numpy()
-                            for block in np.array_split(rows, math.ceil(len(rows) / 256))])
-    distance = lambda shape: float(np.linalg.norm(shape - truth, axis=-1).mean())  # noqa: E731
-    return distance(found), distance(model.mean_shape.numpy()[None])
-
-
-@torch.no_grad()
-def large_motion(model: Rgb, data: Pairs, rows: np.ndarray) -> float:
-    """Share of the regions' motion (R2) that the RGB encoder reports when the second moment is pushed by some px."""
-    model.eval()
-    pair = pairs.tensor("pair", data.arrays["pair"][rows])
-    moved, added = model.pushed(pair, torch.Generator().manual_seed(runtime.seed_of(0, "large motion")))
-    truth = added + torch.from_numpy(np.array(data.arrays["region_true"][rows]))
-    seen = torch.cat([model.regions(model({"pair": block})) for block in moved.split(256)])
-    return float(1 - (seen - truth).square().sum() / (truth - truth.mean(0)).square().sum())
-
-
 def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
     """What is measured after every epoch; 'score' (higher is better) decides which epoch is kept."""
     report: dict[str, float] = {}
-    if model.name in SPEAKING:
+    if model.has_units:
         _, logits = look(model, data, rows)
         found = unit_auroc(logits, data.arrays["units"][rows] > 0)
         report["auroc"] = report["score"] = float(np.nanmean(found)) if np.isfinite(found).any() else 0.5
-    if model.name in ("structure", "rgb"):
-        report["landmark_px"], report["mean_shape_px"] = landmark_error(model, data, rows)
-        report.setdefault("score", -report["landmark_px"])
-    if model.name == "rgb":
-        report["large_motion_r2"] = large_motion(model, data, rows)
+    model.eval()
+    report |= model.measure(data, rows)
     return report
 
 
@@ -221,31 +135,20 @@ def pretrain(
     """
     folder = Path(folder)
     rows, held = data.rows("train"), data.rows("validation")
-    words = None
-    sizes: dict = {}
-    if name == "motion":
-        from deft.unimer import grammar
-        words = list(grammar.vocabulary())
-        sizes["words"] = len(words)
-    if name in ("texture", "motion"):
-        sizes |= {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
-        if settings.strength is not None:
-            sizes["strength"] = settings.strength
+    kind = CLASSES[name]
+    words = kind.words()
+    sizes = kind.sizes(data, rows, words, settings.strength)
     state = cache.fresh(folder, settings={"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}, code="deft.experts.pretrain")
     if state:
         return runtime.read_json(folder / "history.json")
 
     began = time.perf_counter()
     model = build(name, sizes, settings.seed)
-    targets, constants = _targets(name, data, rows, settings, words)
+    targets, constants = kind.targets(data, rows, settings.seed, words)
     sample = rows[np.sort(runtime.rng(settings.seed, "statistics").permutation(len(rows))[:1000])]
-    statistics = {k: pairs.tensor(k, data.arrays[k][sample]) for k in INPUTS[name]}
-    if "landmarks" in targets:
-        both = targets["landmarks"][rows]
-        model.mean_shape.copy_((both.mean(0) + pairs.mirror("landmarks", both).mean(0)) / 2)
-    model.prepare(statistics)
+    statistics = {k: pairs.tensor(k, data.arrays[k][sample]) for k in kind.keys}
+    model.prepare(statistics, {k: v[rows] for k, v in targets.items()})
     spread = {k: x.std(dim=[0, *range(2, x.ndim)]) for k, x in statistics.items()}
-    jitter = JITTER[name]
 
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.decay)
     checkpoint = Checkpoint(folder, state.key)
@@ -255,15 +158,13 @@ def pretrain(
     for epoch in range(len(history), settings.epochs):
         model.train()
         order = runtime.rng(settings.seed, f"order/{name}", epoch).permutation(len(rows))
-        drawn = pairs.draws(jitter, len(data), settings.seed, epoch)
+        drawn = pairs.draws(kind.jitter, len(data), settings.seed, epoch)
         sums: dict[str, float] = {}
         for step in range(batches):
             chosen = rows[order[step * settings.batch:(step + 1) * settings.batch]]
             draw = {k: v[chosen] for k, v in drawn.items()}
-            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in INPUTS[name]} | {k: v[chosen] for k, v in targets.items()}
-            batch = pairs.augment(batch, draw, jitter, spread)
-            if "phrase" in batch:
-                batch["phrase"] = torch.where(torch.from_numpy(draw["mirror"])[:, None], _mirror_words(batch["phrase"], words), batch["phrase"])
+            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in kind.keys} | {k: v[chosen] for k, v in targets.items()}
+            batch = kind.mirrored(pairs.augment(batch, draw, kind.jitter, spread), torch.from_numpy(draw["mirror"]), words)
             chance = runtime.seed_of(settings.seed, f"chance/{name}/{epoch}", step)
             with torch.random.fork_rng(devices=[]):  # dropout knows only the global generator: lend it a seeded one
                 torch.manual_seed(chance)
@@ -289,11 +190,11 @@ def pretrain(
     model.load_state_dict(best)
     with runtime.atomic(folder / "model.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in best.items()}, temporary)
-    if name in SPEAKING:
+    if kind.has_units:
         _, logits = look(model, data, held)
         Calibration.fit(logits, data.arrays["units"][held] > 0, data.index["subject"].to_numpy()[held]).save(folder / "calibration.json")
     runtime.write_json(folder / "history.json", history)
-    runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words or []})
+    runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words})
     state.seal(seconds=round(time.perf_counter() - began, 1))
     checkpoint.path.unlink(missing_ok=True)
     return history

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft import runtime
 from deft.clips.facs import REGIONS
-from deft.experts.data import INPUTS
-from deft.experts.encoder import SIDE, TOKENS, WIDTH, Expert, Standardise, UnitHead, conv_block
+from deft.experts.data import INPUTS, Jitter, Pairs, tensor
+from deft.experts.encoder import SIDE, TOKENS, WIDTH, Expert, Standardise, UnitHead, conv_block, landmark_error, mean_shape
 
 GATES, LARGEST = 20, 3.0  # pairs of first filters; px of 128, spread of the strongest random field
 REGION_COUNT = len(REGIONS)
@@ -69,7 +70,7 @@ def local_contrast(pair: Tensor, floor: float = 0.02) -> Tensor:
 class Rgb(Expert):
     """inputs: pair (B, 6, 64, 64) float32 in [0, 1], channels 0-2 the aligned onset, 3-5 the mean of apex and hold."""
 
-    name, keys = "rgb", INPUTS["rgb"]
+    name, keys, jitter, has_units = "rgb", INPUTS["rgb"], Jitter(noise=0.02, shift=2), True
 
     def __init__(self):
         super().__init__()
@@ -89,9 +90,24 @@ class Rgb(Expert):
         with torch.no_grad():
             self.first[0].weight.copy_(motion_energy(GATES))
 
-    def prepare(self, inputs: dict[str, Tensor]) -> None:
+    @torch.no_grad()
+    def large_motion(self, data: Pairs, rows: np.ndarray) -> float:
+        """Share of the regions' motion (R2) that it reports when the second moment is pushed by some px."""
+        pair = tensor("pair", data.arrays["pair"][rows])
+        moved, added = self.pushed(pair, torch.Generator().manual_seed(runtime.seed_of(0, "large motion")))
+        truth = added + torch.from_numpy(np.array(data.arrays["region_true"][rows]))
+        seen = torch.cat([self.regions(self({"pair": block})) for block in moved.split(256)])
+        return float(1 - (seen - truth).square().sum() / (truth - truth.mean(0)).square().sum())
+
+    def measure(self, data: Pairs, rows: np.ndarray) -> dict[str, float]:
+        found, mean = landmark_error(self, data, rows)
+        return {"landmark_px": found, "mean_shape_px": mean, "large_motion_r2": self.large_motion(data, rows)}
+
+    def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         from deft.faces import regions
 
+        if targets:
+            self.mean_shape.copy_(mean_shape(targets["landmarks"]))
         self.standardise.fit(local_contrast(inputs["pair"]))
         for statistic in (self.standardise.mean, self.standardise.scale):  # one for both moments: a difference stays a difference
             statistic.copy_(statistic.view(2, 3).mean(0).repeat(2))

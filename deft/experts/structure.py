@@ -8,12 +8,13 @@ out; we split it because of claim C1.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.experts.data import INPUTS
-from deft.experts.encoder import TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk
+from deft.experts.data import INPUTS, Pairs
+from deft.experts.encoder import TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, landmark_error, mean_shape
 
 SHAPE, APPEARANCE = (0, 1), (2, 3)  # rows of the tokens
 
@@ -34,8 +35,14 @@ class Structure(Expert):
         self.norm = nn.LayerNorm(WIDTH)
         self.decoder = Decoder(3)
 
-    def prepare(self, inputs: dict[str, Tensor]) -> None:
+    def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
+        if targets:
+            self.mean_shape.copy_(mean_shape(targets["landmarks"]))
         self.standardise.fit(inputs["onset"])
+
+    def measure(self, data: Pairs, rows: np.ndarray) -> dict[str, float]:
+        found, mean = landmark_error(self, data, rows)
+        return {"landmark_px": found, "mean_shape_px": mean, "score": -found}
 
     def _see(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         flat = self.trunk(self.standardise(inputs["onset"]))  # (B, F)

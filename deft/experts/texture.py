@@ -10,12 +10,13 @@ The paper does not say how texture is kept from motion; these are ours. T5 repor
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.clips.facs import UNIT_FURROWS, UNITS
-from deft.experts.data import INPUTS
+from deft.experts.data import INPUTS, Jitter, Pairs, mirror
 from deft.experts.disentangle import Adversary
 from deft.experts.encoder import SIDE, TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, UnitHead
 
@@ -23,10 +24,23 @@ FURROWED = tuple(unit in UNIT_FURROWS for unit in UNITS)  # (17,) units whose sk
 PATCH = 8  # px at 64: the masked patches
 
 
+def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What of the regions' motion a linear map of the furrows does not explain, (N, 72) in units of its spread over `rows`.
+
+    Fitted on `rows` and their mirror images, so that the target mirrors like the motion itself.
+    """
+    y, x = torch.from_numpy(np.array(region_true)), torch.from_numpy(np.array(furrows))
+    both_y = torch.cat([y[rows], mirror("region_true", y[rows])]).flatten(1).numpy()
+    both_x = torch.cat([x[rows], mirror("furrows", x[rows])]).numpy()
+    weight = np.linalg.solve(both_x.T @ both_x + 1e-2 * np.eye(both_x.shape[1]), both_x.T @ both_y)
+    left = region_true.reshape(len(region_true), -1) - furrows @ weight
+    return (left / ((both_y - both_x @ weight).std(0) + 1e-3)).astype(np.float32)
+
+
 class Texture(Expert):
     """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local contrast]."""
 
-    name, keys = "texture", INPUTS["texture"]
+    name, keys, jitter, has_units = "texture", INPUTS["texture"], Jitter(noise=0.2), True
 
     def __init__(self, subjects: int = 2, looks: int = 5, strength: float = 0.3):
         super().__init__()
@@ -42,7 +56,13 @@ class Texture(Expert):
                                         "direction": Adversary(TOKENS, WIDTH, 72)})
         self.register_buffer("furrowed", torch.tensor(FURROWED), persistent=False)
 
-    def prepare(self, inputs: dict[str, Tensor]) -> None:
+    @classmethod
+    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        arrays, constants = super().targets(data, rows, seed, words)
+        arrays["direction"] = torch.from_numpy(unexplained_direction(data.arrays["region_true"], data.arrays["furrows"], rows))
+        return arrays, {**constants, "furrow_scale": arrays["furrows"][rows].std() + 1e-4}  # one for all ten: mirroring mixes sides
+
+    def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         self.standardise.fit(inputs["residual"])
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
