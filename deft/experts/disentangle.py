@@ -99,7 +99,7 @@ def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, split
     Returns {"score", "chance", "measure"}; score is NaN when the factor does not vary enough to ask.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
+    from sklearn.metrics import r2_score, recall_score, roc_auc_score
     from sklearn.model_selection import GroupKFold
 
     x = np.asarray(x, np.float64).reshape(len(x), -1)
@@ -117,7 +117,7 @@ def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, split
             if len(np.unique(y[train])) < 2:
                 continue
             model = LogisticRegression(C=0.03, max_iter=100, tol=1e-3).fit(a, y[train])
-            scores.append(balanced_accuracy_score(y[test], model.predict(b)))
+            scores.append(recall_score(y[test], model.predict(b), labels=np.unique(y[test]), average="macro"))  # balanced accuracy
             continue
         model = Ridge(alpha=len(a) * 0.1).fit(a, y[train].astype(np.float64))  # least squares ranks as well as logistic here, and is one solve
         predicted = model.predict(b).reshape(len(b), -1)

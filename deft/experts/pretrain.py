@@ -227,7 +227,8 @@ def pretrain_all(
     for name, seconds, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
             delayed(_one)(name, work, chosen, 1, draw) for name, chosen in settings.items()):
         best = max(history, key=lambda row: row["score"])
-        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, validation score {best['score']:.3f}, {seconds:.0f} s")
+        reached = f"AUROC of units {best['auroc']:.3f}" if "auroc" in best else f"landmark error {best['landmark_px']:.2f} px"
+        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, {reached} on validation people, {seconds:.0f} s")
         histories[name] = history
     return {name: histories[name] for name in settings}
 
