@@ -16,6 +16,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -186,6 +187,21 @@ def load_array(folder: str | Path, name: str, mmap: bool = True) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run the stage that writes it (`make status` names it)")
     return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+
+
+# ---------------------------------------------------------------- progress
+
+DRIVEN = "DEFT_DRIVEN"  # set in the kernels of the driver
+
+
+def bar(items, total: int, what: str, unit: str):
+    """Yield `items` under a progress bar; in a kernel of the driver, whose page is read afterwards, one line at the end takes its place."""
+    from tqdm.auto import tqdm
+
+    began, driven = time.monotonic(), bool(os.environ.get(DRIVEN))
+    yield from tqdm(items, total=total, desc=what, unit=unit, mininterval=2, disable=driven)
+    if driven:
+        print(f"{what}: {total} {unit}{'s' * (total != 1)} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 # ---------------------------------------------------------------- machine and provenance

@@ -152,7 +152,7 @@ def test_a_set_without_such_a_clip_still_has_a_story():
 @pytest.fixture
 def desk(world, monkeypatch, capsys):
     """Two notebooks, profiles smoke (4 epochs) and big (9); `desk.open(...)` is what the setup cell of one of them does."""
-    monkeypatch.delenv(hand.DRIVEN, raising=False)
+    monkeypatch.delenv(runtime.DRIVEN, raising=False)
     monkeypatch.delenv(hand.PROFILE, raising=False)
     monkeypatch.setenv(runtime.BY_HAND, "{}")
     monkeypatch.setattr(lab, "_shown", SimpleNamespace(profile=lab.SMALL, opened=None))
@@ -314,7 +314,7 @@ def test_the_parameters_cell_alone_brings_no_other_profile_back(desk, capsys):
 
 
 def test_under_the_driver_nothing_is_chosen(monkeypatch, capsys):
-    monkeypatch.setenv(hand.DRIVEN, "1")
+    monkeypatch.setenv(runtime.DRIVEN, "1")
     names = {"profile": "big", "seed": 3}
     monkeypatch.setattr(lab, "_shown", SimpleNamespace(profile=lab.SMALL, opened=None))
     assert lab.parameters(names, "01_clips").seed == 3 and names["seed"] == 3 and not lab.made("model")

@@ -20,7 +20,6 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from deft import cache, runtime
 from deft.clips import fingerprint, keyframes, simulator, splits, store
@@ -315,7 +314,7 @@ def render_set(plans: list[ClipPlan], folder: Path) -> None:
         if path.stem not in by_subject and runtime.replaceable(path):
             path.unlink()
     work = (joblib.delayed(render_subject)(part, folder / f"{subject}.npz") for subject, part in by_subject.items())
-    for _ in tqdm(joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work), total=len(by_subject), desc=folder.name, unit="subject"):
+    for _ in runtime.bar(joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work), len(by_subject), folder.name, "subject"):
         pass
 
 

@@ -15,7 +15,6 @@ import cv2
 import joblib
 import numpy as np
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from deft import runtime
 from deft.clips.facs import REGIONS
@@ -167,7 +166,7 @@ def describe_set(
     threads = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")
     with threadpool_limits(1):  # threads of the matrix library inside threads over clips fight for the same cores
         done = threads(joblib.delayed(one)(row) for row in range(count))
-        for row, found in tqdm(done, total=count, desc=f"{out.name} motion", unit="clip", mininterval=2):
+        for row, found in runtime.bar(done, count, f"{out.name} motion", "clip"):
             for name, value in found.items():
                 arrays[name][row] = value
         for rows, (fields,) in store.stream("flow_true"):

@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from deft import cache, runtime
 from deft.clips.keyframes import key_frames, shown
@@ -57,7 +56,7 @@ def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | No
             with threadpool_limits(1):
                 done = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")(
                     joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method) for clip in waiting)
-                for name, error in tqdm(done, total=len(waiting), desc="prepare", unit="clip", mininterval=2, disable=not waiting):
+                for name, error in runtime.bar(done, len(waiting), "prepare", "clip") if waiting else ():
                     if error:
                         errors[name] = error
             break

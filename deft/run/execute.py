@@ -19,8 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft import paths
-from deft.run import hand
+from deft import paths, runtime
 from deft.run.book import Stage
 from deft.run.chain import Chain
 
@@ -47,7 +46,7 @@ def kernel_environment(chain: Chain) -> dict[str, str]:
     """
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
-    return {hand.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
+    return {runtime.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
             "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
 

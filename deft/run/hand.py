@@ -19,7 +19,6 @@ from deft.closure import Closure
 from deft.run import RunError, book, stale
 from deft.run.chain import Chain
 
-DRIVEN = "DEFT_DRIVEN"  # set in the kernels of the driver
 PROFILE = "DEFT_PROFILE"  # the profile that notebooks show when they are opened by hand
 LITERALS = "smoke"  # the profile whose file holds every literal of the parameters cells: what differs from it was typed
 FINISHED = (stale.DONE, stale.BY_HAND)
@@ -28,7 +27,7 @@ TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 def driven() -> bool:
     """Whether this kernel was started by the driver."""
-    return bool(os.environ.get(DRIVEN))
+    return bool(os.environ.get(runtime.DRIVEN))
 
 
 def when(record: dict) -> str:
