@@ -194,7 +194,7 @@ def load_array(folder: str | Path, name: str, mmap: bool = True) -> np.ndarray:
 DRIVEN = "DEFT_DRIVEN"  # set in the kernels of the driver
 
 
-def bar(items, total: int, what: str, unit: str):
+def bar(items: Iterable, total: int, what: str, unit: str) -> Iterator:
     """Yield `items` under a progress bar; in a kernel of the driver, whose page is read afterwards, one line at the end takes its place."""
     from tqdm.auto import tqdm
 

@@ -319,3 +319,39 @@ def test_under_the_driver_nothing_is_chosen(monkeypatch, capsys):
     monkeypatch.setattr(lab, "_shown", SimpleNamespace(profile=lab.SMALL, opened=None))
     assert lab.parameters(names, "01_clips").seed == 3 and names["seed"] == 3 and not lab.made("model")
     assert runtime.BY_HAND not in os.environ and "run by the driver" in capsys.readouterr().out
+
+
+def state_of_files(*folders):
+    """{path: (size, time, inode)} of every file, hidden ones too."""
+    return {path: (stat.st_size, stat.st_mtime_ns, stat.st_ino) for folder in folders for path in sorted(folder.rglob("*"))
+            if path.is_file() and (stat := path.stat())}
+
+
+def said(cell):
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+@pytest.mark.smoke_run
+def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, monkeypatch):
+    """As JupyterLab opens them: no driver, the kernel in notebooks/; one kernel for all, so that imports are paid once."""
+    from jupyter_client.manager import KernelManager
+    from nbclient import NotebookClient
+
+    for name in (runtime.DRIVEN, hand.PROFILE, runtime.BY_HAND):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
+    before = state_of_files(smoke / "work", smoke / "figures")
+    kernel = KernelManager(kernel_name="python3")
+    kernel.start_kernel(cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.enabled=False", "--log-level=CRITICAL"])
+    try:
+        for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+            book = nbformat.read(path, as_version=4)
+            book.cells.append(nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.close('all')\n%reset -f"))
+            NotebookClient(book, km=kernel, timeout=120).execute()
+            (line,) = [words for cell in book.cells if cell.get("id") == "setup" for words in said(cell).splitlines()[:1]]
+            assert line.startswith("profile smoke, made ") and "STALE" not in line, path.stem
+            differing = [words for cell in book.cells if cell.cell_type == "code" for words in said(cell).splitlines() if "this cell computed differs" in words]
+            assert not differing, path.stem
+            assert state_of_files(smoke / "work", smoke / "figures") == before, path.stem
+    finally:
+        kernel.shutdown_kernel(now=True)

@@ -172,9 +172,17 @@ def test_predictions_have_the_promised_fields(smoke):
     assert {row["condition"] for row in rows} == {"kept", "broken"}
 
 
+@pytest.mark.smoke_run
+def test_executed_notebooks_hold_no_error_stream(smoke):
+    """No bar, no warning, no installation path on a page that is read afterwards."""
+    found = [(path.stem, cell["id"], "".join(output["text"])[:300]) for path in sorted((paths.work("smoke") / "executed").glob("*.ipynb"))
+             for cell in runtime.read_json(path)["cells"] for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
+    assert not found
+
+
 # ---------------------------------------------------------------- dependencies
 
-NOT_IMPORTED_BY_NAME = {"accelerate", "tabulate", "ipykernel", "jupyterlab"}  # used through transformers, pandas, papermill and make
+NOT_IMPORTED_BY_NAME = {"accelerate", "tabulate", "ipykernel", "jupyterlab", "ipywidgets"}  # used through transformers, pandas, papermill, make and tqdm
 
 
 def _direct():

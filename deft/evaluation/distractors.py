@@ -31,7 +31,7 @@ def study(calibration: evidence.Calibration, people: int = 24, seed: int = 7, me
     condition of `evidence.held`. p_mean: mean probability of a unit from the flow alone (the base rate without evidence).
     """
     rows = []
-    for name, (camera, distractors) in CASES.items():
+    for name, (camera, distractors) in runtime.bar(CASES.items(), len(CASES), "still faces", "case"):
         measured = [_measure(seed, name, person, {**CAMERA, **camera}, distractors, method) for person in range(people)]
         probability = calibration.apply(evidence.score(np.stack([m["courses"] for m in measured]), np.array([m["noise"] for m in measured])))
         nobody, everybody = np.zeros(probability.shape, bool), np.ones(probability.shape, bool)

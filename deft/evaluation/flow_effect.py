@@ -55,7 +55,7 @@ def on_evidence(
     intensity, true = store.array("units_true")[rows], store.array("flow_true")
     truth = np.stack([courses.region_truth(true[row].astype(np.float32), matrix[row], regions.masks(landmarks[row], gray.shape[2])) for row in rows])
     still, table = np.hypot(*np.moveaxis(truth, -1, 0)) < 0.03, []
-    for method in methods:
+    for method in runtime.bar(methods, len(methods), "evidence", "estimator"):
         with meflow.using(weights):
             measured, noise = described(gray, landmarks, rows, method)
         apex = measured[:, 0, :, :2]  # the truth is that of the apex
@@ -80,7 +80,7 @@ def on_recognition(
     store, split = ClipStore(folder / "clips"), benchmark.folds_of(plans, folds, 7)
     gray, landmarks = (runtime.load_array(folder / "faces", name) for name in ("gray", "landmarks"))
     table = []
-    for method in methods:
+    for method in runtime.bar(methods, len(methods), "recognition", "estimator"):
         with meflow.using(weights):
             measured, _ = described(gray, landmarks, range(len(store)), method)
         found = linear.scores(linear.fit_predict(linear.features("peak", {"courses": measured}), store.index, split))

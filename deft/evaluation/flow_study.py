@@ -208,9 +208,9 @@ def study(people: int, pictures: int, weights: Path | None = None, jobs: int | N
     chosen = {name: estimator(name, weights if name == LEARNED else None) for name in ESTIMATORS}
     makers = [lambda plan=plan: face(plan) for plan in faces(people)]
     makers += [lambda name=name, number=number: foreign(name, number) for name in (PHOTOGRAPH, TEXTURE) for number in range(pictures)]
-    parts = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
+    parts = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator")(
         joblib.delayed(lambda number, make: list(judged(make(), number, chosen, NUISANCES)))(number, make) for number, make in enumerate(makers))
-    return pd.DataFrame([row for part in parts for row in part])
+    return pd.DataFrame([row for part in runtime.bar(parts, len(makers), "T8", "scene") for row in part])
 
 
 def t8(profile: str, people: int = 16, pictures: int = 8) -> pd.DataFrame:

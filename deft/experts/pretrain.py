@@ -138,7 +138,7 @@ def pretrain(
     kind = CLASSES[name]
     words = kind.words()
     sizes = kind.sizes(data, rows, words, settings.strength)
-    state = cache.fresh(folder, settings={"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}, code="deft.experts.pretrain")
+    state = state_of(name, data, settings, folder)
     if state:
         return runtime.read_json(folder / "history.json")
 
@@ -212,6 +212,12 @@ def _one(name: str, work: Path, settings: Settings, threads: int, draw: int) -> 
     return name, time.perf_counter() - began, history
 
 
+def state_of(name: str, data, settings: Settings, folder: Path) -> cache.State:
+    """Whether expert `name` of this data, these settings and this code is finished in `folder`."""
+    about = {"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}
+    return cache.fresh(folder, settings=about, code="deft.experts.pretrain")
+
+
 def pretrain_all(
     work: Path, settings: dict[str, Settings], workers: int | None = None, report: Callable[[str], None] = print, draw: int = 0
 ) -> dict[str, list[dict]]:
@@ -222,10 +228,15 @@ def pretrain_all(
     """
     from joblib import Parallel, delayed
 
-    workers = min(workers or runtime.jobs(), len(settings))
-    histories = {}
-    for name, seconds, history in Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")(
-            delayed(_one)(name, work, chosen, 1, draw) for name, chosen in settings.items()):
+    folders = {name: folder_of(work, name, draw) for name in settings}
+    histories = {name: runtime.read_json(folders[name] / "history.json") for name, chosen in settings.items()
+                 if (folders[name] / "history.json").is_file() and state_of(name, pairs.read(work, "corpus", name), chosen, folders[name])}
+    if histories:
+        report(f"finished before, not made again: {', '.join(histories)}")
+    waiting = {name: chosen for name, chosen in settings.items() if name not in histories}
+    done = Parallel(n_jobs=min(workers or runtime.jobs(), len(waiting) or 1), batch_size=1, return_as="generator_unordered")(
+        delayed(_one)(name, work, chosen, 1, draw) for name, chosen in waiting.items())
+    for name, seconds, history in runtime.bar(done, len(waiting), "experts", "expert") if waiting else ():
         best = max(history, key=lambda row: row["score"])
         reached = f"AUROC of units {best['auroc']:.3f}" if "auroc" in best else f"landmark error {best['landmark_px']:.2f} px"
         report(f"{name}: best of {len(history)} epochs is {best['epoch']}, {reached} on validation people, {seconds:.0f} s")

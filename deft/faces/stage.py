@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from deft import runtime
 from deft.clips.keyframes import shown
@@ -33,20 +32,17 @@ def align_set(clips: Path, out: Path) -> dict[str, tuple[int, ...]]:
 
         gray = rgb = None
         moved, matrices = create("landmarks", (count, 68, 2), np.float32), create("matrix", (count, 2, 3), np.float32)
-        bar = files.enter_context(tqdm(total=count, desc=f"{out.name} faces", unit="clip", mininterval=2))
-        for rows, (frames,) in store.stream("frames"):
+        clips = (pair for rows, (frames,) in store.stream("frames") for pair in zip(range(rows.start, rows.stop), frames))
+        for row, clip in runtime.bar(clips, count, f"{out.name} faces", "clip"):
             if gray is None:
-                length = frames.shape[1]
-                gray = create("gray", (count, length, align.SIZE, align.SIZE), np.uint8)
+                gray = create("gray", (count, len(clip), align.SIZE, align.SIZE), np.uint8)
                 rgb = create("rgb", (count, 3, align.SIZE, align.SIZE, 3), np.uint8)
-            for row, clip in zip(range(rows.start, rows.stop), frames):
-                try:
-                    face = align.align_clip(clip, landmarks[row])
-                except ValueError as error:
-                    raise ValueError(f"clip {store.index['clip'][row]}: {error}") from error
-                gray[row], rgb[row] = face.gray, face.rgb[shown(length)]  # onset, apex, hold
-                moved[row], matrices[row] = face.landmarks, face.matrix
-                bar.update()
+            try:
+                face = align.align_clip(clip, landmarks[row])
+            except ValueError as error:
+                raise ValueError(f"clip {store.index['clip'][row]}: {error}") from error
+            gray[row], rgb[row] = face.gray, face.rgb[shown(len(clip))]  # onset, apex, hold
+            moved[row], matrices[row] = face.landmarks, face.matrix
         arrays = {"gray": gray, "rgb": rgb, "landmarks": moved, "matrix": matrices}
         for array in arrays.values():
             array.flush()

@@ -218,6 +218,12 @@ def text_batches(
             yield drawn[turn * settings.batch:(turn + 1) * settings.batch]
 
 
+def state_of(settings: LanguageSettings, folder: Path) -> cache.State:
+    """Whether the base of these settings and this code is finished in `folder`."""
+    request = {**asdict(settings), "vocabulary": len(build_tokenizer()), "streams": list(systems.STREAMS.items())}
+    return cache.fresh(folder, settings=request, code="deft.mllm.language", apart=("deft.systems",))
+
+
 def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None] = print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
 
@@ -226,8 +232,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
     """
     folder = Path(folder)
     tokenizer = build_tokenizer()
-    request = {**asdict(settings), "vocabulary": len(tokenizer)}
-    state = cache.fresh(folder, settings={**request, "streams": list(systems.STREAMS.items())}, code="deft.mllm.language", apart=("deft.systems",))
+    state = state_of(settings, folder)
     if state:
         return runtime.read_json(folder / "history.json")
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
@@ -252,7 +257,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
         if step % 100 == 99:
             log(f"text {'flat ' if settings.flat else ''}step {step + 1}/{steps}  loss {np.mean(curve[-50:]):.3f}")
     model.eval()
-    history = {"settings": request, "parameters": sum(p.numel() for p in model.parameters()),
+    history = {"settings": {**asdict(settings), "vocabulary": len(tokenizer)}, "parameters": sum(p.numel() for p in model.parameters()),
                "soft_from": settings.text_steps, "loss": [round(v, 5) for v in curve]}
     with runtime.atomic(folder) as fresh:  # a new folder: files that stand there may be shared with another run by hard links
         model.save_pretrained(fresh)

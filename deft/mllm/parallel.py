@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
 
 import torch
 from transformers.utils import logging as hf_logging
@@ -41,31 +42,43 @@ def _work(function, arguments: tuple):
         runtime.release_memory()
 
 
-def in_parallel(function, arguments: Sequence[tuple], workers: int | None = None, log=print) -> list:
-    """function(*a) for each of `arguments` in separate processes; results in order, a line per finished one."""
-    workers = min(workers or runtime.jobs(), len(arguments)) or 1
-    if workers == 1:
-        threads = torch.get_num_threads()
-        quiet_worker()
-        try:
-            results = []
-            for number, a in enumerate(arguments, 1):
-                results.append(function(*a))
-                log(f"{number}/{len(arguments)}  {a[0]}")
-            return results
-        finally:
-            torch.set_num_threads(threads)
+def in_parallel(
+    function: Callable, arguments: Sequence[tuple], workers: int | None = None, log: Callable[[str], None] | None = None, what: str = "runs"
+) -> list:
+    """function(*a) for each of `arguments` in separate processes; results in their order.
+
+    A progress bar called `what`, or, where `log` is given, a call of it with one line of text per finished one.
+    """
+    workers, results = min(workers or runtime.jobs(), len(arguments)) or 1, [None] * len(arguments)
+    done = (_here if workers == 1 else _in_processes)(function, arguments, workers)
+    for number, (at, result) in enumerate(done if log else runtime.bar(done, len(arguments), what, "run"), 1):
+        results[at] = result
+        if log:
+            log(f"{number}/{len(arguments)}  {arguments[at][0]}")
+    return results
+
+
+def _here(function: Callable, arguments: Sequence[tuple], _: int) -> Iterator[tuple[int, Any]]:
+    """(position, result) one after the other, in this process."""
+    threads = torch.get_num_threads()
+    quiet_worker()
+    try:
+        for at, a in enumerate(arguments):
+            yield at, function(*a)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[tuple[int, Any]]:
+    """(position, result) as they are finished."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read both before torch does
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")          # of 1,024: code for shapes that do not come again fills memory
-    results = [None] * len(arguments)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
-        waiting = {pool.submit(_work, function, a): i for i, a in enumerate(arguments)}
-        for number, future in enumerate(as_completed(waiting), 1):
-            i = waiting[future]
+        waiting = {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
+        for future in as_completed(waiting):
             try:
-                results[i] = future.result()
+                result = future.result()
             except Exception as error:
                 pool.shutdown(cancel_futures=True)
-                raise RuntimeError(f"{arguments[i][0]} failed: {error}; finished runs are kept, start again to go on") from error
-            log(f"{number}/{len(arguments)}  {arguments[i][0]}")
-    return results
+                raise RuntimeError(f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on") from error
+            yield waiting[future], result

@@ -178,7 +178,7 @@ def predict_heldback(system: str, seed: int, folds: Sequence[int], work: Path) -
     return predict_together(system, seed, [Job(system, seed, fold).folder(work) for fold in folds], work, "heldback")
 
 
-def predict_all(jobs: Sequence[Job], work: Path, workers: int | None = None, log=print, limit: int = 64) -> list[dict]:
+def predict_all(jobs: Sequence[Job], work: Path, workers: int | None = None, log=None, limit: int = 64) -> list[dict]:
     """Lines of every run, in the order of `jobs`."""
-    parts = in_parallel(predict, [(job, Path(work), True, limit) for job in jobs], workers, log)
+    parts = in_parallel(predict, [(job, Path(work), True, limit) for job in jobs], workers, log, "answers")
     return [line for part in parts for line in part]

@@ -120,19 +120,29 @@ def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
     return cache.fresh(job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
-def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log=print) -> list[dict]:
+def _unless_finished(states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str) -> list:
+    """Histories of all runs: what is finished is read here, only the others need processes of their own."""
+    waiting = [a for state, a in zip(states, arguments) if not state]
+    if len(waiting) < len(arguments):
+        (log or print)(f"{what}: {len(arguments) - len(waiting)} of {len(arguments)} finished before, not made again")
+    made = iter(in_parallel(function, waiting, workers, log, what) if waiting else ())
+    return [{**runtime.read_json(state.folder / "history.json"), **state.about} if state else next(made) for state in states]
+
+
+def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log=None) -> list[dict]:
     """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
     asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
-    return in_parallel(_pretrain_quietly, asked, workers, log)
+    return _unless_finished([language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases")
 
 
 def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path) -> dict:
     return language.pretrain(settings, folder, log=lambda line: None)
 
 
-def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=print) -> list[dict]:
+def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=None) -> list[dict]:
     """All runs, finished ones skipped, the others in parallel processes with one thread each."""
     for job in jobs:
         systems.model(job.system)
     runtime.write_json(Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs])   # what was asked for, for 08
-    return in_parallel(tune, [(job, Path(work), settings) for job in jobs], workers, log)
+    states = [state_of(job, work, settings) for job in jobs]
+    return _unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")

@@ -67,5 +67,5 @@ def draw(subjects: int, pairs: int, split: str, limit: int | None = None, each: 
     if not people:
         raise ValueError(f"a corpus of {subjects} subjects has none for split {split!r}: ask for more subjects")
     chosen = [plans[:each] for plans in people.values()][:limit]
-    parts = joblib.Parallel(n_jobs=jobs or runtime.jobs())(joblib.delayed(_subject)(plans) for plans in chosen)
-    return Pairs(*(np.concatenate(arrays) for arrays in zip(*parts)))
+    parts = joblib.Parallel(n_jobs=jobs or runtime.jobs(), return_as="generator")(joblib.delayed(_subject)(plans) for plans in chosen)
+    return Pairs(*(np.concatenate(arrays) for arrays in zip(*runtime.bar(parts, len(chosen), "pairs", "subject"))))

@@ -172,7 +172,8 @@ def fit(
         history, _ = checkpoint.load(model, optimiser)
         sums: dict[str, float] = {}
         with ThreadPoolExecutor(PARTS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for step in range(history[-1]["step"] if history else 0, recipe.steps):
+            first = history[-1]["step"] if history else 0
+            for step in runtime.bar(range(first, recipe.steps), recipe.steps - first, "MEFlow", "step"):
                 asked, reports = zip(*pool.map(lambda part, step=step: gradients(model, data, recipe, step, part), range(PARTS)))
                 for parameter, *parts in zip(model.parameters(), *asked):
                     parameter.grad = sum(parts)
