@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from deft import paths, runtime
-from deft.run import hand
+from deft.run import execute, hand
 from deft.run.see import EXPECTED, MIME, NOT_HERE, TOO_SMALL, told
 
 SMALL = "smoke"  # the profile that is too small to learn anything
@@ -37,7 +37,17 @@ def parameters(names: dict, notebook: str, again: bool = False) -> SimpleNamespa
     if _shown.opened is None and (shell := _shell()):
         shell.events.register("pre_run_cell", lambda info: None if "lab.parameters(" in info.raw_cell else _look_again(shell.user_ns))
         shell.events.register("post_run_cell", lambda result: _say(_shown.opened.after(result.success)))
+    _compute_alike()
     return _open(hand.Opened(notebook, _literals(names), again), names)
+
+
+def _compute_alike() -> None:
+    """As many threads as under the driver and no GPU: both change the last digits of what is computed."""
+    from threadpoolctl import threadpool_limits
+
+    for name, value in execute.FIXED.items():
+        os.environ.setdefault(name, value)  # for worker processes, and for libraries that are not loaded yet
+    threadpool_limits(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
 
 
 def _open(opened, names: dict, why: str = "") -> SimpleNamespace:

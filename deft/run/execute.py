@@ -26,6 +26,7 @@ from deft.run.chain import Chain
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+FIXED = {"CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREAD_VARIABLES, THREADS)}  # unless the caller's environment says otherwise
 LIMIT_VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
                    "OPENBLAS_CORETYPE")  # what keeps libraries from using all instructions of the processor
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -48,7 +49,7 @@ def kernel_environment(chain: Chain) -> dict[str, str]:
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
     return {runtime.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
             "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
-            "CUDA_VISIBLE_DEVICES": given.get("CUDA_VISIBLE_DEVICES", ""), **{name: given.get(name, THREADS) for name in THREAD_VARIABLES}}
+            **{name: given.get(name, value) for name, value in FIXED.items()}}
 
 
 def computing(environment: Mapping[str, str]) -> dict[str, str]:
