@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -52,7 +53,12 @@ def _compute_alike() -> None:
 
 def _open(opened, names: dict, why: str = "") -> SimpleNamespace:
     before = _shown.opened.rules(why) if why else {}
-    os.environ[runtime.BY_HAND] = json.dumps({**before, **opened.rules(why)})
+    rules = json.dumps({**before, **opened.rules(why)})
+    if "joblib" in sys.modules and os.environ.get(runtime.BY_HAND, rules) != rules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True)  # workers that wait for work still have the rules of before
+    os.environ[runtime.BY_HAND] = rules
     names.update(opened.values)
     _shown.opened, _shown.profile = opened, opened.chain.profile
     print(why or opened.line())

@@ -334,15 +334,16 @@ def said(cell):
 @pytest.mark.smoke_run
 def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, monkeypatch):
     """As JupyterLab opens them: no driver, the kernel in notebooks/; one kernel for all, so that imports are paid once."""
-    from jupyter_client.manager import KernelManager
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
 
     for name in (runtime.DRIVEN, hand.PROFILE, runtime.BY_HAND):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     before = state_of_files(smoke / "work", smoke / "figures")
-    kernel = KernelManager(kernel_name="python3")
-    kernel.start_kernel(cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.enabled=False", "--log-level=CRITICAL"])
+    kernel = AsyncKernelManager(kernel_name="python3")
+    run_sync(kernel.start_kernel)(cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.enabled=False", "--log-level=CRITICAL"])
     try:
         for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
             book = nbformat.read(path, as_version=4)
@@ -354,4 +355,4 @@ def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, 
             assert not differing, path.stem
             assert state_of_files(smoke / "work", smoke / "figures") == before, path.stem
     finally:
-        kernel.shutdown_kernel(now=True)
+        run_sync(kernel.shutdown_kernel)(now=True)
