@@ -212,7 +212,7 @@ def _one(name: str, work: Path, settings: Settings, threads: int, draw: int) -> 
     return name, time.perf_counter() - began, history
 
 
-def state_of(name: str, data, settings: Settings, folder: Path) -> cache.State:
+def state_of(name: str, data: Pairs, settings: Settings, folder: Path) -> cache.State:
     """Whether expert `name` of this data, these settings and this code is finished in `folder`."""
     about = {"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}
     return cache.fresh(folder, settings=about, code="deft.experts.pretrain")
