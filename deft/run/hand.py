@@ -7,7 +7,6 @@ the rules for that stand in the environment (`runtime.rule`), so that worker pro
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass, field
