@@ -1,7 +1,7 @@
 """The examples of joint tuning: a question, a wording and an answer about each training clip, drawn anew in every epoch.
 
 Every draw (which question, which wording, whose structure, which stream is dropped) comes from (seed, epoch, index), so
-the whole course of a run is fixed before its first step and a run that is started again gives the same weights.
+the whole schedule of a run is fixed before its first step and a run that is started again gives the same weights.
 
 Two devices keep the text true to the units:
 - *Rehearsal*: a share of the examples is about clips that never existed, with simulated soft words and no tokens, so that
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from deft import runtime
 from deft.clips.facs import EMOTIONS
@@ -46,7 +47,7 @@ class TuneSettings:
     draw: int = 0
 
 
-def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
+def draw_example(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
                  epoch: int, position: int, flat: bool = False) -> dict:
     """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer streams."""
     rng = runtime.rng(seed, f"mllm/tune/{epoch}", position)
@@ -72,7 +73,7 @@ def draw_example(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[st
             "present": [name not in dropped for name in streams]}
 
 
-def plan(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int, flat: bool = False) -> list[dict]:
+def plan(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int, flat: bool = False) -> list[dict]:
     """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn order.
 
     Clips that do not fill a last batch wait for the next epoch, where others are left over.
@@ -89,7 +90,7 @@ def plan(tokenizer, bench: Bench, rows: np.ndarray, streams: Sequence[str], sett
     return order
 
 
-def collate(examples: list[dict], tokenizer, bench: Bench, streams: Sequence[str]) -> dict[str, torch.Tensor]:
+def collate(examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: Bench, streams: Sequence[str]) -> dict[str, torch.Tensor]:
     """Examples of `plan` -> one batch of the model's inputs."""
     rows = np.array([e["row"] for e in examples])
     facts = [e["facts"] for e in examples]

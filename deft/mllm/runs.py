@@ -21,6 +21,7 @@ class Job:
         return f"{self.system} draw {self.seed} fold {self.fold}"
 
     def folder(self, work: Path) -> Path:
+        """Where the finished run lies under work/<profile>."""
         return Path(work) / "mllm" / "runs" / self.system / f"seed{self.seed}" / f"fold{self.fold}"
 
 

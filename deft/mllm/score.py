@@ -6,12 +6,12 @@ tokens then cost P + C L token positions instead of C (P + L).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from deft import cache
 from deft.clips.facs import EMOTIONS
@@ -32,15 +32,17 @@ def question(kind: str = "reasoning") -> str:
     return grammar.question(kind, Facts())
 
 
-def load(folder: Path):
-    """(tokenizer, model) of a finished run, ready to answer."""
+def load(folder: Path) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
+    """(tokenizer, model) of a finished run, ready to answer. ValueError names a file that was altered."""
     if words := cache.damage(folder):
         raise ValueError(f"{words}; run 07_joint_tuning again")
     model = DeftLLMForConditionalGeneration.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     return AutoTokenizer.from_pretrained(folder, local_files_only=True), model.eval()
 
 
-def prompts(model, tokenizer, count: int, opening: str = "") -> dict[str, torch.Tensor]:
+def prompts(
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, count: int, opening: str = ""
+) -> dict[str, torch.Tensor]:
     """`count` copies of the reasoning prompt, optionally with the opening of its answer."""
     encoded = prompt.encode(tokenizer, model.streams, question(), tokens=model.config.tokens)
     if opening:
@@ -51,8 +53,10 @@ def prompts(model, tokenizer, count: int, opening: str = "") -> dict[str, torch.
 
 
 @torch.inference_mode()
-def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor], options: Sequence[Sequence[int]],
-                  pooled: bool = False):
+def option_scores(
+    model: DeftLLMForConditionalGeneration, batch: dict[str, torch.Tensor], features: dict[str, torch.Tensor],
+    options: Sequence[Sequence[int]], pooled: bool = False
+) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """Log likelihood (B, C) of each option's tokens after the shared prefix in `batch` (no right padding).
 
     pooled: give also the hidden state (B, H) at the end of the question, where the heads read; what follows it changes nothing there.
@@ -80,7 +84,10 @@ def option_scores(model, batch: dict[str, torch.Tensor], features: dict[str, tor
     return (total, read) if pooled else total
 
 
-def emotion_scores(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int = 64, head: bool = False):
+def emotion_scores(
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, batch: int = 64,
+    head: bool = False
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Probability (N, 5) of each emotion among the options, in EMOTIONS order; with `head`, also the emotion head's."""
     options = [prompt.ids_of(tokenizer, emotion) for emotion in EMOTIONS]
     said, read = [], []
@@ -99,7 +106,10 @@ def emotion_scores(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int 
 
 
 @torch.inference_mode()
-def generate(model, tokenizer, features: dict[str, torch.Tensor], count: int, limit: int = 64, cached: bool = True) -> list[str]:
+def generate(
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, features: dict[str, torch.Tensor], count: int,
+    limit: int = 64, cached: bool = True
+) -> list[str]:
     """Greedy answers to the reasoning question for `count` clips; with `cached` every step runs only its new token."""
     batch = prompts(model, tokenizer, count)
     mask = batch["attention_mask"]
@@ -123,8 +133,11 @@ def generate(model, tokenizer, features: dict[str, torch.Tensor], count: int, li
     return [text.strip() for text in tokenizer.batch_decode(torch.stack(said, 1), skip_special_tokens=True)]
 
 
-def answers(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int = 128, limit: int = 64) -> list[str]:
-    """Free text of clips `rows`."""
+def answers(
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, batch: int = 128,
+    limit: int = 64
+) -> list[str]:
+    """Free text of clips `rows`; limit: tokens at most."""
     texts = []
     with model.merged():
         for start in range(0, len(rows), batch):
@@ -134,7 +147,7 @@ def answers(model, tokenizer, bench: Bench, rows: np.ndarray, batch: int = 128, 
 
 
 # ---------------------------------------------------------------- predictions.jsonl
-def lines(bench: Bench, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarray, texts: Sequence[str], **about) -> list[dict]:
+def lines(bench: Bench, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarray, texts: Sequence[str], **about: object) -> list[dict]:
     """One line per clip: prediction by label likelihood, class of the free text, class of the emotion head."""
     out = []
     for i, row in enumerate(rows):
@@ -178,7 +191,7 @@ def predict_heldback(system: str, seed: int, folds: Sequence[int], work: Path) -
     return predict_together(system, seed, [Job(system, seed, fold).folder(work) for fold in folds], work, "heldback")
 
 
-def predict_all(jobs: Sequence[Job], work: Path, workers: int | None = None, log=None, limit: int = 64) -> list[dict]:
+def predict_all(jobs: Sequence[Job], work: Path, workers: int | None = None, log: Callable[[str], None] | None = None, limit: int = 64) -> list[dict]:
     """Lines of every run, in the order of `jobs`."""
     parts = in_parallel(predict, [(job, Path(work), True, limit) for job in jobs], workers, log, "answers")
     return [line for part in parts for line in part]

@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
 
 from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS
@@ -22,7 +24,7 @@ from deft.experts import draws
 from deft.mllm import language, prompt, score
 from deft.mllm.data import Bench, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
-from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
 from deft.mllm.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
 from deft.unimer import lessons
@@ -31,21 +33,26 @@ from deft.unimer import lessons
 class JointTrainer(Trainer):
     """The Hugging Face Trainer, with the order of `plan` and a record of each part of the loss."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.curve: list[dict[str, float]] = []
 
     def _get_train_sampler(self, train_dataset=None):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: int | None = None
+    ) -> Tensor | tuple[Tensor, DeftOutput]:
+        """The loss of one batch (scalar), its parts kept in `curve`; with `return_outputs` also what the model returned."""
         out = model(**inputs)
         self.curve.append({"loss": round(out.loss.item(), 5), **{k: round(v.item(), 5) for k, v in out.parts.items()}})
         return (out.loss, out) if return_outputs else out.loss
 
 
 # ---------------------------------------------------------------- one run
-def build(work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0):
+def build(
+    work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0
+) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
     """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and heads."""
     entry = systems.model(system)
     tokenizer, base = language.load_base(base_of(work, entry.base, draw))
@@ -53,7 +60,10 @@ def build(work: Path, system: str, settings: TuneSettings, seed: int, draw: int 
     return tokenizer, DeftLLMForConditionalGeneration(config, base)
 
 
-def train(tokenizer, model, bench: Bench, rows: np.ndarray, settings: TuneSettings, seed: int, flat: bool = False) -> list[dict[str, float]]:
+def train(
+    tokenizer: PreTrainedTokenizerBase, model: DeftLLMForConditionalGeneration, bench: Bench, rows: np.ndarray,
+    settings: TuneSettings, seed: int, flat: bool = False
+) -> list[dict[str, float]]:
     """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without emotion knowledge."""
     examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat)
     cpu = not torch.cuda.is_available()
@@ -129,7 +139,7 @@ def _unless_finished(states: Sequence[cache.State], function, arguments: Sequenc
     return [{**runtime.read_json(state.folder / "history.json"), **state.about} if state else next(made) for state in states]
 
 
-def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log=None) -> list[dict]:
+def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log: Callable[[str], None] | None = None) -> list[dict]:
     """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
     asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
     return _unless_finished([language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases")
@@ -139,7 +149,7 @@ def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path)
     return language.pretrain(settings, folder, log=lambda line: None)
 
 
-def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log=None) -> list[dict]:
+def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log: Callable[[str], None] | None = None) -> list[dict]:
     """All runs, finished ones skipped, the others in parallel processes with one thread each."""
     for job in jobs:
         systems.model(job.system)
