@@ -1,7 +1,11 @@
 """What the figures read: files under work/<profile> and figures/<profile>/tables, nothing else and nothing typed in."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,31 +21,31 @@ class FigureError(FileNotFoundError):
     """A figure's input does not exist; the message names it and the notebook that writes it."""
 
 
-def need(path, notebook):
-    """The path, or an error that says which notebook makes the file."""
+def need(path: str | Path, notebook: str) -> Path:
+    """The path; FileNotFoundError says which notebook makes it where it is not there."""
     path = Path(path)
     if not path.exists():
         raise FigureError(f"{path.parent.name}/{path.name} does not exist; run notebook {notebook} first (`make reproduce`)")
     return path
 
 
-def array(profile, stage, name, notebook, set_="bench"):
+def array(profile: str, stage: str, name: str, notebook: str, set_: str = "bench") -> np.ndarray:
     """One array of a stage, mapped from disk: only the rows that are used are read."""
     need(paths.work(profile) / stage / set_ / f"{name}.npy", notebook)
     return runtime.load_array(paths.work(profile) / stage / set_, name)
 
 
-def index(profile, set_="bench"):
+def index(profile: str, set_: str = "bench") -> pd.DataFrame:
     """The table of clips of one set, in the order of every array."""
     return clips(profile, set_).index
 
 
-def clips(profile, set_="bench"):
+def clips(profile: str, set_: str = "bench") -> ClipStore:
     """The store of one set."""
     return ClipStore(need(paths.work(profile) / "clips" / set_, "01_clips"))
 
 
-def truth(profile, rows, name, set_="bench"):
+def truth(profile: str, rows: Iterable[int], name: str, set_: str = "bench") -> np.ndarray:
     """The named truth array of a few clips, (len(rows), ...): read shard by shard, so memory stays small."""
     rows, store, found = list(rows), ClipStore(paths.work(profile) / "clips" / set_), {}
     for where, (values,) in store.stream(name):
@@ -66,8 +70,8 @@ class Pictures:
     noise: float
 
 
-def pictures(profile, table, row):
-    """Everything the figures show of clip `row` of the benchmark."""
+def pictures(profile: str, table: pd.DataFrame, row: int) -> Pictures:
+    """Everything the figures show of clip `row` of the benchmark; table: its clips (`index`)."""
     from deft.drawing import enlarge, face_mask
 
     rgb = np.asarray(array(profile, "faces", "rgb", "02_faces")[row])
@@ -78,25 +82,25 @@ def pictures(profile, table, row):
     return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]) * mask[..., None], source.peak_flow(courses)[0], noise)
 
 
-def annotated(row):
+def annotated(row: NamedTuple | pd.Series) -> set[tuple[int, str]]:
     """What the annotators wrote for one clip, as {(unit, side)}; an annotation without a side counts for both."""
     sides = facs.unit_sides(row.units if isinstance(row.units, str) else "")
     return {(unit, s) for unit, side in sides.items() if unit in facs.UNITS for s in (facs.SIDES if side == "B" else (side,))}
 
 
-def predictions(profile):
+def predictions(profile: str) -> pd.DataFrame:
     """All answers on the benchmark: work/<profile>/predictions.jsonl as a checked table."""
     need(paths.work(profile) / "predictions.jsonl", "08_answers")
     answers = tables.predictions(profile)
     return answers[answers["set"] == "bench"]
 
 
-def table(profile, name):
+def table(profile: str, name: str) -> pd.DataFrame:
     """One of the paper's tables as notebook 09 wrote it."""
     return pd.read_csv(need(paths.figures(profile) / "tables" / f"{name}.csv", "09_tables"))
 
 
-def recognition(profile):
+def recognition(profile: str) -> dict[tuple[str, str], Interval]:
     """UF1 with its interval per (system, condition), as table T2 prints it."""
     t2 = table(profile, "T2")
     t2 = t2[(t2.kind == "simulated") & (t2["set"] == "bench")]

@@ -1,8 +1,12 @@
 """F1: the problem. Looks are what a picture shows; the motion that carries the emotion is too small to see (claim C1)."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from deft.evaluation import source
 from deft import drawing as draw
@@ -12,7 +16,7 @@ from deft.systems import LISTED, spoken
 COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{draw.MAGNIFY}", "flow")
 
 
-def f1(profile):
+def f1(profile: str) -> Figure:
     """Faces of two looks and two emotions with their motion magnified, and what three systems make of them."""
     table = data.index(profile)
     moved = np.linalg.norm(source.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1)   # (N, 36) px
@@ -39,7 +43,7 @@ def f1(profile):
     return fig
 
 
-def choose(table, speed, noise):
+def choose(table: pd.DataFrame, speed: np.ndarray, noise: np.ndarray) -> list[int]:
     """Rows of four clips: the two most frequent looks x two emotions, motion that stands out most from the noise floor.
 
     Broken-tie clips without distractors, where every look shows every emotion. The first pair of emotions that both looks show,

@@ -4,9 +4,12 @@ Frames, then motion per region against the noise floor, then a probability per u
 moved, then a verdict per unit and side, then sentences that state no more than the verdicts allow.
 """
 
+from __future__ import annotations
+
 import textwrap
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from deft import paths, runtime
 from deft.clips import facs
@@ -21,7 +24,7 @@ MOST = 8       # verdicts printed; more are counted
 SIDES = {"L": "left", "R": "right"}
 
 
-def f2(profile):
+def f2(profile: str) -> Figure:
     """The five steps from frames to sentences, on one clip."""
     table = data.index(profile)
     row = story(data.clips(profile))

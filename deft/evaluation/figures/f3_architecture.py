@@ -5,9 +5,13 @@ from one forward pass of one clip; a change in the model changes the picture. (O
 inside `read_model`, so that the other figures stay light.)
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from deft import paths, runtime
@@ -44,7 +48,7 @@ class Model:
     facts: dict = field(default_factory=dict)
 
 
-def run_folder(profile, system=DEFT):
+def run_folder(profile: str, system: str = DEFT) -> Path:
     """Folder of the first tuned model of a system: lowest seed, fold 0."""
     runs = sorted((paths.work(profile) / "mllm" / "runs" / system).glob("seed*/fold0/config.json"))
     if not runs:
@@ -52,7 +56,7 @@ def run_folder(profile, system=DEFT):
     return runs[0].parent
 
 
-def read_model(profile):
+def read_model(profile: str) -> Model:
     """The saved experts and the tuned model, loaded, counted and run once on the first clip of the benchmark."""
     import torch
     from transformers import AutoTokenizer
@@ -120,7 +124,7 @@ def _seen(expert, key):
 
 # ----------------------------------------------------------------------------------------------------- drawing
 
-def f3(profile, model=None):
+def f3(profile: str, model: Model | None = None) -> Figure:
     """Boxes and arrows; pass a `Model` to draw another one than the profile's own."""
     model = model or read_model(profile)
     streams = list(model.experts)

@@ -1,9 +1,13 @@
 """F4: answers with their evidence. What DEFT wrote about five test clips, every statement compared with motion (claim C6)."""
 
+from __future__ import annotations
+
 import hashlib
 import textwrap
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from deft.clips import facs
 from deft import drawing as draw
@@ -17,7 +21,7 @@ WIDE = 12.7          # inches
 SAID = 9               # statements printed per answer; more are counted
 
 
-def f4(profile):
+def f4(profile: str) -> Figure:
     """Faces, flow, unit probabilities, DEFT's statements and those of the RGB-only model, each marked."""
     table, answers = data.index(profile), data.predictions(profile)
     answers = answers[(answers.condition == "broken") & (answers.text.fillna("") != "") & (answers.seed == answers.seed.min())]
@@ -52,7 +56,7 @@ def f4(profile):
     return fig
 
 
-def choose(deft):
+def choose(deft: pd.DataFrame) -> list[str]:
     """Clips by the order of their names' hashes: RIGHT correct ones, then WRONG others. deft: answers indexed by clip."""
     order = sorted(deft.index, key=lambda clip: hashlib.sha256(clip.encode()).hexdigest())
     right = [c for c in order if deft.prediction[c] == deft.truth[c]]
@@ -79,8 +83,8 @@ def _units(ax, probability, truth, title, key):
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6.3, handlelength=1, columnspacing=0.9, borderaxespad=0.1)
 
 
-def statements(text, evidence, units_true, region_true):
-    """[(words, borne out)] of one answer, as table T7 counts them: by the truth, or by what was measured."""
+def statements(text: str, evidence: Evidence, units_true: np.ndarray, region_true: np.ndarray) -> list[tuple[str, bool]]:
+    """[(words, supported)] of one answer, as table T7 counts them: by the truth (units (17, 2), regions (36, 2) px) or by what was measured."""
     facts, found = parse(text), []
     for fact in dict.fromkeys((*facts.units, *facts.motions)):
         true = supports_unit(fact, units_true, 1e-6) if isinstance(fact, UnitFact) else supports(fact, region_true, MIN_PX)

@@ -1,6 +1,9 @@
 """F6: which emotion is taken for which, by DEFT and the two systems it must beat, while the tie holds and after it is broken."""
 
+from __future__ import annotations
+
 import numpy as np
+from matplotlib.figure import Figure
 
 from deft.clips import facs
 from deft.evaluation import metrics
@@ -9,7 +12,7 @@ from deft.evaluation.figures import data
 from deft.systems import LISTED, spoken
 
 
-def f6(profile):
+def f6(profile: str) -> Figure:
     """Row-normalised confusion matrices; every cell also prints its clips, the mean over the system's draws."""
     answers = data.predictions(profile)
     systems = [s for s in LISTED["F6"] if (answers.system == s).any()]

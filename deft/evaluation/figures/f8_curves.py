@@ -1,8 +1,12 @@
 """F8: how training went: the experts on the corpus, the language model on text, the joint tuning of every system."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from deft import paths, runtime
@@ -18,7 +22,7 @@ CURVES = 15    # panels of joint tuning at most: DEFT, the RGB-only model, then 
 SMOOTH = 25    # steps: the running mean of a curve that has one value per step
 
 
-def f8(profile):
+def f8(profile: str) -> Figure:
     """Top row: parts of each expert's loss relative to the first epoch, and what validation subjects gave. Below: the language model."""
     work = paths.work(profile)
     experts = {n: runtime.read_json(work / "experts" / n / "history.json") for n in EXPERTS if (work / "experts" / n / "history.json").exists()}
@@ -94,7 +98,7 @@ def _runs(ax, curves):
     ax.legend(fontsize=6.4, handlelength=1.1, loc="upper left", ncols=3, columnspacing=0.8, labelspacing=0.2, borderaxespad=0.1)
 
 
-def running(values):
+def running(values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """(steps, running mean): the first value stands at the middle of its window, so that no curve is moved."""
     width = max(1, min(SMOOTH, len(values) // 4))
     return np.arange(len(values) - width + 1) + (width + 1) / 2, np.convolve(values, np.ones(width) / width, mode="valid")
