@@ -91,10 +91,12 @@ class Table(pd.DataFrame):
     def _constructor(self):
         return Table
 
-    def to_markdown(self, *args, **options):
+    def to_markdown(self, *args: object, **options: object) -> str:
+        """As pandas writes it, of the readable form."""
         return readable(self).to_markdown(*args, **options)
 
-    def to_latex(self, *args, **options):
+    def to_latex(self, *args: object, **options: object) -> str:
+        """As pandas writes it, of the readable form."""
         return readable(self).to_latex(*args, **options)
 
 
