@@ -151,7 +151,7 @@ def test_a_shard_that_is_cut_altered_or_of_another_code_is_rendered_again(tmp_pa
     (tmp_path / ".made.c000.npz.json").unlink()  # killed between the shard and its record
     benchmark.render_subject(plans, path)
     code = dict(cache.code_of("deft.clips.benchmark"))
-    monkeypatch.setattr(cache, "code_of", lambda name: {**code, "deft/clips/simulator/appearance.py": "changed"})
+    monkeypatch.setattr(cache, "code_of", lambda *_: {**code, "deft/clips/simulator/appearance.py": "changed"})
     benchmark.render_subject(plans, path)
     assert len(calls) == 5
 
