@@ -6,6 +6,7 @@ profile without one keeps the line it has.
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from deft import artifacts, config, paths, runtime
@@ -38,9 +39,10 @@ def replace(text: str, name: str, content: str) -> str:
 
 
 def outcome(reference: Path = REFERENCE) -> str:
-    """The verdict of every claim with the check that decides it, and figure F1, from claims.json and F1.png of a reference."""
+    """The verdict of every claim with the check that decides it, its verdicts in the reference's complete runs, and figure F1."""
     found = runtime.read_json(reference / "claims.json")
-    rows = ["| claim | verdict | checks that hold | what decides |", "|---|---|---|---|"]
+    runs = [run["verdicts"] for path in sorted(reference.glob("runs/*/run.json")) if (run := runtime.read_json(path)).get("role") == "complete"]
+    rows = [f"| claim | verdict | in {len(runs)} complete runs | checks that hold | what decides |", "|---|---|---|---|---|"]
     for claim in found["claims"]:
         checks = claim["checks"]
         hold = sum(check["outcome"] == "holds" for check in checks)
@@ -48,11 +50,13 @@ def outcome(reference: Path = REFERENCE) -> str:
         decisive = min(checks, key=lambda check: order[check["outcome"]], default=None)
         words = claim["note"] if decisive is None else "all hold" if decisive["outcome"] == "holds" else \
             f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f} [{decisive['low']:.3f}, {decisive['high']:.3f}]"
-        rows.append(f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {hold} of {len(checks)} | {words} |")
+        shares = Counter(verdicts[claim["claim"]] for verdicts in runs).most_common()
+        told = ", ".join(f"{verdict} {number}" for verdict, number in shares)
+        rows.append(f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {hold} of {len(checks)} | {words} |")
     figure = (reference / "F1.png").relative_to(paths.ROOT).as_posix()
     return "\n".join([
         f"Six claims of the paper, tried on **simulated** faces whose true motion is known (profile `{found['profile']}`, commit {found['commit']}; rules of {found['rules']}: [docs/rules.md](docs/rules.md)).",
-        "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*. None of this reproduces the paper's own numbers.", "",
+        "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*; another complete run, with other draws of all that is trained, may end otherwise. None of this reproduces the paper's own numbers.", "",
         *rows, "",
         f"![{artifacts.get('F1').title}: four rows of onset, apex, difference, magnified apex and flow; bars of UF1 with the tie kept and broken]({figure})", "",
         f"*F1. {artifacts.get('F1').title}. In training, looks mostly go with emotions (the tie). In each pair of bars the left one is measured on clips where they still do, the right one "
