@@ -210,11 +210,14 @@ def products(folder: Path) -> list[Path]:
             and p.relative_to(folder).parts[0] not in NOT_PRODUCTS]
 
 
-def write_manifest(profile: str, seed: int = 7) -> dict:
-    """Write figures/<profile>/manifest.json: profile, seed, provenance and the hash of every product there; returns it."""
+def manifest(profile: str, seed: int = 7) -> dict:
+    """What lies under figures/<profile>: profile, seed, provenance, the hash of every product there, and what the register has and is missing."""
     folder = paths.figures(profile)
     files = {str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size} for p in products(folder)}
     missing = [f for a in REGISTRY for f in a.files if f not in files]
-    manifest = {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
-    runtime.write_json(folder / "manifest.json", manifest)
-    return manifest
+    return {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
+
+
+def write_manifest(profile: str, seed: int = 7) -> None:
+    """Write `manifest` as figures/<profile>/manifest.json; the driver does so after every stage."""
+    runtime.write_json(paths.figures(profile) / "manifest.json", manifest(profile, seed))

@@ -117,7 +117,8 @@ def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     first = (tmp_path / "tiny" / "F1.png").read_bytes()
     artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
     assert (tmp_path / "tiny" / "F1.png").read_bytes() == first
-    manifest = artifacts.write_manifest("tiny", seed=9)
+    artifacts.write_manifest("tiny", seed=9)
+    manifest = runtime.read_json(paths.figures("tiny") / "manifest.json")
     assert set(manifest["files"]) == {"tables/T2.csv", "tables/T2.md", "tables/T2.tex", "F1.png", "F1.pdf"}
     assert manifest["seed"] == 9 and "F2.png" in manifest["missing"] and manifest["commit"]
     assert (tmp_path / "tiny/tables/T2.csv").read_text() == "system,uf1\na_b,0.5\n"

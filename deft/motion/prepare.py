@@ -89,7 +89,8 @@ def _one(clip: Clip, target: Path, cascade, method: str) -> tuple[str, str]:
     """(id, error); the file appears whole or not at all."""
     cv2.setNumThreads(1)
     try:
-        arrays = describe(clip, cascade, method)
+        with threadpool_limits(1):  # sums of two threads have other last digits, and a worker may be given two
+            arrays = describe(clip, cascade, method)
     except ValueError as error:  # what is wrong with one clip; anything else is a mistake of ours and stops the run
         return clip.id, str(error)
     arrays = {"clip": np.array(clip.id), **arrays}
