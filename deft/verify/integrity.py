@@ -278,4 +278,6 @@ def _other_measure(where: Path, runs: dict) -> list[str]:
                            floors=(told["least_prior"],))
     found = [f"{name} is {told[name]}, the same simulation of the runs gives {again[name]}" for name in ("critical", "critical_drift")
              if abs(told[name] - again[name]) > MEASURED_TOLERANCE * again[name]]
+    found += [f"the reach of {table} is {told['reach'].get(table)}, the same simulation gives {value}" for table, value in again["reach"].items()
+              if abs(told["reach"].get(table, 0.0) - value) > MEASURED_TOLERANCE * value]
     return found if told["cells"] == again["cells"] else [*found, f"speaks of {told['cells']} cells, the runs have {again['cells']}"]

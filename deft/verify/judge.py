@@ -70,7 +70,7 @@ def _intervals(where: Path, mine: Path, runs: dict):
 
     measured, reach = reference.measured(where), reference.spread_of(where, runs)
     new = reference.numbers(mine / "tables", mine)
-    half = measured["critical"] * spread.scale(reach, measured["least_prior"])
+    half = measured["critical"] * spread.per_cell(reach, measured["reach"]) * spread.scale(reach, measured["least_prior"])
     for key, mean, width in zip(reach.keys, reach.mean, half):
         if key not in new:
             yield key, "is missing"

@@ -201,7 +201,7 @@ def spread_only(profile: str) -> int:
         return 0
     if len(codes := {run[0].get("code") for run in reference.counted(runs).values()}) > 1:
         print(f"note: the runs were made by {len(codes)} states of the code; --carry counts older ones for the spread alone")
-    print(f"{found['cells']} trained numbers, {found['runs']} runs: critical |t| {found['critical']}, drift {found['critical_drift']}; "
+    print(f"{found['cells']} trained numbers, {found['runs']} runs: critical |t| {found['critical']} times a table's reach ({', '.join(f'{k} {v:.1f}' for k, v in found['reach'].items())}), drift {found['critical_drift']}; "
           f"false alarm {found['simulated']['false_alarm']:.2%} of simulated runs, {found['left_out_beyond_simulated']} of {len(found['left_out'])} runs judged by the others")
     return 0
 

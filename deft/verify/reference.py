@@ -167,9 +167,10 @@ def measured(where: Path) -> dict:
         found = runtime.read_json(path)
         numbers = [found[name] for name in ("critical", "critical_drift", "least_prior", "cells")]
         numbers += [found["simulated"][name] for name in ("simulations", "seed")]
+        numbers += list(found["reach"].values())
         if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers):
             raise TypeError("a number is missing")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise RunError(f"{path}: not the measured critical values ({type(error).__name__}: {error}); restore it (git checkout) "
                        "or run `python -m deft reference --spread-only`") from error
     return found
@@ -183,8 +184,7 @@ def judged_trial(where: Path, runs: dict, name: str, measured: dict) -> dict:
 
     reach = spread_of(where, runs)
     t = spread.ratios(reach, np.array([runs[name][1].get(key, np.nan) for key in reach.keys]), measured["least_prior"])
-    t = t[~np.isnan(t)]
-    largest, drift = float(np.abs(t).max()), float(spread.drift(t))
+    largest, drift = spread.largest(reach, t, measured["reach"])[0], float(spread.drift(t[~np.isnan(t)]))
     return {"run": name, "largest": round(largest, 3), "drift": round(drift, 3), "inside": largest <= measured["critical"] and drift <= measured["critical_drift"]}
 
 

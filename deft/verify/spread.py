@@ -5,6 +5,8 @@ A few complete runs give every statistical cell a mean and a standard deviation,
   variances of that kind agree with each other (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004).
 - *Two critical values* for a whole run, where t = (new - mean) / (moderated sd * sqrt(1 + 1 / runs)): one for the largest |t| of all cells,
   which gives the interval of each cell, and one for the root mean square of all t (the *drift*), which sees many small shifts at once.
+  Before the largest is taken, each |t| is divided by the *reach* of its table (what the largest |t| of that table stays below in 99 % of
+  simulated runs): cells of one table that move very unlike each other would otherwise widen the intervals of every other table.
 - *Measured*, not assumed: runs are simulated from the reference runs (variances drawn from their posterior, errors correlated as the
   runs' residuals are, shrunk), the whole procedure is repeated on each, and each critical value is the .995 quantile of its statistic.
   How strongly variances are drawn together at least is what makes the intervals narrowest at that false alarm. Then every reference run
@@ -14,11 +16,13 @@ A few complete runs give every statistical cell a mean and a standard deviation,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import digamma, polygamma
 
 FALSE_ALARM = 0.01  # of a whole run, all its cells together
+REACH = 0.99  # quantile of the largest |t| of one table by which its cells are compared with those of other tables
 LEAST_PRIORS = (4.0, 8.0, 16.0, 32.0, 64.0)  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
 SIMULATIONS, CHUNK, SEED = 2000, 250, 7
 MINIMUM_RUNS = 3
@@ -50,6 +54,12 @@ class Spread:
     def sd(self) -> np.ndarray:
         """(M,) standard deviation of each cell over all runs."""
         return self.values.std(axis=0, ddof=1)
+
+    @cached_property
+    def tables(self) -> dict[str, np.ndarray]:
+        """{table: (M,) which cells are its own}."""
+        of_cell = np.array([key[0] for key in self.keys])
+        return {table: of_cell == table for table in dict.fromkeys(of_cell.tolist())}
 
     def without(self, run: int) -> Spread:
         """The same from all runs but one."""
@@ -134,6 +144,18 @@ def ratios(spread: Spread, new: np.ndarray, floor: float) -> np.ndarray:
     return (new - spread.mean) / scale(spread, floor)
 
 
+def largest(spread: Spread, t: np.ndarray, reach: dict[str, float]) -> tuple[float, int]:
+    """The largest |t| / reach of its table, and the number of that cell. t: (M,), NaN where the run has no number."""
+    relative = np.abs(t) / per_cell(spread, reach)
+    worst = int(np.nanargmax(relative))
+    return float(relative[worst]), worst
+
+
+def per_cell(spread: Spread, reach: dict[str, float]) -> np.ndarray:
+    """(M,) the reach of each cell's table."""
+    return np.array([reach[key[0]] for key in spread.keys])
+
+
 def drift(t: np.ndarray) -> np.ndarray:
     """(..., M) -> (...) root mean square, each |t| counted as 4 at most, so that it is not the largest one again."""
     return np.sqrt(np.square(np.minimum(np.abs(t), 4.0)).mean(axis=-1))
@@ -158,10 +180,10 @@ def shrinkage(residual: np.ndarray) -> float:
 
 
 def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: int = SEED, floors: tuple[float, ...] = LEAST_PRIORS) -> dict[float, np.ndarray]:
-    """New runs that differ from the reference runs by chance alone -> {floor: (simulations, 3)}.
+    """New runs that differ from the reference runs by chance alone -> {floor: (simulations, T + 2)}.
 
-    kept: share of the residuals' correlation that the simulated errors have. The three columns: the largest |t|, the drift, and the
-    geometric mean of what one unit of t is worth.
+    kept: share of the residuals' correlation that the simulated errors have. The columns: the largest |t| of each of the T tables, the
+    drift, and the geometric mean of what one unit of t is worth.
     """
     rng, degrees, runs = np.random.default_rng(seed), spread.runs - 1, spread.runs
     residual = spread.values - spread.mean
@@ -179,7 +201,7 @@ def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: 
         for floor in floors:
             unit = moderated(sd, spread.groups, degrees, floor)[0] * spread.factor
             t = (value[:, -1] - mean) / unit
-            found[floor].append(np.stack([np.abs(t).max(axis=1), drift(t), np.exp(np.log(unit).mean(axis=1))], axis=1))
+            found[floor].append(np.stack([*(np.abs(t[:, own]).max(axis=1) for own in spread.tables.values()), drift(t), np.exp(np.log(unit).mean(axis=1))], axis=1))
     return {floor: np.concatenate(parts) for floor, parts in found.items()}
 
 
@@ -191,19 +213,23 @@ def measure(spread: Spread, names: list[str], simulations: int = SIMULATIONS, se
     """
     kept = shrinkage(spread.values - spread.mean)
     loose, tight = simulate(spread, kept, simulations, seed, floors), simulate(spread, 1.0, simulations, seed + 1, floors)
-    quantile = {floor: [max(np.quantile(part[floor][:, k], 1 - FALSE_ALARM / 2) for part in (loose, tight)) for k in (0, 1)] for floor in loose}
-    floor = min(loose, key=lambda f: quantile[f][0] * np.median(loose[f][:, 2]))
+    names_of, cells = tuple(spread.tables), np.array([own.sum() for own in spread.tables.values()])
+    reaches = {floor: np.maximum(*(np.quantile(part[floor][:, :-2], REACH, axis=0) for part in (loose, tight))) for floor in loose}
+    together = {floor: [np.stack([(part[floor][:, :-2] / reaches[floor]).max(axis=1), part[floor][:, -2]], axis=1) for part in (loose, tight)] for floor in loose}
+    quantile = {floor: np.maximum(*(np.quantile(part, 1 - FALSE_ALARM / 2, axis=0) for part in together[floor])) for floor in loose}
+    floor = min(loose, key=lambda f: quantile[f][0] * np.exp((np.log(reaches[f]) * cells).sum() / cells.sum()) * np.median(loose[f][:, -1]))
     simulated, left_out = quantile[floor], []
+    reach = {name: round(float(value), 3) for name, value in zip(names_of, reaches[floor])}
     if spread.complete > MINIMUM_RUNS:
         for run, name in enumerate(names[:spread.complete]):
             t = ratios(spread.without(run), spread.values[run], floor)
-            worst = int(np.abs(t).argmax())
-            left_out.append({"run": name, "largest": round(float(abs(t[worst])), 3), "cell": list(spread.keys[worst]), "drift": round(float(drift(t)), 3)})
+            worst, cell = largest(spread, t, reach)
+            left_out.append({"run": name, "largest": round(worst, 3), "cell": list(spread.keys[cell]), "t": round(float(t[cell]), 2), "drift": round(float(drift(t)), 3)})
     critical = [max([float(value), *(entry[name] for entry in left_out)]) for name, value in zip(("largest", "drift"), simulated)]
-    alarm = [float(((part[floor][:, 0] > critical[0]) | (part[floor][:, 1] > critical[1])).mean()) for part in (loose, tight)]
-    return {"cells": len(spread.keys), "runs": spread.runs, "critical": round(critical[0], 3), "critical_drift": round(critical[1], 3),
+    alarm = [float((part > critical).any(axis=1).mean()) for part in together[floor]]
+    return {"cells": len(spread.keys), "runs": spread.runs, "critical": round(critical[0], 3), "reach": reach, "critical_drift": round(critical[1], 3),
             "simulated": {"critical": round(float(simulated[0]), 3), "critical_drift": round(float(simulated[1]), 3), "simulations": simulations, "seed": seed,
-                          "false_alarm": round(max(alarm), 4), "largest_median": round(float(np.median(loose[floor][:, 0])), 3),
-                          "drift_median": round(float(np.median(loose[floor][:, 1])), 3)},
+                          "false_alarm": round(max(alarm), 4), "largest_median": round(float(np.median(together[floor][0][:, 0])), 3),
+                          "drift_median": round(float(np.median(loose[floor][:, -2])), 3)},
             "least_prior": floor, "correlation_kept": round(kept, 3), "false_alarm_wanted": FALSE_ALARM, "left_out": left_out,
             "left_out_beyond_simulated": sum(bool(entry["largest"] > simulated[0] or entry["drift"] > simulated[1]) for entry in left_out)}
