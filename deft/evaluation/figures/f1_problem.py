@@ -38,7 +38,7 @@ def f1(profile: str) -> Figure:
                     ax.text(-0.08, 0.5, f"look {clip.row.look}\n{clip.row.emotion}", transform=ax.transAxes, ha="right", va="center", fontsize=9)
         draw.show_wheel(fig.add_axes([0.625, 0.12, 0.06, 0.12]), limit)
         _bars(fig.add_axes([0.74, 0.17, 0.25, 0.6]), scores)
-        draw.heading(fig, "F1", "Onset and apex look the same. Rows of one look share their pixels; rows of one emotion share their motion. Tie broken"
+        draw.heading(fig, "F1", "Onset and apex look the same. Rows of one look share their pixels; what tells the emotions apart is the motion, and one emotion has several. Tie broken"
                      + ("; one person per look." if table.subject[chosen].nunique() == 2 else "."))
     return fig
 
