@@ -110,12 +110,21 @@ def spoiled_copy(folder: Path, sabotage: Sabotage, profile: str) -> Path:
 
 
 def run(profile: str, name: str) -> dict:
-    """Spoil, rerun, judge; the result is kept and returned."""
-    sabotage, place = SABOTAGES[name], paths.work(f"{profile}-power") / name
-    kept = place / "result.json"
-    if kept.is_file():
-        return runtime.read_json(kept)
+    """Spoil and rerun once; judge every time, since the intervals may have changed. The result is written and returned."""
+    place = paths.work(f"{profile}-power") / name
+    finished, kept = place / "finished", place / "result.json"
+    if not finished.is_file():
+        spoil(profile, SABOTAGES[name], place)
+        finished.touch()
+    runtime.write_json(kept, {"name": name, **judged(profile, place / "figures" / profile)})
+    return runtime.read_json(kept)
+
+
+def spoil(profile: str, sabotage: Sabotage, place: Path) -> None:
+    """Copy the finished run into `place`, spoil the copy and run again what depends on it; what an earlier attempt finished is kept."""
     work, figures = place / "work" / profile, place / "figures" / profile
+    if sabotage.answers:
+        shutil.rmtree(work, ignore_errors=True)  # spoiling answers twice would undo part of it
     if not work.is_dir():
         shutil.copytree(paths.work(profile), work, copy_function=os.link if not sabotage.answers else shutil.copy2, ignore=shutil.ignore_patterns("own", "licensed", "site"))
         shutil.copytree(paths.figures(profile), figures, ignore=shutil.ignore_patterns("reference"))
@@ -133,9 +142,7 @@ def run(profile: str, name: str) -> dict:
         if command[1] == "-c" and not sabotage.answers:
             fill_in(work, paths.work(profile))
         if subprocess.run(command, env=environment, cwd=code).returncode:
-            raise SystemExit(f"{name}: {' '.join(command[-4:])} failed; what is finished stays, the same command goes on from there")
-    runtime.write_json(kept, {"name": name, **judged(profile, figures)})
-    return runtime.read_json(kept)
+            raise SystemExit(f"{place.name}: {' '.join(command[-4:])} failed; what is finished stays, the same command goes on from there")
 
 
 def judged(profile: str, figures: Path) -> dict:

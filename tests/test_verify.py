@@ -327,14 +327,23 @@ def test_false_alarm_is_rare_over_references_and_a_shift_is_seen():
 
 
 def test_moderation_draws_variances_together_as_far_as_they_agree():
-    groups = np.zeros(400, int)
+    """True deviations: one for all, one for each row, one for each cell."""
+    layout = spread.of_runs([{("T2", f"r{i // 4}", f"c{i % 4}"): 0.0 for i in range(400)}] * 2).layout
     alike = 0.02 * np.sqrt(np.random.default_rng(0).chisquare(4, 400) / 4)
-    out, weight = spread.moderated(alike, groups, 4, floor=0.5)
-    assert weight[0] > 30 and out.std() < 0.1 * alike.std() and abs(out.mean() - 0.02) < 0.002
-    unlike = alike * np.exp(np.random.default_rng(1).normal(0, 1.5, 400))
-    assert spread.moderated(unlike, groups, 4, floor=0.5)[1][0] < 3
-    still = np.where(np.arange(400) < 5, 0.0, alike)
-    assert (spread.moderated(still, groups, 4, floor=4)[0][:5] > 0.003).all(), "a cell that never moved may move as its kind does"
+
+    def moderated(sd, floor=0.5):
+        expected, degrees = spread.prior(np.square(sd), 4, layout)
+        return spread.drawn_together(np.square(sd), 4, expected, degrees, floor), degrees
+
+    out, degrees = moderated(alike)
+    assert degrees[0] > 30 and out.std() < 0.1 * alike.std() and abs(out.mean() - 0.02) < 0.002
+    of_rows = np.exp(np.random.default_rng(1).normal(0, 1.5, 100)).repeat(4)
+    out, degrees = moderated(alike * of_rows)
+    off, untreated = (np.log(value / (0.02 * of_rows)).std() for value in (out, alike * of_rows))
+    assert degrees[0] > 5 and off < 0.75 * untreated, "a row that moves more is expected to"
+    assert moderated(alike * np.exp(np.random.default_rng(2).normal(0, 1.5, 400)))[1][0] < 3
+    still = np.where(np.arange(400) % 80 == 0, 0.0, alike)
+    assert (moderated(still, floor=4)[0][::80] > 0.003).all(), "a cell that never moved may move as those beside it do"
 
 
 def test_carried_runs_widen_nothing_but_the_spread():

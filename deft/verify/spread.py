@@ -1,8 +1,9 @@
 """How much do trained numbers vary from run to run, and what may a new run be? Prediction intervals with a measured false alarm.
 
 A few complete runs give every statistical cell a mean and a standard deviation, the latter from a handful of numbers. Three steps:
-- *Moderation*: the variance of a cell is drawn towards that of cells of like kind (same table, same column), as strongly as the
-  variances of that kind agree with each other (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004).
+- *Moderation*: the variance of a cell is drawn towards what its column and its row let one expect, as strongly as the variances of its
+  table follow columns and rows (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004, there with one expectation for all).
+  A column says how much a metric moves, a row how much a system does: F1 of a model at chance moves more than that of a converged reader.
 - *Two critical values* for a whole run, where t = (new - mean) / (moderated sd * sqrt(1 + 1 / runs)): one for the largest |t| of all cells,
   which gives the interval of each cell, and one for the root mean square of all t (the *drift*), which sees many small shifts at once.
   Before the largest is taken, each |t| is divided by the *reach* of its table (what the largest |t| of that table stays below in 99 % of
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 from scipy.special import digamma, polygamma
 
 FALSE_ALARM = 0.01  # of a whole run, all its cells together
@@ -29,15 +31,29 @@ MINIMUM_RUNS = 3
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Which of M cells share a table, a column (without `_low` and `_high`), a row: matrices (M, tables), (M, columns), (M, rows) of 0 and 1."""
+
+    tables: sparse.csr_array
+    columns: sparse.csr_array
+    rows: sparse.csr_array
+
+
+def _membership(labels: list) -> sparse.csr_array:
+    """M labels -> (M, distinct labels), 1 where the cell has that label."""
+    number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    return sparse.csr_array((np.ones(len(labels)), ([*range(len(labels))], [number[label] for label in labels])), shape=(len(labels), len(number)))
+
+
+@dataclass(frozen=True)
 class Spread:
-    """What the reference runs say of each statistical cell (M cells): `values` (R, M), `groups` (M,) numbers of like kinds.
+    """What the reference runs say of each statistical cell (M cells): `values` (R, M).
 
     complete: how many of the R runs stand behind the mean; the others are carried over from older code for the spread alone.
     """
 
     keys: tuple[tuple[str, str, str], ...]
     values: np.ndarray
-    groups: np.ndarray
     complete: int
 
     @property
@@ -61,9 +77,14 @@ class Spread:
         of_cell = np.array([key[0] for key in self.keys])
         return {table: of_cell == table for table in dict.fromkeys(of_cell.tolist())}
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Which cells share a table, a column, a row."""
+        return Layout(*(_membership(labels) for labels in ([key[0] for key in self.keys], [like(key) for key in self.keys], [key[:2] for key in self.keys])))
+
     def without(self, run: int) -> Spread:
         """The same from all runs but one."""
-        return Spread(self.keys, np.delete(self.values, run, axis=0), self.groups, self.complete - (run < self.complete))
+        return Spread(self.keys, np.delete(self.values, run, axis=0), self.complete - (run < self.complete))
 
     @property
     def factor(self) -> float:
@@ -85,13 +106,12 @@ def of_runs(runs: list[dict[tuple[str, str, str], float]], carried: list[dict[tu
     if len(runs) < 2:
         raise ValueError(f"{len(runs)} run(s) have no spread; at least 2 are needed")
     keys = tuple(key for key in runs[0] if all(key in run for run in (*runs, *carried)))
-    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(like(key) for key in keys))}
     values = np.array([[run[key] for key in keys] for run in runs], np.float64).reshape(len(runs), len(keys))
     if len(carried) > 1:
         older = np.array([[run[key] for key in keys] for run in carried], np.float64)
         older = (older - older.mean(axis=0)) * np.sqrt(len(carried) / (len(carried) - 1))
         values = np.concatenate([values, values.mean(axis=0) + older])
-    return Spread(keys, values, np.array([kinds[like(key)] for key in keys], int), len(runs))
+    return Spread(keys, values, len(runs))
 
 
 def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
@@ -103,40 +123,51 @@ def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
     return x
 
 
-def prior(variance: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Variances (..., G) of one kind of cell, each from `degrees` -> (prior variance (...), prior degrees of freedom (...)).
+def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (..., M) of M cells, each from `degrees` -> (prior variance (..., M), prior degrees of freedom (..., M)).
 
-    Moments of log variances under a scaled F distribution. Cells that never moved say nothing of how much such a cell moves, so they are
-    left out; where nothing of the kind moved, the prior variance is 0.
+    log variance = effect of the column + effect of the row + what is the cell's own. Moments of log variances under a scaled F distribution
+    give, table by table, how large the latter two are; a row's effect is shrunk by how little its cells tell of it, and what stays unknown
+    of it counts as the cell's own. Cells that never moved say nothing of how much such a cell moves, so they are left out; where nothing
+    of a column moved, its prior variance is 0.
     """
     variance = np.asarray(variance, np.float64)
-    moved = variance > 0
-    number = moved.sum(axis=-1)
-    e = np.where(moved, np.log(np.where(moved, variance, 1.0)) - digamma(degrees / 2) + np.log(degrees / 2), 0.0)
-    mean = e.sum(axis=-1) / np.maximum(number, 1)
-    extra = (np.where(moved, (e - mean[..., None]) ** 2, 0.0).sum(axis=-1) / np.maximum(number - 1, 1)) - polygamma(1, degrees / 2)
-    known = (number > 1) & (extra > 1e-6)
-    d0 = np.where(known, 2 * _inverse_trigamma(np.where(known, extra, 1.0)), np.where(number > 1, 1e3, 0.0))
-    half = np.maximum(d0, 1e-3) / 2
-    s0 = np.where(known, np.exp(mean + digamma(half) - np.log(half)), np.exp(mean))
-    return np.where(number > 0, s0, 0.0), np.minimum(d0, 1e3)
+    moved = (variance > 0).astype(float)
+    noise = float(polygamma(1, degrees / 2))  # variance of the logarithm of a variance that is known from `degrees`
+    e = np.where(moved > 0, np.log(np.where(moved > 0, variance, 1.0)) - digamma(degrees / 2) + np.log(degrees / 2), 0.0)
+
+    def mean(value: np.ndarray, among: sparse.csr_array) -> np.ndarray:
+        """Mean over the moved cells that share a column or row, given back to each cell."""
+        return (((value * moved) @ among) / np.maximum(moved @ among, 1)) @ among.T
+
+    def table_sum(value: np.ndarray) -> np.ndarray:
+        return (value @ layout.tables) @ layout.tables.T
+
+    in_column, in_row = ((moved @ among) @ among.T for among in (layout.columns, layout.rows))  # moved cells beside each cell
+    each = np.maximum(in_row, 1)
+    column = mean(e, layout.columns)
+    row = mean(e - column, layout.rows)
+    left = moved * (e - column - row)
+    within = table_sum(left**2) / np.maximum(table_sum(moved * (1 - 1 / each - 1 / np.maximum(in_column, 1))), 1)
+    within = np.maximum(within, noise)
+    of_rows = np.maximum(table_sum(moved * (row**2 - within / each)) / np.maximum(table_sum(moved), 1), 0.0)
+    known = of_rows / (of_rows + within / each)
+    extra = within - noise + of_rows * (1 - known)
+    d0 = np.minimum(2 * _inverse_trigamma(np.maximum(extra, 2e-3)), 1e3)
+    s0 = np.exp(column + known * row + digamma(d0 / 2) - np.log(d0 / 2))
+    return np.where(in_column > 0, s0, 0.0), d0
 
 
-def moderated(sd: np.ndarray, groups: np.ndarray, degrees: float, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """(..., M) standard deviations -> (moderated ones (..., M), prior degrees of freedom per cell (..., M))."""
-    variance, out, weight = np.square(sd), np.empty_like(sd), np.empty_like(sd)
-    for group in np.unique(groups):
-        here = groups == group
-        s0, d0 = prior(variance[..., here], degrees)
-        d0 = np.maximum(d0, floor)[..., None]
-        out[..., here] = np.sqrt((degrees * variance[..., here] + d0 * s0[..., None]) / (degrees + d0))
-        weight[..., here] = d0
-    return np.maximum(out, 5e-5), weight  # tables are rounded to four digits: no cell is known better
+def drawn_together(variance: np.ndarray, degrees: float, prior_variance: np.ndarray, prior_degrees: np.ndarray, floor: float) -> np.ndarray:
+    """Moderated standard deviation of each cell, all (..., M); the prior counts `floor` degrees at least."""
+    weight = np.maximum(prior_degrees, floor)
+    return np.maximum(np.sqrt((degrees * variance + weight * prior_variance) / (degrees + weight)), 5e-5)  # tables are rounded to four digits: no cell is known better
 
 
 def scale(spread: Spread, floor: float) -> np.ndarray:
     """(M,) what one unit of t is worth for each cell."""
-    return moderated(spread.sd, spread.groups, spread.runs - 1, floor)[0] * spread.factor
+    variance, degrees = np.square(spread.sd), spread.runs - 1
+    return drawn_together(variance, degrees, *prior(variance, degrees, spread.layout), floor) * spread.factor
 
 
 def ratios(spread: Spread, new: np.ndarray, floor: float) -> np.ndarray:
@@ -189,7 +220,9 @@ def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: 
     residual = spread.values - spread.mean
     common = residual / np.maximum(spread.sd, 1e-12) / np.sqrt(degrees)  # (R, M): rows combine to errors of the runs' own correlation
     common = np.where(spread.sd > 0, common, 0.0)
-    typical, weight = moderated(spread.sd, spread.groups, degrees, floor=0.5)
+    expected, weight = prior(np.square(spread.sd), degrees, spread.layout)
+    weight = np.maximum(weight, 0.5)
+    typical = drawn_together(np.square(spread.sd), degrees, expected, weight, 0.0)
     own = np.where(spread.sd > 0, np.sqrt(1 - kept), 1.0)
     found: dict[float, list[np.ndarray]] = {floor: [] for floor in floors}
     for start in range(0, simulations, CHUNK):
@@ -197,9 +230,10 @@ def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: 
         true = typical * np.sqrt((degrees + weight) / rng.chisquare(np.broadcast_to(degrees + weight, (number, len(spread.keys)))))
         error = np.sqrt(kept) * rng.normal(size=(number, runs + 1, runs)) @ common + own * rng.normal(size=(number, runs + 1, len(spread.keys)))
         value = error * true[:, None]
-        mean, sd = value[:, :spread.complete].mean(axis=1), value[:, :-1].std(axis=1, ddof=1)
+        mean, variance = value[:, :spread.complete].mean(axis=1), value[:, :-1].var(axis=1, ddof=1)
+        told = prior(variance, degrees, spread.layout)
         for floor in floors:
-            unit = moderated(sd, spread.groups, degrees, floor)[0] * spread.factor
+            unit = drawn_together(variance, degrees, *told, floor) * spread.factor
             t = (value[:, -1] - mean) / unit
             found[floor].append(np.stack([*(np.abs(t[:, own]).max(axis=1) for own in spread.tables.values()), drift(t), np.exp(np.log(unit).mean(axis=1))], axis=1))
     return {floor: np.concatenate(parts) for floor, parts in found.items()}
