@@ -155,9 +155,9 @@ def test_two_witnesses():
     assert np.allclose(evidence.posterior(flow, yes, 0.1), evidence.RELIABILITY)
     assert (evidence.posterior(flow, no, 0.1) < 0.1).all()
     assert (evidence.posterior(np.full((17, 2), 1e-4), yes, 0.1) < 0.5).all()
-    doubtful = np.full((17, 2), 0.05)  # the flow speaks against it: likely by the coder's word alone, so not held by the pixels
-    assert (evidence.posterior(doubtful, yes, 0.1) > 0.5).all() and not evidence.held(doubtful, yes, 0.1).any()
-    assert evidence.held(flow, yes, 0.1).all() and not evidence.held(np.full((17, 2), 0.6), no, 0.1).any() and evidence.held(np.full((17, 2), 0.95), no, 0.1).all()
+    doubtful = np.full((17, 2), 0.05)  # the flow speaks against it: likely by the coder's word alone, so not confirmed by the pixels
+    assert (evidence.posterior(doubtful, yes, 0.1) > 0.5).all() and not evidence.is_confirmed(doubtful, yes, 0.1).any()
+    assert evidence.is_confirmed(flow, yes, 0.1).all() and not evidence.is_confirmed(np.full((17, 2), 0.6), no, 0.1).any() and evidence.is_confirmed(np.full((17, 2), 0.95), no, 0.1).all()
     rare = evidence.posterior(flow, yes, np.r_[0.01, np.full(16, 0.1)])
     assert (rare[0] > rare[1]).all()  # p = .1 is strong evidence for a unit seen once in a hundred
     with pytest.raises(ValueError, match="annotation must both be"):

@@ -28,16 +28,16 @@ def study(calibration: evidence.Calibration, people: int = 24, seed: int = 7, me
 
     reported: share of clips in which at least one unit is reported without any annotation. confirmed: of all (unit, side)
     pairs, the share that a wrong annotation would turn into a confirmed unit; by_word: the same with the posterior as the only
-    condition of `evidence.held`. p_mean: mean probability of a unit from the flow alone (the base rate without evidence).
+    condition of `evidence.is_confirmed`. p_mean: mean probability of a unit from the flow alone (the base rate without evidence).
     """
     rows = []
     for name, (camera, distractors) in runtime.bar(CASES.items(), len(CASES), "still faces", "case"):
         measured = [_measure(seed, name, person, {**CAMERA, **camera}, distractors, method) for person in range(people)]
         probability = calibration.apply(evidence.score(np.stack([m["courses"] for m in measured]), np.array([m["noise"] for m in measured])))
         nobody, everybody = np.zeros(probability.shape, bool), np.ones(probability.shape, bool)
-        accused = evidence.held(probability, everybody, calibration.rate)
+        accused = evidence.is_confirmed(probability, everybody, calibration.rate)
         worst = accused.mean((0, 2))
-        rows.append({"case": name, "clips": people, "reported": float(evidence.held(probability, nobody, calibration.rate).any((1, 2)).mean()),
+        rows.append({"case": name, "clips": people, "reported": float(evidence.is_confirmed(probability, nobody, calibration.rate).any((1, 2)).mean()),
                      "confirmed": float(accused.mean()), "by_word": float((evidence.posterior(probability, everybody, calibration.rate) >= 0.5).mean()),
                      "most_confirmed": f"AU {UNITS[int(worst.argmax())]} ({worst.max():.0%})", "p_mean": float(probability.mean())})
     return pd.DataFrame(rows)

@@ -382,7 +382,7 @@ def unit_rows(courses: np.ndarray, noise: float, unit: int, side: str) -> tuple[
     return tuple(region_row(courses, noise, region) for (region, *_), _ in expected)
 
 
-def held(probability: np.ndarray, annotated: np.ndarray, rate: float | Sequence[float] = RATE) -> np.ndarray:
+def is_confirmed(probability: np.ndarray, annotated: np.ndarray, rate: float | Sequence[float] = RATE) -> np.ndarray:
     """Which units are confirmed, that is, counted as having moved? Shapes as in `posterior` -> bool (..., 17, 2).
 
     Two conditions: flow and annotation together make it more probable than not, and the flow alone raises it above the base
@@ -402,12 +402,12 @@ def verdicts(
     annotated: a cell such as "4+L12", or {unit: "L" | "R" | "B"}. probability: (17, 2) calibrated, at base rate `rate`
     (scalar or (17,)). courses (T-1, 36, 5) and noise (px) of the clip: for the justifying rows, and to tell "unsupported"
     from "contradicted" (the main region's motion along the expected direction lies below `against` standard deviations).
-    Which units count as moved is decided by `held`.
+    Which units count as moved is decided by `is_confirmed`.
     """
     sides = unit_sides(annotated) if isinstance(annotated, str) else dict(annotated)
     probability = np.asarray(probability, np.float64)
     written = np.array([[sides.get(unit, "") in ("B", side) for side in SIDES] for unit in UNITS])
-    belief, moved = posterior(probability, written, rate), held(probability, written, rate)
+    belief, moved = posterior(probability, written, rate), is_confirmed(probability, written, rate)
     found = []
     for row, column in np.argwhere(written | moved):
         unit, side = UNITS[row], SIDES[column]

@@ -1,7 +1,7 @@
 """Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
 
 A unit is stated when it is annotated *and* confirmed by the flow: the flow raises it above its base rate, and flow and annotation
-together make it more probable than not (`deft.motion.evidence.held`). A motion is stated when the flow alone shows it (spatially
+together make it more probable than not (`deft.motion.evidence.is_confirmed`). A motion is stated when the flow alone shows it (spatially
 above the noise floor; temporally at the apex and still at the hold). The same code with one or both constraints switched off makes
 the comparison sets of table T4: "none" (class prototype only), "au" (annotation only), "flow" (motion only).
 """
@@ -56,15 +56,15 @@ class Measured:
         return Evidence(self.peaks.mean(0), self.noise, self.probability, courses=self.courses)
 
     def confirmed(self, annotated: np.ndarray) -> np.ndarray:
-        """(17, 2) bool: units that are annotated and confirmed by the flow (`evidence.held`). annotated: (17, 2) bool."""
-        return annotated & evidence.held(self.probability, annotated, self.rate)
+        """(17, 2) bool: units that are annotated and confirmed by the flow (`evidence.is_confirmed`). annotated: (17, 2) bool."""
+        return annotated & evidence.is_confirmed(self.probability, annotated, self.rate)
 
     def dual_evidence(self, annotated: np.ndarray) -> Evidence:
         """Evidence from flow and annotation together, for records under "both": a unit lies above one half exactly where it is confirmed.
         `evidence` is from the flow alone."""
         belief = evidence.posterior(self.probability, annotated, self.rate)
-        held = evidence.held(self.probability, annotated, self.rate)
-        return replace(self.evidence, probability=np.where(held, belief, np.minimum(belief, 0.49)))
+        confirmed = evidence.is_confirmed(self.probability, annotated, self.rate)
+        return replace(self.evidence, probability=np.where(confirmed, belief, np.minimum(belief, 0.49)))
 
     def holds(self, fact: MotionFact) -> bool:
         """Temporal constraint: the motion is there at the apex and still there at the hold."""

@@ -30,7 +30,7 @@ LONGEST = 3   # a hold of more frames says little about when the peak was
 LEAD = 0.75   # frames by which the first region must be ahead of the second; where nothing lags, it is said of 7 clips in 1008 (0.25: 19)
 
 
-def course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
+def region_course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
     """(T,) px of a spoken region from the onset on (first entry 0), along its own direction at the peak, mean of the claimed sides.
 
     courses: (T-1, 36, 2 or more) px, the frames after the onset.
@@ -44,7 +44,7 @@ def course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
 
 
 def spread(noise: float, region: str, side: str) -> float:
-    """Standard deviation (px) of one frame of `course`, from the clip's noise floor and the region's own share of it."""
+    """Standard deviation (px) of one frame of `region_course`, from the clip's noise floor and the region's own share of it."""
     rows = list(group_regions(region, side))
     return float(noise * RELATIVE[rows].mean() / np.sqrt(len(rows)))
 
@@ -56,7 +56,7 @@ def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[st
     """
     if len(courses) < 5:
         return {}
-    line, sd = course(courses, region, side), spread(noise, region, side)
+    line, sd = region_course(courses, region, side), spread(noise, region, side)
     at = peak_positions(len(line))
     peak = float(line[list(at)].mean())
     if not peak > CLEAR * sd:  # NaN, too, is no peak
@@ -88,7 +88,7 @@ def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[st
 
 def crossing(courses: np.ndarray, region: str, side: str) -> float:
     """Time of the rise through half the peak, frames, between two frames by straight line."""
-    line = course(courses, region, side)
+    line = region_course(courses, region, side)
     at = peak_positions(len(line))
     level, start = LEVEL * float(line[list(at)].mean()), at[0]
     while start > 1 and line[start - 1] >= level:
@@ -109,7 +109,7 @@ def leader(courses: np.ndarray, noise: float, places: Iterable[tuple[str, str]])
 
 def _blur(courses: np.ndarray, noise: float, place: tuple[str, str]) -> float:
     """Frames by which noise moves a region's crossing: one standard deviation over the slope of its rise (half the peak's height in the time of the rise)."""
-    line = course(courses, *place)
+    line = region_course(courses, *place)
     peak = float(line[list(peak_positions(len(line)))].mean())
     return spread(noise, *place) / max(peak, 1e-9) * peak_positions(len(line))[0]
 

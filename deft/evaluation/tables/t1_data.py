@@ -17,7 +17,7 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
 
     Per dataset: subjects, clips, classes, fps; `unsupported_*` share of annotated units (per clip and side) that did not
     move, `unannotated_*` share of moved units that nobody annotated, by truth (`_truth`, intensity > 0) and by flow
-    (`_flow`, as far as flow and annotation together can say: `evidence.held`); `flow_auroc` how well the flow
+    (`_flow`, as far as flow and annotation together can say: `evidence.is_confirmed`); `flow_auroc` how well the flow
     alone tells moved from unmoved among the annotated; `unimer_*` records of Uni-MER and the share of the units and motions they state that the truth bears out.
     """
     work = paths.work(profile)
@@ -27,7 +27,7 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
     written = annotated_array(index["units"])
     probability = np.asarray(runtime.load_array(work / "evidence" / "bench", "probability"))
     rate = evidence.Calibration.load(work / "evidence" / "calibration.json").rate
-    moved = evidence.held(probability, written, rate)
+    moved = evidence.is_confirmed(probability, written, rate)
     path = work / "unimer" / "bench.jsonl"
     records = runtime.read_jsonl(path) if path.is_file() else []
     region_true, rows = np.asarray(runtime.load_array(work / "motion" / "bench", "region_true")), []
