@@ -18,7 +18,7 @@ def film(actions, seed=4, identity=77):
     clip = simulator.render_clip(simulator.sample_identity(identity), actions, times_ms=TIMES, truth="apex", truth_index=3, seed=seed,
                                  camera=simulator.Camera(noise=3.0, head_drift=1.5, jpeg=70))
     face = align.align_clip(clip.frames, clip.truth.landmarks[0])
-    return courses.describe(face.gray, face.landmarks)
+    return courses.measure_clip(face.gray, face.landmarks)
 
 
 @pytest.fixture(scope="module")

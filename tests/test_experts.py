@@ -77,7 +77,7 @@ def test_no_expert_is_handed_more_than_it_names():
 
 
 def test_the_training_loop_knows_no_expert_by_name():
-    source = "".join(map(inspect.getsource, (pretrain.pretrain, pretrain.validate, pretrain.look)))
+    source = "".join(map(inspect.getsource, (pretrain.pretrain, pretrain.validate, pretrain.predict)))
     assert not [name for name in pairs.NAMES if f'"{name}"' in source]
 
 
@@ -128,13 +128,13 @@ def test_texture_stays_silent_under_a_pure_translation(person):
     gray, landmarks, _, _ = person({})
     shift = np.array([0.7, -0.4])
     moved = cv2.warpAffine(gray[0], np.hstack([np.eye(2), shift[:, None]]), (128, 128), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    seen = courses.describe(np.stack([gray[0], moved, moved]), landmarks, "dis-finest")["residual"]
+    seen = courses.measure_clip(np.stack([gray[0], moved, moved]), landmarks, "dis-finest")["residual"]
     known = np.broadcast_to(shift.astype(np.float32), (128, 128, 2))
     interpolation = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.ascontiguousarray(known))  # the flow is exact
     unexplained = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.zeros((128, 128, 2), np.float32))
     assert rms(seen) < 1.5 * rms(interpolation) and rms(seen) < 0.15 * rms(unexplained)
 
-    folded = courses.describe(person(MOVES)[0], landmarks, "dis-finest")["residual"]
+    folded = courses.measure_clip(person(MOVES)[0], landmarks, "dis-finest")["residual"]
     model = pretrain.build("texture", sizes("texture"), 7).eval()
     model.prepare({"residual": torch.from_numpy(np.stack([folded, seen]).astype(np.float32))})
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_motion_changes_less_with_the_skin_than_with_the_flow_s_own_error(person
     found = {}
     for tone in (0.1, 0.7):
         gray, landmarks, matrix, true = person(MOVES, skin_tone=tone, freckles=tone)
-        described = courses.describe(gray, landmarks, "dis-finest")
+        described = courses.measure_clip(gray, landmarks, "dis-finest")
         found[tone] = described, courses.region_truth(true, matrix, regions.masks(landmarks, 128))
     (light, truth), (dark, _) = found[0.1], found[0.7]
     change = rms((light["courses"] - dark["courses"]).mean(0)[:, :2])
@@ -180,11 +180,11 @@ def test_structure_tokens_do_not_change_when_later_frames_do(tmp_path):
     rgb = r.integers(0, 255, (n, 3, 128, 128, 3)).astype(np.uint8)
     runtime.save_array(tmp_path / "faces" / "bench", "rgb", rgb)
     model = pretrain.build("structure", {}, 7)
-    before = pretrain.look(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0]
+    before = pretrain.predict(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0]
     opponent = pairs.read(tmp_path, "bench", "rgb", targets=False).arrays["pair"]
     rgb[:, 1:] = 255 - rgb[:, 1:]
     runtime.save_array(tmp_path / "faces" / "bench", "rgb", rgb)
-    assert np.array_equal(pretrain.look(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0], before)
+    assert np.array_equal(pretrain.predict(model, pairs.read(tmp_path, "bench", "structure", targets=False))[0], before)
     assert not np.array_equal(pairs.read(tmp_path, "bench", "rgb", targets=False).arrays["pair"], opponent)
 
 
@@ -304,12 +304,12 @@ def test_saved_expert_gives_the_same_tokens_and_a_finished_one_is_left_alone(nam
     data, settings = made_up(name), Settings(epochs=2, batch=16)
     history = pretrain.pretrain(name, data, settings, tmp_path)
     assert len(history) == 2 and {p.name for p in tmp_path.iterdir()} >= {"config.json", "model.safetensors", "history.json"}
-    tokens, logits = pretrain.look(pretrain.load(tmp_path), data)
+    tokens, logits = pretrain.predict(pretrain.load(tmp_path), data)
     assert np.isfinite(tokens).all() and tokens.shape == (len(data), 4, 64) and (logits is None) == (name == "structure")
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     assert pretrain.pretrain(name, data, settings, tmp_path) == runtime.read_json(tmp_path / "history.json")
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
-    assert np.array_equal(pretrain.look(pretrain.load(tmp_path), data)[0], tokens)
+    assert np.array_equal(pretrain.predict(pretrain.load(tmp_path), data)[0], tokens)
 
 
 def test_the_epoch_that_does_best_on_validation_subjects_is_kept(tmp_path, grammar):
@@ -325,7 +325,7 @@ def test_units_of_a_mirrored_face_are_those_of_the_face_with_sides_exchanged(nam
     data, model = made_up(name, 4, 2), pretrain.build(name, sizes(name), 7).eval()
     mirrored = {k: pairs.mirror(k, pairs.tensor(k, data.arrays[k])).numpy() * (255 if k in pairs.BYTES else 1) for k in model.keys}
     turned = pairs.Pairs(data.index, {**data.arrays, **mirrored})
-    logits, other = (pretrain.look(model, one)[1] for one in (data, turned))
+    logits, other = (pretrain.predict(model, one)[1] for one in (data, turned))
     assert np.allclose(other, logits[..., ::-1], atol=1e-3) and not np.allclose(logits, logits[..., ::-1], atol=1e-3)
 
 

@@ -48,7 +48,7 @@ def shifted(texture, u, v):
 def test_it_is_small_and_an_untrained_one_believes_least_squares():
     fresh = train.build(model.Sizes(), 7)
     assert sum(p.numel() for p in fresh.parameters()) <= 1_000_000
-    seen = model.look(fresh.eval(), *shifted(flow_study.texture(np.random.default_rng(1)), 1.0, 0.0))
+    seen = model.predict(fresh.eval(), *shifted(flow_study.texture(np.random.default_rng(1)), 1.0, 0.0))
     assert seen["flow"].shape == (128, 128, 2) and seen["flow"].dtype == np.float32
     assert np.allclose(np.median(seen["flow"], (0, 1)), (1, 0), atol=0.25)
     assert all(seen[name].shape == (128, 128) and np.isfinite(seen[name]).all() for name in ("error", "confidence", "occluded"))
@@ -174,7 +174,7 @@ def test_nothing_trained_means_least_squares_and_a_warning(tmp_path, monkeypatch
         found = flow.estimate(*shifted(texture, 0.6, -0.4), "meflow")
     assert np.allclose(np.median(found, (0, 1)), (0.6, -0.4), atol=0.2)
     with pytest.raises(FileNotFoundError, match="13_meflow"):
-        courses.describe_set(tmp_path, tmp_path, tmp_path, "meflow")
+        courses.measure_set(tmp_path, tmp_path, tmp_path, "meflow")
 
 
 def test_weights_of_any_profile_are_found_the_demo_first(tmp_path, monkeypatch, trained):

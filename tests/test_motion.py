@@ -163,7 +163,7 @@ def smile():
 
 
 def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
-    found = courses.describe(smile[0], smile[1])
+    found = courses.measure_clip(smile[0], smile[1])
     shapes = {"courses": (8, 36, 5), "peak": (64, 64, 4), "residual": (2, 64, 64)}
     assert {name: found[name].shape for name in shapes} == shapes and all(np.isfinite(found[name]).all() for name in shapes)
     left, right = (found["courses"][:, REGION_INDEX["lip_corner", side]] for side in "LR")
@@ -176,7 +176,7 @@ def test_the_peak_map_is_the_mean_of_apex_and_hold(smile):
     gray, face = smile[:2]
     field, _ = courses.flows(gray, face)
     mean = field[2:4].mean(0)  # frames 3 and 4 are flows 2 and 3
-    assert np.array_equal(courses.describe(gray, face)["peak"], courses.peak_map(mean))
+    assert np.array_equal(courses.measure_clip(gray, face)["peak"], courses.peak_map(mean))
     assert courses.peak_positions(9) == (3, 4) and courses.peak_positions(3) == (1, 2)
 
 
@@ -191,7 +191,7 @@ def test_the_noise_floor_follows_the_stable_regions_and_leans_on_the_usual_value
 
 def test_region_motion_agrees_with_the_truth(smile):
     gray, face, matrix, true = smile
-    peak = courses.describe(gray, face)["courses"][2:4, :, :2].mean(0)
+    peak = courses.measure_clip(gray, face)["courses"][2:4, :, :2].mean(0)
     truth = courses.region_truth(true, matrix, regions.masks(face))
     assert np.corrcoef(peak.ravel(), truth.ravel())[0, 1] > 0.8 and 0.4 < (peak * truth).sum() / (truth**2).sum() < 1.2
 
@@ -202,7 +202,7 @@ def test_a_still_face_under_a_moving_head_has_no_courses():
     first = flow.gray(image.frames[0])
     frames = np.stack([first] + [cv2.warpAffine(first, np.float64([[1, 0, 0.3 * t], [0, 1, -0.2 * t]]), (128, 128), flags=cv2.INTER_CUBIC,
                                                 borderMode=cv2.BORDER_REPLICATE) for t in (1, 2)])
-    found = courses.describe(frames, marks)["courses"]
+    found = courses.measure_clip(frames, marks)["courses"]
     face = [i for i, (name, _) in enumerate(REGIONS) if not name.startswith(("forehead", "jaw", "temple"))]
     assert np.hypot(found[..., 0], found[..., 1])[:, face].max() < 0.12
 
@@ -231,7 +231,7 @@ def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shif
 @pytest.mark.parametrize("gray", [np.zeros((3, 128, 100), np.uint8), np.zeros((3, 128, 128)), np.zeros((2, 128, 128), np.uint8)])
 def test_wrong_clips_are_refused(gray):
     with pytest.raises(ValueError):
-        courses.describe(gray, landmarks.mean_shape())
+        courses.measure_clip(gray, landmarks.mean_shape())
 
 
 def test_threads_do_not_change_the_bytes(tmp_path):
@@ -242,7 +242,7 @@ def test_threads_do_not_change_the_bytes(tmp_path):
     benchmark.render_subject(plans, tmp_path / "clips" / "c000.npz")
     stage.align_set(tmp_path / "clips", tmp_path / "faces")
     for jobs in (1, 3):
-        shapes = courses.describe_set(tmp_path / "clips", tmp_path / "faces", tmp_path / str(jobs), jobs=jobs)
+        shapes = courses.measure_set(tmp_path / "clips", tmp_path / "faces", tmp_path / str(jobs), jobs=jobs)
     assert shapes["courses"] == (3, 2, 36, 5)
     for name in shapes:
         assert np.array_equal(*(runtime.load_array(tmp_path / jobs, name) for jobs in ("1", "3"))), name

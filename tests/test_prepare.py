@@ -117,7 +117,7 @@ def test_gather_gives_what_the_later_stages_read(clips, tmp_path):
     gray, measured = runtime.load_array(tmp_path / "faces", "gray"), runtime.load_array(tmp_path / "motion", "courses")
     assert gray.shape == (2, 9, align.SIZE, align.SIZE) and measured.shape == (2, 8, 36, 5)
     with threadpool_limits(1):  # as `prepare` computes: several threads of the matrix library add in another order
-        again = courses.describe(np.asarray(gray[0]), np.asarray(runtime.load_array(tmp_path / "faces", "landmarks")[0]))
+        again = courses.measure_clip(np.asarray(gray[0]), np.asarray(runtime.load_array(tmp_path / "faces", "landmarks")[0]))
     assert np.array_equal(again["courses"], measured[0])
     corner = [row for row, (name, side) in enumerate(facs.REGIONS) if name == "lip_corner"]
     assert (measured[:, 2:4, corner, 1].mean((1, 2)) < -0.1).all()  # a smile: the lip corners rise

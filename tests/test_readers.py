@@ -11,6 +11,7 @@ import zipfile
 from collections import Counter
 
 import cv2
+import made_sets
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -165,7 +166,7 @@ def test_smic_intervals_and_cameras(sets):
 
 
 def test_smic_with_apexes_and_with_remarks_below_the_table(tmp_path):
-    head = [*fixtures.SMIC_HEAD[:5], "ApexF", *fixtures.SMIC_HEAD[5:]]
+    head = [*made_sets.SMIC_HEAD[:5], "ApexF", *made_sets.SMIC_HEAD[5:]]
     rows = [["s3", "s3_ne_91", None, 105, 112, 108, 116, 122, 0, 0, None, 100, 160, 8, 7, None, 61, "negative"],
             ["s3", "s3_po_92", None, 120, 127, 124, *[None] * 5, 100, 140, 8, None, None, 41, "positive"]]
     remarks = [["all clips", "were cut by hand"], ["TotalVL: length of the video"]]

@@ -48,4 +48,4 @@ def _measure(seed: int, case: str, person: int, camera: dict, distractors: tuple
     clip = simulator.render_clip(identity, {}, times_ms=TIMES, camera=simulator.Camera(**camera), distractors=distractors, truth="none",
                                  seed=runtime.seed_of(seed, f"distractors/{case}", person) % 2**31)
     face = align.align_clip(clip.frames, clip.truth.landmarks[0])
-    return courses.describe(face.gray, face.landmarks, method)
+    return courses.measure_clip(face.gray, face.landmarks, method)

@@ -36,7 +36,7 @@ def described(
     """Courses (N, T-1, 36, 5) and noise floors (N,) px of the clips `rows` of gray (M, T, S, S) uint8 and landmarks (M, 68, 2) px."""
     with threadpool_limits(1):
         found = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
-            joblib.delayed(courses.describe)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
+            joblib.delayed(courses.measure_clip)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
     return np.stack([one["courses"] for one in found]), np.array([one["noise"] for one in found])
 
 

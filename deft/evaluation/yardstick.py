@@ -41,7 +41,7 @@ def measure(spec: benchmark.BenchmarkSpec, folder: Path, seed: int = 7) -> pd.Da
     store, folds, views = ClipStore(folder / "clips"), benchmark.folds_of(plans, 3, seed), {}
     align_set(folder / "clips", folder / "faces")
     for method in METHODS:
-        courses.describe_set(folder / "clips", folder / "faces", folder / method, method=method)
+        courses.measure_set(folder / "clips", folder / "faces", folder / method, method=method)
         motion = {name: runtime.load_array(folder / method, name, mmap=False) for name in ("courses", "region_true")}
         views.update({(method, view): linear.features(view, motion) for view in VIEWS})
     views["truth", "true"] = linear.features("true", motion)

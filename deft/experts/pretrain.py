@@ -75,7 +75,7 @@ def load(folder: Path) -> Expert:
 # ---------------------------------------------------------------- looking
 
 @torch.no_grad()
-def look(model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
+def predict(model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict: (tokens (M, 4, 64), unit logits (M, 17, 2) or None) of clips `rows`; logits are the mean over a face and its mirror image."""
     model.eval()
     rows = np.arange(len(data)) if rows is None else rows
@@ -107,7 +107,7 @@ def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
     """What is measured after every epoch; 'score' (higher is better) decides which epoch is kept."""
     report: dict[str, float] = {}
     if model.has_units:
-        _, logits = look(model, data, rows)
+        _, logits = predict(model, data, rows)
         found = unit_auroc(logits, data.arrays["units"][rows] > 0)
         report["auroc"] = report["score"] = float(np.nanmean(found)) if np.isfinite(found).any() else 0.5
     model.eval()
@@ -191,7 +191,7 @@ def pretrain(
     with runtime.atomic(folder / "model.safetensors") as temporary:
         save_file({k: v.contiguous() for k, v in best.items()}, temporary)
     if kind.has_units:
-        _, logits = look(model, data, held)
+        _, logits = predict(model, data, held)
         Calibration.fit(logits, data.arrays["units"][held] > 0, data.index["subject"].to_numpy()[held]).save(folder / "calibration.json")
     runtime.write_json(folder / "history.json", history)
     runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words})
@@ -248,7 +248,7 @@ def extract(name: str, which: str, work: Path, draw: int = 0) -> tuple[np.ndarra
     """Tokens (N, 4, 64) and calibrated unit probabilities (N, 17, 2) of set `which`, written where draw `draw` is read (`experts.draws`)."""
     work = Path(work)
     model = load(folder_of(work, name, draw))
-    tokens, logits = look(model, pairs.read(work, which, name, targets=False))
+    tokens, logits = predict(model, pairs.read(work, which, name, targets=False))
     folder = paths.of_draw(work / "features", draw) / which
     runtime.save_array(folder, name, tokens.astype(np.float32))
     if logits is None:

@@ -22,7 +22,7 @@ from deft.unimer.facts import Facts
 
 
 @dataclass(frozen=True)
-class Bench:
+class TuningData:
     """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None without one).
 
     complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well have
@@ -41,7 +41,7 @@ class Bench:
         return np.flatnonzero(part & ((self.index.condition == condition) if condition else True))
 
 
-def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0) -> Bench:
+def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0) -> TuningData:
     """Read index, features of a draw and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
     work = Path(work)
     index = ClipStore(work / "clips" / which).index
@@ -55,11 +55,11 @@ def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: b
     records = runtime.read_jsonl(work / "unimer" / f"{which}.jsonl") if facts else []
     found, open_ended = facts_of(records), unconfirmed(records)
     folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
-    return Bench(index, features, [found.get(clip) for clip in index["clip"]], folds,
+    return TuningData(index, features, [found.get(clip) for clip in index["clip"]], folds,
                  [clip not in open_ended for clip in index["clip"]])
 
 
-def taught(bench: Bench, work: Path, construction: str) -> Bench:
+def taught(bench: TuningData, work: Path, construction: str) -> TuningData:
     """The same bench, its facts those of another construction of Uni-MER (`deft.unimer.lessons`)."""
     found = lessons.read(Path(work) / "unimer", construction)
     told = [found.get(clip, (None, False)) for clip in bench.index["clip"]]
@@ -67,7 +67,7 @@ def taught(bench: Bench, work: Path, construction: str) -> Bench:
 
 
 @functools.lru_cache(maxsize=1)
-def cached_bench(work: Path, expert_draw: int = 0) -> Bench:
+def cached_bench(work: Path, expert_draw: int = 0) -> TuningData:
     """The bench as one draw of the experts describes it, read once per process."""
     return read_bench(work, draw=expert_draw)
 
@@ -77,7 +77,7 @@ def unconfirmed(records: Iterable[dict]) -> set[str]:
     return {record["clip"] for record in records for row in record.get("verdicts", ()) if row["verdict"] in ("unsupported", "contradicted")}
 
 
-def features_of(bench: Bench, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+def features_of(bench: TuningData, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None) -> dict[str, torch.Tensor]:
     """Features of clips `rows` as the model's keyword arguments; structure may come from other clips."""
     taken = {}
     for name in streams:

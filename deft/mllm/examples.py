@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerBase
 from deft import runtime
 from deft.clips.facs import EMOTIONS
 from deft.mllm import language, prompt
-from deft.mllm.data import Bench, features_of
+from deft.mllm.data import TuningData, features_of
 from deft.unimer.facts import text_facts, unit_array
 
 
@@ -47,7 +47,7 @@ class TuneSettings:
     draw: int = 0
 
 
-def draw_example(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
+def draw_example(tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
                  epoch: int, position: int, flat: bool = False) -> dict:
     """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer streams."""
     rng = runtime.rng(seed, f"mllm/tune/{epoch}", position)
@@ -73,7 +73,7 @@ def draw_example(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndar
             "present": [name not in dropped for name in streams]}
 
 
-def plan(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int, flat: bool = False) -> list[dict]:
+def plan(tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int, flat: bool = False) -> list[dict]:
     """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn order.
 
     Clips that do not fill a last batch wait for the next epoch, where others are left over.
@@ -90,7 +90,7 @@ def plan(tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, str
     return order
 
 
-def collate(examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: Bench, streams: Sequence[str]) -> dict[str, torch.Tensor]:
+def collate(examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: TuningData, streams: Sequence[str]) -> dict[str, torch.Tensor]:
     """Examples of `plan` -> one batch of the model's inputs."""
     rows = np.array([e["row"] for e in examples])
     facts = [e["facts"] for e in examples]

@@ -25,7 +25,7 @@ from deft.experts import data, draws, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
 from deft.mllm import score
-from deft.mllm.data import Bench
+from deft.mllm.data import TuningData
 from deft.mllm.runs import Job
 from deft.motion import evidence
 from deft.systems import DEFT
@@ -133,17 +133,17 @@ class DeftPipeline:
         return {"emotion": EMOTIONS[int(likelihood.argmax())], "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)}, "units": unit_rows(units),
                 "text": text, "statements": check(text, clip.evidence)["statements"], "evidence": clip.report()}
 
-    def _features(self, clip: Measurement) -> Bench:
+    def _features(self, clip: Measurement) -> TuningData:
         """What the language model is given of one clip: the experts' tokens and calibrated probabilities, as stage 06 extracts them."""
         arrays = {"rgb": clip.face.rgb[clip.shown], **clip.described}
         index, features = pd.DataFrame({"clip": ["own"]}), {}
         for name, expert in self.experts.items():
             inputs = data.inputs(expert.keys, lambda key: np.asarray(arrays[key])[None])
-            tokens, logits = pretrain.look(expert, data.Pairs(index, inputs))
+            tokens, logits = pretrain.predict(expert, data.Pairs(index, inputs))
             features[name] = tokens.astype(np.float32)
             if logits is not None:
                 features[f"{name}_units"] = self.calibrations[name].apply(logits)
-        return Bench(index, features, [None], None, [False])
+        return TuningData(index, features, [None], None, [False])
 
 
 def load_model(folder: Path) -> tuple:

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from deft import cache
 from deft.clips.facs import EMOTIONS
 from deft.mllm import prompt
-from deft.mllm.data import Bench, features_of, read_bench
+from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.parallel import in_parallel
 from deft.mllm.runs import Job
@@ -85,7 +85,7 @@ def option_scores(
 
 
 def emotion_scores(
-    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, batch: int = 64,
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, batch: int = 64,
     head: bool = False
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Probability (N, 5) of each emotion among the options, in EMOTIONS order; with `head`, also the emotion head's."""
@@ -134,7 +134,7 @@ def generate(
 
 
 def answers(
-    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: Bench, rows: np.ndarray, batch: int = 128,
+    model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, batch: int = 128,
     limit: int = 64
 ) -> list[str]:
     """Free text of clips `rows`; limit: tokens at most."""
@@ -147,7 +147,7 @@ def answers(
 
 
 # ---------------------------------------------------------------- predictions.jsonl
-def lines(bench: Bench, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarray, texts: Sequence[str], **about: object) -> list[dict]:
+def lines(bench: TuningData, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarray, texts: Sequence[str], **about: object) -> list[dict]:
     """One line per clip: prediction by label likelihood, class of the free text, class of the emotion head."""
     out = []
     for i, row in enumerate(rows):

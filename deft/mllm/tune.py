@@ -22,7 +22,7 @@ from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.experts import draws
 from deft.mllm import language, prompt, score
-from deft.mllm.data import Bench, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
+from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
 from deft.mllm.parallel import in_parallel, quiet_worker  # noqa: F401
@@ -61,7 +61,7 @@ def build(
 
 
 def train(
-    tokenizer: PreTrainedTokenizerBase, model: DeftLLMForConditionalGeneration, bench: Bench, rows: np.ndarray,
+    tokenizer: PreTrainedTokenizerBase, model: DeftLLMForConditionalGeneration, bench: TuningData, rows: np.ndarray,
     settings: TuneSettings, seed: int, flat: bool = False
 ) -> list[dict[str, float]]:
     """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without emotion knowledge."""
@@ -81,7 +81,7 @@ def train(
     return trainer.curve
 
 
-def tune(job: Job, work: Path, settings: TuneSettings, bench: Bench | None = None) -> dict:
+def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None = None) -> dict:
     """Run one job unless a finished run of the same inputs is there; returns its history. bench: as `read_bench` gives it.
 
     Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported.

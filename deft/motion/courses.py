@@ -107,7 +107,7 @@ def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarr
     return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
 
 
-def describe(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) -> dict[str, np.ndarray]:
+def measure_clip(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) -> dict[str, np.ndarray]:
     """Measure one aligned clip: everything that the later stages read of its motion.
 
     gray: (T, S, S) uint8, frame 0 the onset, frames as in `deft.clips.keyframes`. landmarks: (68, 2) px in the
@@ -136,7 +136,7 @@ def region_truth(flow_true: np.ndarray, matrix: np.ndarray, weights: np.ndarray)
     return (weights.reshape(len(weights), -1) @ field.reshape(-1, 2)).astype(np.float32)
 
 
-def describe_set(
+def measure_set(
     clips: Path, faces: Path, out: Path, method: str = METHOD, jobs: int | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Describe every clip of a set and write the arrays of `motion/<set>/`; returns {name: shape}.
@@ -159,7 +159,7 @@ def describe_set(
 
     def one(row):
         try:
-            return row, describe(np.asarray(gray[row]), landmarks[row], method)
+            return row, measure_clip(np.asarray(gray[row]), landmarks[row], method)
         except ValueError as error:
             raise ValueError(f"clip {row} of {faces}: {error}") from error
 

@@ -247,10 +247,9 @@ class Calibration:
         return expit(line).astype(np.float32)
 
     def judge(self, folder: Path, scores: np.ndarray) -> np.ndarray:
-        """Write a set's `scores` (N, 17, 2) and what they mean to `folder` as score.npy and probability.npy; returns the probabilities."""
+        """Write what a set's `scores` (N, 17, 2) mean to `folder` as probability.npy; returns the probabilities."""
         probability = self.apply(scores)
         runtime.save_array(folder, "probability", probability)
-        runtime.save_array(folder, "score", np.asarray(scores, np.float32))
         return probability
 
     def save(self, path: Path) -> None:

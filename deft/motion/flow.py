@@ -55,7 +55,7 @@ def estimate(
         from deft.motion.meflow import folder, model  # torch, loaded only when it is asked for
 
         place = folder(weights)
-        return model.look(model.load(place) if place else model.untrained(), a, b)["flow"]
+        return model.predict(model.load(place) if place else model.untrained(), a, b)["flow"]
     engines = _local.__dict__
     if method not in engines:
         cv2.setNumThreads(1)  # clips are spread over threads; OpenCV's own threads gain nothing at 128 px and fight with ours

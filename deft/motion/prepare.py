@@ -150,7 +150,7 @@ def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str =
     aligned = align.align_clip(frames, marks)
     points = aligned.landmarks.astype(np.float32)
     return {"gray": aligned.gray, "rgb": aligned.rgb[shown(len(keys))], "landmarks": points, "matrix": aligned.matrix.astype(np.float32),
-            **courses.describe(aligned.gray, points, method)}
+            **courses.measure_clip(aligned.gray, points, method)}
 
 
 def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:

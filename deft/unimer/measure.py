@@ -24,7 +24,7 @@ SIDE = {"L": "left", "R": "right", "": "middle"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One clip as the later stages take it. keys: its nine frames (`deft.clips.keyframes`); described: `courses.describe` of them;
+    """One clip as the later stages take it. keys: its nine frames (`deft.clips.keyframes`); described: `courses.measure_clip` of them;
     probability: (17, 2) of the evidence; calibrated: in words, how it came about; notes: what the reader must know."""
 
     face: Located
@@ -90,7 +90,7 @@ def measure(frames: Footage | Frames, fps: float, onset: int | None = None, apex
     check_inside(len(frames), onset=onset, apex=apex, offset=offset)
     face, when, notes = locate(frames, fps, onset, apex, offset, csv, cascade)
     keys = keyframes.key_frames(when.onset, when.apex, when.offset, cut_off=True)
-    described = courses.describe(face.gray[list(keys)], face.landmarks)
+    described = courses.measure_clip(face.gray[list(keys)], face.landmarks)
     raw = evidence.score(described["courses"], float(described["noise"]))
     if calibration is None:
         probability, calibrated = expit(np.clip(raw + logit(evidence.PRESENT), -30, 30)), "NOT calibrated (04_evidence was not run): read the bars as an order, not as probabilities."

@@ -31,7 +31,7 @@ def _filmed() -> list[tuple]:
 def measure() -> list[dict]:
     place, filmed = meflow.folder(), _filmed()
     network = model.load(place) if place else model.MEFlow().eval()
-    arms = {name: (lambda a, b, name=name: flow.estimate(a, b, name)) for name in CLASSICAL} | {flow.LEARNED: lambda a, b: model.look(network, a, b)["flow"]}
+    arms = {name: (lambda a, b, name=name: flow.estimate(a, b, name)) for name in CLASSICAL} | {flow.LEARNED: lambda a, b: model.predict(network, a, b)["flow"]}
     rates, errors = {name: [] for name in arms}, {}
     for _ in range(ROUNDS):
         for name, estimate in arms.items():

@@ -42,7 +42,7 @@ def prepare(work: Path, experts: Path) -> pd.DataFrame:
     plans = benchmark.plan_bench(dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED))
     benchmark.render_set(plans, work / "clips" / "bench")
     align_set(work / "clips" / "bench", work / "faces" / "bench")
-    courses.describe_set(work / "clips" / "bench", work / "faces" / "bench", work / "motion" / "bench")
+    courses.measure_set(work / "clips" / "bench", work / "faces" / "bench", work / "motion" / "bench")
     shutil.copytree(experts, work / "experts", dirs_exist_ok=True)
     for name in ("motion", "texture"):
         pretrain.extract(name, "bench", work)

@@ -263,7 +263,7 @@ def untrained() -> MEFlow:
 
 
 @torch.inference_mode()
-def look(model: MEFlow, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
+def predict(model: MEFlow, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
     """Predict: everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
 
     flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1, the
