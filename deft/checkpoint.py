@@ -1,7 +1,8 @@
-"""Checkpoints: weights, optimiser and history of a training run in one safetensors file (no pickle), with the key of what is trained."""
+"""What training runs share: a learning rate that warms up and falls, and checkpoints (safetensors, no pickle)."""
 
 import hashlib
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -13,8 +14,15 @@ from torch import Tensor
 from deft import runtime
 
 
+def warm_cosine(step: int, steps: int, top: float, warm: int, floor: float) -> float:
+    """Learning rate of a step: linear warm-up over `warm` steps to `top`, then half a cosine down to the share `floor` of it."""
+    if step < warm:
+        return top * (step + 1) / warm
+    return top * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+
+
 class Checkpoint:
-    """One file of a training run; key: of what is trained (`deft.cache.State.key`).
+    """Weights, optimiser and history of a training run in one file; key: of what is trained (`deft.cache.State.key`).
 
     A file of another key is left alone. One that is cut short or altered is named in a warning, and training starts over.
     """

@@ -215,8 +215,8 @@ def broken(path: Path) -> str | None:
     return "cannot be decoded as a picture" if decoded is None else None
 
 
-class Frames:
-    """Frames that are in memory, with the interface of `Footage`. frames: (H, W, 3) RGB or (H, W) uint8 each, of one size; FootageError for others."""
+class Frames(Footage):
+    """Footage that is in memory. frames: (H, W, 3) RGB or (H, W) uint8 each, of one size; FootageError for others."""
 
     path, name, fps, notes = None, "the clip", None, ()
 
@@ -230,16 +230,4 @@ class Frames:
             if picture.shape[:2] != pictures[0].shape[:2]:
                 raise FootageError(f"frame {number} is {picture.shape[:2]} px and frame 0 {pictures[0].shape[:2]}: all frames must have one size")
         self._all = [picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures]
-        self.size = self._all[0].shape[1::-1]
-
-    def __len__(self):
-        return len(self._all)
-
-    def __iter__(self):
-        return iter(self._all)
-
-    def __getitem__(self, number):
-        return self._all[number]
-
-    def hold(self, numbers: Iterable[int]) -> None:
-        """Does nothing: every frame is in memory."""
+        self._count, self.size = len(self._all), self._all[0].shape[1::-1]

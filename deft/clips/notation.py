@@ -160,7 +160,7 @@ def _escaped(text: str, i: int) -> bool:
 
 def _term(term: str, depth: int) -> tuple[list[list[ActionUnit]], list[str]]:
     narrow = term.translate(_NARROW).strip()
-    if quoted := _QUOTED.fullmatch(narrow):
+    if _QUOTED.fullmatch(narrow):
         return [], [_unescape(_QUOTED.fullmatch(term.strip()).group(1))]
     if unit := _unit(narrow):
         return [[unit]], []

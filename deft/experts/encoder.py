@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deft.clips.facs import UNITS
+from deft.clips.facs import REGIONS, UNITS
 from deft.experts.data import TARGETS, Jitter, Pairs, mirror, tensor
 
 TOKENS, WIDTH = 4, 64  # K, D: what every expert hands to the language model
@@ -47,9 +47,9 @@ def conv_block(inward: int, outward: int, size: int, stride: int) -> list[nn.Mod
 class Trunk(nn.Module):
     """(B, C, 64, 64) -> (B, features): three halvings, then a narrow 8x8 map laid out flat."""
 
-    def __init__(self, channels: int, widths: tuple[int, int, int] = (16, 32, 48), narrow: int = 6):
+    def __init__(self, channels: int):
         super().__init__()
-        a, b, c = widths
+        a, b, c, narrow = 16, 32, 48, 6
         self.features = narrow * (SIDE // 8) ** 2
         self.body = nn.Sequential(
             *conv_block(channels, a, 5, 2),  # (B, a, 32, 32)
@@ -67,9 +67,11 @@ class Trunk(nn.Module):
 class Decoder(nn.Module):
     """Tokens (B, 4, 64) -> a low-resolution picture (B, C, 16, 16), for reconstruction losses."""
 
-    def __init__(self, channels: int, width: int = 12):
+    width = 12
+
+    def __init__(self, channels: int):
         super().__init__()
-        self.width = width
+        width = self.width
         self.lift = nn.Linear(TOKENS * WIDTH, width * 16)
         self.draw = nn.Sequential(
             nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1),
@@ -84,14 +86,13 @@ class Decoder(nn.Module):
 class UnitHead(nn.Module):
     """Tokens (B, 4, 64) -> logits (B, 17, 2) of every unit on the person's left and right."""
 
-    def __init__(self, sides: int = 2):
+    def __init__(self):
         super().__init__()
-        self.sides = sides
-        self.read = nn.Linear(TOKENS * WIDTH, len(UNITS) * sides)
+        self.read = nn.Linear(TOKENS * WIDTH, len(UNITS) * 2)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, 4, 64) -> logits (B, 17, sides)."""
-        return self.read(tokens.flatten(1)).view(-1, len(UNITS), self.sides)
+        """(B, 4, 64) -> logits (B, 17, 2)."""
+        return self.read(tokens.flatten(1)).view(-1, len(UNITS), 2)
 
 
 class Expert(nn.Module):
@@ -147,16 +148,22 @@ class Expert(nn.Module):
 
     def units(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 4, 64) -> unit logits (B, 17, 2), last axis the person's left and right; an expert without a unit head raises."""
-        raise NotImplementedError(f"the {self.name} expert says nothing about units")
+        if not self.has_units:
+            raise NotImplementedError(f"the {self.name} expert says nothing about units")
+        return self.unit_head(tokens)
+
+    def regions(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px of 128; of experts with a `region_head`."""
+        return self.region_head(tokens.flatten(1)).view(-1, len(REGIONS), 2)
 
     def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The training objective of one batch -> (scalar to minimise, its parts by name). generator: of every random draw inside."""
         raise NotImplementedError
 
 
-def parameter_count(model: nn.Module, without: str = "adversary") -> int:
-    """Number of weights of an expert. Adversaries (names that begin with `without`) serve training only and are not counted."""
-    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith(without))
+def parameter_count(model: nn.Module) -> int:
+    """Number of weights of an expert. Adversaries serve training only and are not counted."""
+    return sum(p.numel() for name, p in model.named_parameters() if not name.startswith("adversary"))
 
 
 def mean_shape(landmarks: Tensor) -> Tensor:

@@ -113,13 +113,6 @@ class Motion(Expert):
         regions = self.region_layers(self.standardise_regions(inputs["regions"]).clamp(-8, 8))
         return self.norm((self.tokens(field) + regions).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
-    def units(self, tokens: Tensor) -> Tensor:
-        return self.unit_head(tokens)  # (B, 17, 2) logits
-
-    def regions(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px."""
-        return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px, true motion of the regions
-
     def speech(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 4, 64) -> text embedding (B, 64), unit vectors in the space of `Phrases`."""
         return F.normalize(self.speak(tokens.flatten(1)), dim=-1)  # (B, 64), in the space of the phrases

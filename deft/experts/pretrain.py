@@ -7,7 +7,6 @@ is left alone while its data, settings and code stay what they were (`deft.cache
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from deft import cache, paths, runtime
-from deft.checkpoint import Checkpoint
+from deft.checkpoint import Checkpoint, warm_cosine
 from deft.clips.facs import UNITS
 from deft.experts import data as pairs
 from deft.experts.calibrate import Calibration
@@ -117,14 +116,6 @@ def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
 
 # ---------------------------------------------------------------- the loop
 
-def _rate(step: int, steps: int, top: float) -> float:
-    """Linear warm-up over a tenth of the run, then half a cosine down to 2 % of the top."""
-    warm = max(1, steps // 10)
-    if step < warm:
-        return top * (step + 1) / warm
-    return top * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
-
-
 def pretrain(
     name: str, data: Pairs, settings: Settings, folder: Path, progress: Callable[[dict], None] | None = None
 ) -> list[dict]:
@@ -172,7 +163,7 @@ def pretrain(
             if not torch.isfinite(loss):
                 raise RuntimeError(f"{name}: the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; lower `rate` ({settings.rate})")
             for group in optimiser.param_groups:
-                group["lr"] = _rate(epoch * batches + step, steps, settings.rate)
+                group["lr"] = warm_cosine(epoch * batches + step, steps, settings.rate, max(1, steps // 10), 0.02)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)

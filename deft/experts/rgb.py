@@ -121,13 +121,6 @@ class Rgb(Expert):
         flat = self.body(change * content)  # (B, 384)
         return self.norm(self.tokens(flat).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
-    def units(self, tokens: Tensor) -> Tensor:
-        return self.unit_head(tokens)  # (B, 17, 2) logits
-
-    def regions(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px of 128."""
-        return self.region_head(tokens.flatten(1)).view(-1, REGION_COUNT, 2)  # px of 128
-
     def landmarks(self, inputs: dict[str, Tensor]) -> Tensor:
         """Predicted landmarks of the onset (B, 68, 2) in px of the aligned 128 px face."""
         return self.mean_shape + self.shape_head(self(inputs).flatten(1)).view(-1, 68, 2)  # (B, 68, 2) px

@@ -7,7 +7,6 @@ in stage 02; its error there says nothing about real faces, which look different
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from deft import runtime
 from deft.faces import align
@@ -211,34 +211,34 @@ def read_openface(path: str | Path, frame: int = 0, least_confidence: float = 0.
     if not path.is_file():
         raise FaceError(f"{path}: no such file; give the CSV that OpenFace FeatureExtraction wrote")
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = list(csv.reader(file, skipinitialspace=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(path, dtype=str, skipinitialspace=True, index_col=False, encoding="utf-8-sig")
+        table = table.rename(columns=str.strip).dropna(how="all")
+    except pd.errors.EmptyDataError:
+        table = pd.DataFrame()
+    except (UnicodeDecodeError, pd.errors.ParserError) as error:
         raise FaceError(f"{path} is not a CSV text file ({error})") from error
-    if len(table) < 2:
+    if table.empty:
         raise FaceError(f"{path} holds no rows; run FeatureExtraction with -2Dfp")
-    header = [name.strip() for name in table[0]]
     wanted = [f"{axis}_{i}" for i in range(68) for axis in "xy"]
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise FaceError(f"{path} has no column {missing[0]} ({len(missing)} of 136 landmark columns missing); run FeatureExtraction with -2Dfp")
-    rows = [dict(zip(header, row)) for row in table[1:] if any(cell.strip() for cell in row)]
-    if "face_id" in header and len({row["face_id"].strip() for row in rows}) > 1:
-        raise FaceError(f"{path} follows {len({row['face_id'].strip() for row in rows})} faces; crop the video to one person")
+    if missing := [name for name in wanted if name not in table]:
+        raise FaceError(f"{path} has no column {missing[0]} ({len(missing)} of 136 landmark columns missing); "
+                        "run FeatureExtraction with -2Dfp")
+    if "face_id" in table and (people := table["face_id"].nunique()) > 1:
+        raise FaceError(f"{path} follows {people} faces; crop the video to one person")
+    table = table.assign(**{name: default for name, default in
+                            {"frame": range(1, len(table) + 1), "success": 1, "confidence": 1}.items() if name not in table})
     try:
-        numbers = [int(float(row["frame"])) for row in rows] if "frame" in header else list(range(1, len(rows) + 1))
-        first = min(numbers)
-        if frame + first not in numbers:
-            raise FaceError(f"{path} has no frame {frame + first} (frames {first} to {max(numbers)}); the onset is frame {frame}, counted from 0")
-        row = rows[numbers.index(frame + first)]
-        if float(row.get("success", 1)) < 1 or float(row.get("confidence", 1)) < least_confidence:
-            raise FaceError(f"{path}: OpenFace was not sure of frame {frame + first} (success {row.get('success', '?').strip()}, confidence "
-                            f"{row.get('confidence', '?').strip()}); choose another onset or track the face again")
-        found = np.array([float(row[name]) for name in wanted]).reshape(68, 2)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, FaceError):
-            raise
+        numbers = table["frame"].astype(float).astype(int)
+        row = table[numbers == frame + numbers.min()][[*wanted, "success", "confidence"]].head(1).astype(float)
+    except ValueError as error:
         raise FaceError(f"{path}: a value is missing or not a number ({error})") from error
-    if not np.isfinite(found).all():
-        raise FaceError(f"{path}: frame {frame + first} holds NaN or infinite landmarks")
-    return found
+    if row.empty:
+        raise FaceError(f"{path} has no frame {frame + numbers.min()} (frames {numbers.min()} to {numbers.max()}); "
+                        f"the onset is frame {frame}, counted from 0")
+    *points, success, confidence = row.to_numpy()[0]
+    if not (success >= 1 and confidence >= least_confidence):
+        raise FaceError(f"{path}: OpenFace was not sure of frame {frame + numbers.min()} (success {success:g}, confidence "
+                        f"{confidence:g}); choose another onset or track the face again")
+    if not np.isfinite(points).all():
+        raise FaceError(f"{path}: frame {frame + numbers.min()} holds NaN or infinite landmarks")
+    return np.array(points).reshape(68, 2)

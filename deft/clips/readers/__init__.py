@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from deft.clips.readers import assemble
+from deft.clips.readers import assemble, layout
 from deft.clips.readers.library import Library
 from deft.clips.readers.recorded import RecordedClip
 from deft.clips.readers.reel import Finder
@@ -52,8 +52,9 @@ def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Reco
     module, form = READERS[dataset]
     reader = import_module(f"deft.clips.readers.{module}")
     form, root, report = getattr(reader, form), Path(root).expanduser(), Report()
-    tables = reader.open_tables(form, root, report)
-    found = [entry for table in tables for entry in reader.entries(table, form)]
+    tables = getattr(reader, "open_tables", layout.open_tables)(form, root, report)
+    entries = getattr(reader, "entries", layout.entries)
+    found = [entry for table in tables for entry in entries(table, form)]
     assemble.spell_emotions(found)
     assemble.name_entries(dataset, found, form.key)
     for table in tables:

@@ -4,9 +4,7 @@
     sub01/EP01_12/*.jpg
 """
 
-from deft.clips.readers.layout import APEX, EMOTION, FILENAME, ONSET, OFFSET, SUBJECT, UNITS, Layout, Subjects, entries, open_tables
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
+from deft.clips.readers.layout import APEX, EMOTION, FILENAME, ONSET, OFFSET, SUBJECT, UNITS, Layout, Subjects
 
 LAYOUT = Layout(
     files=("casme", "casme(coding|label|v).*"), named=("casme.xlsx",), columns=(EMOTION, SUBJECT, FILENAME, ONSET, APEX, OFFSET, UNITS),

@@ -10,10 +10,8 @@ key needs the onset), one file name is upper case, some rows are broken. Part C:
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.sheets import Column, Table
-
-__all__ = ["A", "C", "entries", "open_tables"]
 
 A = Layout(
     files=("casme3partame.*", ".*parta.*me.*label.*"), named=("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",), sheets=("label",),

@@ -7,10 +7,8 @@ Units carry remarks such as `AU4(k)`, whose meaning the sheet does not say: the 
 The sheet's further columns, one per unit, repeat the cell and are not read.
 """
 
-from deft.clips.readers.layout import APEX, EMOTION, OFFSET, ONSET, SUBJECT, UNITS, Layout, entries, open_tables
+from deft.clips.readers.layout import APEX, EMOTION, OFFSET, ONSET, SUBJECT, UNITS, Layout
 from deft.clips.readers.sheets import Column
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
 
 LAYOUT = Layout(
     files=("4dmelabellingmicro.*", "4dme.*micro.*", "4dme.*"), named=("4DME_Labelling_Micro_release v1.xlsx",),

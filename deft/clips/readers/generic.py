@@ -11,11 +11,9 @@ positive, surprise) follows from the emotion where it is left out. Other columns
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import APEX, EMOTION, OFFSET, ONSET, UNITS, Entry, Layout, frame_rate, open_tables
+from deft.clips.readers.layout import APEX, EMOTION, OFFSET, ONSET, UNITS, Entry, Layout, frame_rate
 from deft.clips.readers.library import climbs
 from deft.clips.readers.sheets import Column, Table
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
 
 COARSE = ("negative", "positive", "surprise")
 

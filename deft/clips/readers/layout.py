@@ -1,6 +1,7 @@
 """What the data sets have in common: a layout says where things stand, an entry is what one row says (`assemble` makes the clip).
 
-Each data set is one file beside this one with a `LAYOUT` and, where its sheet has habits of its own, an `entries` function.
+Each data set is one file beside this one with a `LAYOUT` and, where its sheets have habits of their own, functions `entries` and `open_tables` that
+take the place of those here.
 """
 
 from __future__ import annotations

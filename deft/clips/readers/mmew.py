@@ -9,10 +9,8 @@ The sheet's `others` means repression: such clips are read as repression, and sa
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.sheets import Table
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
 
 LAYOUT = Layout(
     files=("mmewmicroexp.*", "mmew.*"), named=("MMEW_Micro_Exp.xlsx",), columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, UNITS, EMOTION),

@@ -9,10 +9,8 @@ Subject 6 and 006 are one. Two rows of the release have their apex outside the c
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OBJECTIVE, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.sheets import Column, Table
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
 
 LAYOUT = Layout(
     files=("sammmicrofacscodes.*", "samm.*micro.*facs.*"), named=("SAMM_Micro_FACS_Codes_v2.xlsx",), sheets=("MICRO_ONLY",),

@@ -9,11 +9,9 @@
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import APEX, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.layout import APEX, FILENAME, OFFSET, ONSET, SUBJECT, UNITS, Entry, Layout, Subjects
 from deft.clips.readers.samm import check_duration
 from deft.clips.readers.sheets import Column, Table
-
-__all__ = ["LAYOUT", "entries", "open_tables"]
 
 LAYOUT = Layout(
     files=("sammlongvideosv3.*", "sammlongvideosv2.*", "sammlongvideosv1.*", "samm.*long.*"), named=("SAMM_LongVideos_V3_Release.xlsx",),

@@ -11,10 +11,8 @@ zeros where the sheet does not. Lines of text below the table are reported and b
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
-from deft.clips.readers.layout import EMOTION, FILENAME, SUBJECT, Entry, Layout, Subjects, open_tables
+from deft.clips.readers.layout import EMOTION, FILENAME, SUBJECT, Entry, Layout, Subjects
 from deft.clips.readers.sheets import Column, Table
-
-__all__ = ["HS", "VIS", "NIR", "entries", "open_tables"]
 
 INTERVALS = ("", "2", "3")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from deft.clips.facs import COARSE
 from deft.evaluation import metrics

@@ -61,13 +61,13 @@ def _conv(inside, outside, stride=1):
     return nn.Conv2d(inside, outside, 3, stride, 1)
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """image (B, C, H, W) sampled at x + flow (B, 2, H, W) px, bicubic, edges repeated: the second frame carried back onto the first."""
+def warp(image: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
+    """image (B, C, H, W) sampled at x + flow (B, 2, H, W) px, edges repeated: the second frame carried back onto the first."""
     height, width = image.shape[-2:]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, -1, 1)
     x = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, -1)
     grid = torch.stack([(x + flow[:, 0]) * (2 / (width - 1)) - 1, (y + flow[:, 1]) * (2 / (height - 1)) - 1], dim=-1)
-    return F.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=True)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
 def convex(small: Tensor, mask: Tensor, cell: int) -> Tensor:

@@ -36,9 +36,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deft import cache, runtime
-from deft.checkpoint import Checkpoint
+from deft.checkpoint import Checkpoint, warm_cosine
 from deft.motion.meflow import augment, pairs
-from deft.motion.meflow.model import MEFlow, Sizes
+from deft.motion.meflow.model import MEFlow, Sizes, warp
 
 SOFT = 1.0  # px: well below this an error counts the same whatever the motion
 KNEE = 0.5  # px, where the loss turns from squares to lengths
@@ -86,14 +86,6 @@ def gradients(model: MEFlow, data: pairs.Pairs, recipe: Recipe, step: int, part:
     return torch.autograd.grad(loss / PARTS, list(model.parameters())), report
 
 
-def at(field: Tensor, flow: Tensor) -> Tensor:
-    """field (B, C, H, W) read at x + flow (B, 2, H, W) px, bilinear."""
-    height, width = flow.shape[-2:]
-    y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
-    grid = torch.stack([(x + flow[:, 0]) * (2 / (width - 1)) - 1, (y + flow[:, 1]) * (2 / (height - 1)) - 1], dim=-1)
-    return F.grid_sample(field, grid, mode="bilinear", padding_mode="border", align_corners=True)
-
-
 def length_of(field: Tensor) -> Tensor:
     """(B, 2, H, W) -> (B, 1, H, W); torch's own norm takes ten times as long over an axis of two."""
     return field.square().sum(1, keepdim=True).add(1e-6).sqrt()
@@ -115,7 +107,7 @@ def loss_of(answers: list[Tensor], flow: Tensor, known: Tensor) -> tuple[Tensor,
     coarse, covered = F.avg_pool2d(weight, POOL), F.avg_pool2d(valid, POOL) + 0.05
     for number, answer in enumerate(reversed(answers)):
         there, back = answer.split(count)
-        motion, log_error, hidden = torch.cat([there, at(back, flow)]).split((2, 1, 1), dim=1)
+        motion, log_error, hidden = torch.cat([there, warp(back, flow, "bilinear")]).split((2, 1, 1), dim=1)
         difference = motion - truth
         region = F.avg_pool2d(difference * valid, POOL) / covered
         total = total + EARLIER**number * ((weight * huber(difference)).mean() + REGION * (coarse * huber(region)).mean())
@@ -127,14 +119,6 @@ def loss_of(answers: list[Tensor], flow: Tensor, known: Tensor) -> tuple[Tensor,
     total = total + DOUBT * doubt + HIDDEN * unseen
     epe = float((error * valid)[:count].sum() / (valid[:count].sum() + 1))
     return total, {"loss": float(total.detach()), "epe": epe, "doubt": float(doubt.detach()), "occlusion": float(unseen.detach())}
-
-
-def rate_at(step: int, recipe: Recipe) -> float:
-    """Linear warm-up over a twentieth of the run, then half a cosine down to 1 % of the top."""
-    warm = max(1, recipe.steps // 20)
-    if step < warm:
-        return recipe.rate * (step + 1) / warm
-    return recipe.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, recipe.steps - warm))))
 
 
 def build(sizes: Sizes, seed: int) -> MEFlow:
@@ -181,7 +165,7 @@ def fit(
                 if not math.isfinite(loss):
                     raise RuntimeError(f"MEFlow: the loss became {loss} in step {step + 1}; lower `rate` ({recipe.rate})")
                 for group in optimiser.param_groups:
-                    group["lr"] = rate_at(step, recipe)
+                    group["lr"] = warm_cosine(step, recipe.steps, recipe.rate, max(1, recipe.steps // 20), 0.01)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
                 for report in reports:
