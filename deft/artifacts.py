@@ -1,7 +1,7 @@
 """The register of every table and figure: what it shows, which claim it bears on, who makes it from what.
 
-The README table, the tests and the notebooks all read this one list. Saving goes through `save_table` and `save_figure`,
-so that every product carries its profile, seed and commit, and says that it was SIMULATED.
+The README table, the tests and the notebooks all read this one list. Saving goes through `evaluation.tables.save` and
+`save_figure`, so that every product carries its profile, seed and commit, and says that it was SIMULATED.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Artifact:
     def files(self) -> tuple[str, ...]:
         """File names relative to figures/<profile>."""
         if self.kind == "table":
-            return tuple(f"tables/{self.id}.{suffix}" for suffix in ("csv", "md", "tex"))
+            return tuple(f"tables/{self.id}.{suffix}" for suffix in ("csv", "md", "tex", "html"))
         return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf"))
 
 
@@ -159,24 +159,9 @@ def readme_table() -> str:
     return "\n".join(lines)
 
 
-def stamp(profile: str, seed: int) -> str:
-    """The words every product carries on its face."""
-    return f"SIMULATED · {profile} · seed {seed} · {runtime.commit()}"
-
-
-def save_table(df: DataFrame, id: str, profile: str, note: str = "", seed: int = 7) -> None:
-    """Write the data frame `df` as CSV (data only), Markdown and LaTeX (both with title, note and stamp) under figures/<profile>/tables."""
-    artifact = get(id)
-    words = " ".join(w for w in (note, f"{stamp(profile, seed)}.") if w)
-    title = f"{id}. {artifact.title}"
-    texts = {
-        "csv": df.to_csv(index=False, lineterminator="\n"),
-        "md": f"**{title}**\n\n{df.to_markdown(index=False)}\n\n{words}\n",
-        "tex": df.to_latex(index=False, escape=True, na_rep="-", caption=_latex(f"{title}. {words}"), label=f"tab:{id.lower()}"),
-    }
-    for suffix, text in texts.items():
-        with runtime.atomic(paths.figures(profile) / "tables" / f"{id}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+def stamp(profile: str, seed: int, commit: str = "") -> str:
+    """The words every product carries on its face. commit: of the code that made it, if that is not the present one."""
+    return f"SIMULATED · {profile} · seed {seed} · {commit or runtime.commit()}"
 
 
 def read_table(id: str, profile: str) -> DataFrame:
@@ -187,12 +172,6 @@ def read_table(id: str, profile: str) -> DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run {get(id).notebook} first")
     return pd.read_csv(path)
-
-
-def _latex(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text.replace("·", "$\\cdot$")
 
 
 def save_figure(fig: Figure, id: str, profile: str, seed: int = 7) -> None:

@@ -56,13 +56,12 @@ SABOTAGES = {
 
 LAST_STAGE = "09"  # tables are made by TABLES: the driver would find that 08's answers were filled in
 TABLES = """import sys
-from deft import artifacts
 from deft.evaluation import claims, constructions, tables
 profile = sys.argv[1]
-artifacts.save_table(tables.t1(profile), "T1", profile)
+tables.save(tables.t1(profile), "T1", profile)
 for id in ("T2", "T3", "T7"):
-    artifacts.save_table(getattr(tables, id.lower())(profile), id, profile)
-artifacts.save_table(constructions.t4(profile), "T4", profile)
+    tables.save(getattr(tables, id.lower())(profile), id, profile)
+tables.save(constructions.t4(profile), "T4", profile)
 claims.write(profile)
 """
 

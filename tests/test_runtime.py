@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from deft import artifacts, paths, runtime
+from deft.evaluation import tables
 from deft.run import clean, environment, lock
 
 
@@ -112,17 +113,20 @@ def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     from matplotlib.figure import Figure
 
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path))
-    artifacts.save_table(pd.DataFrame({"system": ["a_b"], "uf1": [0.5]}), "T2", "tiny", note="Note.", seed=9)
+    rows = [{"kind": "simulated", "what": "stage", "name": "05_a&b", "seconds": 0.5, "peak_memory_gib": 1.0}]
+    tables.save(pd.DataFrame(rows), "T9", "tiny", seed=9)
     artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
     first = (tmp_path / "tiny" / "F1.png").read_bytes()
     artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
     assert (tmp_path / "tiny" / "F1.png").read_bytes() == first
     artifacts.write_manifest("tiny", seed=9)
     manifest = runtime.read_json(paths.figures("tiny") / "manifest.json")
-    assert set(manifest["files"]) == {"tables/T2.csv", "tables/T2.md", "tables/T2.tex", "F1.png", "F1.pdf"}
+    assert set(manifest["files"]) == {*artifacts.get("T9").files, *artifacts.get("F1").files}
     assert manifest["seed"] == 9 and "F2.png" in manifest["missing"] and manifest["commit"]
-    assert (tmp_path / "tiny/tables/T2.csv").read_text() == "system,uf1\na_b,0.5\n"
-    assert "SIMULATED" in (tmp_path / "tiny/tables/T2.md").read_text() and "a\\_b" in (tmp_path / "tiny/tables/T2.tex").read_text()
+    text = {suffix: (tmp_path / f"tiny/tables/T9.{suffix}").read_text() for suffix in ("csv", "md", "tex", "html")}
+    assert text["csv"] == "kind,what,name,seconds,peak_memory_gib\nsimulated,stage,05_a&b,0.5,1.0\n"
+    assert all("SIMULATED · tiny · seed 9" in text[suffix] for suffix in ("md", "tex", "html"))
+    assert "05 a&b" in text["md"] and r"05 a\&b" in text["tex"] and "05 a&amp;b" in text["html"]
 
 
 def test_the_register_is_consistent():

@@ -1,5 +1,7 @@
 """Tables and claims on a made-up world: six subjects, two systems that write text, answers whose worth is known."""
+import html
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,9 @@ from deft.clips import store
 from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.evaluation import claims, constructions, grounding, metrics, tables
 from deft.evaluation.source import Answers
+from deft.evaluation.tables import present
 from deft.motion import evidence
-from deft.systems import LISTED, SYSTEMS
+from deft.systems import LISTED, SYSTEMS, spoken
 from deft.unimer import grammar
 from deft.unimer.facts import Facts, MotionFact, UnitFact
 
@@ -246,7 +249,7 @@ def test_t9_reads_headers_and_records(world):
 def test_tables_are_saved_and_bear_verdicts(world):
     assert {v.verdict for v in claims.judge(PROFILE)} == {claims.NOT_RUN}
     for name in ("t1", "t2", "t3", "t7", "t9"):  # not T4: a claim whose table is missing is not run
-        artifacts.save_table(getattr(tables, name)(PROFILE), name.upper(), PROFILE)
+        tables.save(getattr(tables, name)(PROFILE), name.upper(), PROFILE)
     found = {v.claim: v for v in claims.write(PROFILE)}
     assert {c: v.verdict for c, v in found.items()} == {"C1": "supported", "C2": "not supported", "C3": "not run", "C4": "supported",
                                                        "C5": "supported", "C6": "supported"}
@@ -328,12 +331,75 @@ def test_work_and_exported_files_give_the_same_tables(world, tmp_path):
         Answers.of_reference(tmp_path).predictions
 
 
-def test_pages_carry_intervals_and_say_what_is_not_available(world):
-    table = tables.t2(PROFILE)
-    page = table.to_markdown(index=False)
-    assert "nan" not in page and "not available" in page and "uf1_low" not in page and " [0." in page
-    assert "uf1_low" in table.to_csv(index=False)
-    assert list(tables.readable(tables.t9(PROFILE))["name"])[-1] == "experts/motion/model.safetensors"
+REFERENCE = paths.ROOT / "figures" / "demo" / "reference"
+TABLES = [a.id for a in artifacts.REGISTRY if a.kind == "table"]
+PRINTED = re.compile(r"−?(?:\d+\.\d+|\.\d+|\b\d{2,}\b)")
+
+
+def _printed(table):
+    """Every number of a table as a page may print it."""
+    values = table.select_dtypes("number").to_numpy(float).ravel()
+    return {present.figure(value, digits) for value in values[~np.isnan(values)] for digits in range(4)}
+
+
+@pytest.mark.parametrize("id", TABLES)
+def test_a_page_shows_its_table_in_plain_words(id):
+    table = pd.read_csv(REFERENCE / f"{id}.csv")
+    shown, known = present.parts(present.page_of(id), table), _printed(table)
+    keys = {name for name in table.columns if "_" in name} | {name for name in SYSTEMS if spoken(name) != name}
+    assert shown and len({part.start for part in shown}) == len(shown)
+    for part in shown:
+        assert len(part.heads) == len(set(part.heads)) <= present.MOST
+        cells = [cell for row in part.rows for cell in row]
+        for words in (part.start, part.finding, *part.heads, *(cell.text for cell in cells)):
+            assert not keys & {words, *words.split()} and (part.start.find("reported") > 0 or not re.search(r"\w_\w", words)), words
+        numbers = [number for cell in cells if cell.number == cell.number for number in PRINTED.findall(f"{cell.text} {cell.interval}")]
+        assert len(numbers) >= len(part.rows) / 2 and set(numbers) <= known
+        said = PRINTED.findall(part.finding)
+        assert said and set(said) <= known | {word for word in PRINTED.findall(" ".join(part.heads) + " ".join(row[0].text for row in part.rows))}, part.finding
+        for kind in {"simulated", "reproduced", "reported"} - set(table.get("kind", ["simulated"])):
+            assert kind not in part.start
+
+
+@pytest.mark.parametrize("id", TABLES)
+def test_a_finding_follows_the_numbers(id):
+    """Other numbers, another sentence: the columns of every part turned round, so that the best becomes the worst."""
+    table = pd.read_csv(REFERENCE / f"{id}.csv")
+    other = table.copy()
+    for name in table.select_dtypes("number"):
+        other[name] = table[name].max() + table[name].min() - table[name]
+    for part, turned in zip(present.parts(present.page_of(id), table), present.parts(present.page_of(id), other)):
+        assert part.finding != turned.finding and part.heads == turned.heads
+
+
+@pytest.mark.parametrize("id", TABLES)
+def test_all_pages_of_a_table_show_the_same(id):
+    text = (REFERENCE / f"{id}.csv").read_text()
+    pages, shown = present.pages(id, text, "STAMP"), present.parts(present.page_of(id), pd.read_csv(REFERENCE / f"{id}.csv"))
+    for suffix, page in pages.items():
+        plain = html.unescape(re.sub(r"</?(?:b|small)>", "", page)).replace("$-$", "−").replace("**", "") if suffix != "tex" else \
+            re.sub(r"\\textbf\{([^}]*)\}", r"\1", page).replace(r"{\scriptsize ", "").replace("]}", "]").replace("$-$", "−")
+        assert not re.search(r"\bnan\b", plain) and page.count("STAMP") >= 1
+        for part in shown:
+            for cell in (cell for row in part.rows for cell in row if cell.number == cell.number):
+                assert f"{cell.text} {cell.interval}".strip() in plain, (suffix, cell)
+    assert pages["tex"].count(r"\toprule") == len(shown) == pages["html"].count("<table") and pages["md"].count("\n| ---") == len(shown)
+
+
+def test_kinds_of_number_never_share_a_part():
+    table = pd.read_csv(REFERENCE / "T3.csv")
+    table.loc[0, "kind"] = "reproduced"
+    with pytest.raises(ValueError, match="reproduced, simulated numbers in one part"):
+        present.parts(present.page_of("T3"), table)
+    with pytest.raises(ValueError, match="2 rows of the CSV for one cell"):
+        present.parts(present.page_of("T3"), pd.concat([table.iloc[1:3], table.iloc[1:3]]))
+
+
+def test_a_number_is_printed_as_journals_do():
+    assert [present.figure(*given) for given in ((0.7942,), (-0.0002, 2), (1.0702,), (504, 0), (0.0,))] == [".794", "−.00", "1.070", "504", ".000"]
+    row = pd.Series({"uf1": 0.7942, "uf1_low": 0.7367, "uf1_high": 0.8368})
+    assert present.quote(row, "uf1") == ".794 [.74, .84]" and present.quote(row, "uar") == ""
+    assert present.listed(["a"]) == "a" and present.listed(["a", "b", "c"]) == "a, b and c"
 
 
 # ---------------------------------------------------------------- grounding

@@ -23,6 +23,7 @@ from deft.clips.facs import PROTOTYPES, UNITS, UNIT_INDEX
 from deft.clips.store import ClipStore
 from deft.evaluation import grounding, metrics, tables
 from deft.evaluation.source import Answers
+from deft.evaluation.tables.present import Column, Page, Part, called, highest, quote, said
 from deft.motion import evidence
 from deft.systems import TAUGHT
 from deft.unimer.build import annotated_array, clip_facts, facts_rng, measured
@@ -115,7 +116,7 @@ def t4(profile: str, seed: int = 7) -> pd.DataFrame:
                    "annotation_wrong": float(wrong.sum() / max(written.sum(), 1)), "annotation_missing": float(missing.sum() / (units_true > 0).sum())}
             row |= _statements(counted[name], counted["both"] if name != "both" else None, seed)
             rows.append(row | (models[name] if level == "own" else {}))
-    return tables.Table(rows).round(4)
+    return pd.DataFrame(rows).round(4)
 
 
 def _statements(mine: Mapping[str, metrics.Sample], both: Mapping[str, metrics.Sample] | None, seed: int) -> dict:
@@ -166,3 +167,29 @@ def model_scores(source: str | Answers, seed: int = 7) -> dict[str, dict]:
                 row |= grounding.paired("both_minus_model_unit_f1", both, mine, "unit", seed)
         out[name] = row
     return out
+
+
+def _held(part: pd.DataFrame) -> list[str]:
+    own = part[part.annotation_noise == "own"].set_index("construction")
+    return [said(f"With the sheets as they are, {{}} of the {what} under both constraints, {{}} with annotation alone.", *(quote(own.loc[name], column) for name in ("both", "au")))
+            for column, what in (("unit_precision", "stated units are true"), ("unit_recall", "moved units are stated"))]
+
+
+def _taught(part: pd.DataFrame) -> list[str]:
+    au = part[part.construction == "au"].iloc[0]
+    return [said("The model taught on {} states most that is true.", highest(part, "model_precision", "construction", CONSTRUCTION)),
+            said("Both constraints less annotation alone: precision {}, unit F1 {}.", quote(au, "both_minus_model_precision"), quote(au, "both_minus_model_unit_f1"))]
+
+
+CONSTRUCTION = called(none="the class alone", au="annotation alone", flow="flow alone", both="both constraints")
+ROWS = (Column("Made from", "construction", spoken=CONSTRUCTION),)
+PAGE = Page((
+    Part("statements against the truth", (Column("Coders' errors", "annotation_noise", spoken=called(none="none", own="as in the sheets", double="twice as many")), *ROWS),
+         tuple(Column(head, name) for head, name in (("Unit precision", "unit_precision"), ("Unit recall", "unit_recall"), ("Unit F1", "unit_f1"),
+                                                     ("Motion precision", "motion_precision"), ("Motion recall", "motion_recall"))), _held),
+    Part("models taught on them, tie broken", ROWS,
+         (Column("UF1", "model_uf1", best=max), Column("Unit F1", "model_unit_f1", best=max), Column("Motion F1", "model_motion_f1", best=max),
+          Column("Precision", "model_precision", best=max), Column("Unsupported", "model_unsupported", best=min),
+          Column("Both less it, precision", "both_minus_model_precision")), _taught, {"annotation_noise": "own"}),
+), "Precision: share of the statements that the truth bears out; recall: share of true unit sides, and of salient true motions, that are stated. Brackets: 95 % "
+   "intervals over subjects within looks and, of models, over draws; differences are paired.")

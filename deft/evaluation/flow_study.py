@@ -28,7 +28,7 @@ from scipy.ndimage import map_coordinates
 from deft import paths, runtime
 from deft.clips import benchmark
 from deft.clips.facs import expected_vectors, unit_sides
-from deft.evaluation.tables import Table
+from deft.evaluation.tables.present import Column, Page, Part, called, figure, highest, listed, said
 from deft.faces import regions
 from deft.motion import flow
 from deft.motion.meflow import augment, pairs
@@ -225,13 +225,39 @@ def t8(profile: str, people: int = 16, pictures: int = 8) -> pd.DataFrame:
     table = (sums[["epe", "angular_error"]].div(sums["pixels"].replace(0, np.nan), axis=0)).round(4).reset_index()
     speed = 1 / rows[rows["estimator"] != ZERO].groupby(["estimator", "set"])["seconds"].median()
     table = table.merge(speed.rename("pairs_per_second").round(1).reset_index(), on=["estimator", "set"], how="left")
-    return Table(table)
+    return table
 
 
-def overview(
-    table: pd.DataFrame, sets: Sequence[str] = (FACES, PHOTOGRAPH, TEXTURE), nuisances: Sequence[str] = ("clean", "camera")
-) -> pd.DataFrame:
-    """T8 for a page: end-point error, one row per set, nuisance and estimator, one column per bin."""
-    part = table[table["set"].isin(sets) & table["nuisance"].isin(nuisances)]
-    wide = part.pivot_table(index=["set", "nuisance", "estimator"], columns="magnitude_bin", values="epe", sort=False)
-    return wide[[size for size in (*BINS, "all") if size in wide]].round(3)
+def _against_none(part: pd.DataFrame) -> list[str]:
+    """Of one set: who is best over all sizes, and who is worse than the answer that nothing moved where the motion is small."""
+    small = part[part.magnitude_bin == BINS[1]].set_index("estimator").epe
+    worse = [NAMED(name) for name in small.index if small[name] > small.get(ZERO, np.nan)]
+    return [said("Over all sizes the error of {} is least, in px.", highest(part[(part.magnitude_bin == "all") & (part.estimator != ZERO)], "epe", "estimator", NAMED, least=True)),
+            said(f"Worse than the answer that nothing moved, where {SIZES(BINS[1])} px do: {{}}.", listed(worse) if worse else "")]
+
+
+def _camera(part: pd.DataFrame) -> list[str]:
+    wide = part[part.estimator != ZERO].pivot(index="nuisance", columns="estimator", values="epe")
+    rise = (wide.loc["camera"] - wide.loc["clean"]).dropna().sort_values()
+    return [f"The camera raises the error of {NAMED(name)} {word}, from {figure(wide.loc['clean', name])} to {figure(wide.loc['camera', name])} px."
+            for name, word in zip(rise.index[[-1, 0]] if len(rise) else (), ("most", "least"))]
+
+
+def _places(part: pd.DataFrame) -> list[str]:
+    return [said(f"Least error on {PLACES(name)}: {{}}.", highest(rows[rows.estimator != ZERO], "epe", "estimator", NAMED, least=True))
+            for name, rows in part.groupby("set", sort=False)]
+
+
+NAMED = called(**{ZERO: "nothing moved", "farneback": "Farneback", "dis": "DIS", "dis-finest": "finest DIS", "tvl1": "TV-L1", LEARNED: "MEFlow"})
+PLACES = called(**{FACES: "whole faces", PHOTOGRAPH: "the photograph", f"{FACES}: unit regions": "regions of the units", f"{FACES}: lips and lids": "lips and lids"})
+SIZES = called(**dict(zip(BINS, ("under .1", ".1 to .25", ".25 to .5", ".5 to 1", "1 to 2", "over 2"))))
+ERRORS = tuple(Column(NAMED(name), "epe", {"estimator": name}, best=min) for name in ESTIMATORS)
+BY_SIZE = (Column("True motion, px", "magnitude_bin", spoken=SIZES),)
+UNITS, CAMERA, ALL = {"set": f"{FACES}: unit regions"}, {"nuisance": "camera"}, {"magnitude_bin": "all"}
+PAGE = Page((
+    Part("faces, regions of the units that move, through a camera: end-point error in px", BY_SIZE, ERRORS, _against_none, UNITS | CAMERA, along=True),
+    Part("a photograph, moved by known fields, through a camera: end-point error in px", BY_SIZE, ERRORS, _against_none, {"set": PHOTOGRAPH} | CAMERA, along=True),
+    Part("faces, regions of the units that move, all sizes: end-point error in px", (Column("What disturbs", "nuisance"),), ERRORS, _camera, UNITS | ALL, along=True),
+    Part("all sizes, through a camera: end-point error in px", (Column("Place", "set", spoken=PLACES),), ERRORS, _places, CAMERA | ALL, along=True),
+), "Errors pooled over pixels; people, pictures and warps are new to every estimator. Nothing moved: the error of the answer zero, the mean length of the true "
+   "motion. Angular error, speed and the other places: in the CSV.")

@@ -49,7 +49,7 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
             if system != systems[0] and len(mine.subjects) > 1:
                 row |= tables.compared(f"{systems[0]}_minus", found[systems[0]], mine, metrics.uf1, seed)[0]
             out.append({**row, "note": SYSTEMS[system].note if system in SYSTEMS else ""})
-    return tables.Table(out).round(4)
+    return pd.DataFrame(out).round(4)
 
 
 def save(folder: Path, dataset: str, words: str, table: pd.DataFrame, uses: pd.DataFrame) -> None:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def made_again(answers: Answers, seed: int) -> dict[str, str]:
     """{table: CSV} that follows from answers (`deft.evaluation.source.Answers`): T2, T3, T7, and of T4 the columns of the tuned models."""
+    import pandas as pd
+
     from deft.evaluation import constructions, tables
 
     found = {id: getattr(tables, id.lower())(answers, seed) for id in ("T2", "T3", "T7")}
-    found["T4"] = tables.Table([{"construction": name, "annotation_noise": "own", **row} for name, row in constructions.model_scores(answers, seed).items()]).round(4)
+    found["T4"] = pd.DataFrame([{"construction": name, "annotation_noise": "own", **row} for name, row in constructions.model_scores(answers, seed).items()]).round(4)
     return {id: table.to_csv(index=False, lineterminator="\n") for id, table in found.items()}
 
 

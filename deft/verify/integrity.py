@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +20,6 @@ from deft.run import RunError
 from deft.verify import cells, reference
 
 ALTERED, UNCHECKED = "altered", "unchecked"
-LATEX = {r"\&": "&", r"\%": "%", r"\$": "$", r"\#": "#", r"\_": "_", r"\{": "{", r"\}": "}", r"\textasciitilde ": "~", r"\textasciicircum ": "^",
-         r"\textbackslash ": "\\"}
-PAGE_DIGITS = 5e-4  # pages show three digits
 MEASURED_TOLERANCE = 0.02  # of a critical value: the same draws on another processor
 LEAST_SIMULATIONS = 200
 
@@ -72,79 +71,35 @@ def manifest(profile: str) -> list[Problem]:
 
 
 # ---------------------------------------------------------------- pages
-def markdown_rows(text: str) -> list[dict[str, str]]:
-    """The first table of a Markdown page as {column: text} rows."""
-    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
-    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [dict(zip(split[0], row)) for row in split[2:]] if len(split) > 2 else []
-
-
-def latex_rows(text: str) -> list[dict[str, str]]:
-    """The first tabular of a LaTeX page as {column: text} rows."""
-    match = re.search(r"\\toprule\n(.*?)\\midrule\n(.*?)\\bottomrule", text, re.S)
-    if not match:
-        return []
-
-    def plain(cell):
-        for written, meant in LATEX.items():
-            cell = cell.replace(written, meant)
-        return cell.strip()
-
-    split = [[plain(cell) for cell in re.split(r"(?<!\\)&", line.removesuffix(r"\\").rstrip())]
-             for line in (match[1] + match[2]).splitlines() if line.strip()]
-    return [dict(zip(split[0], row)) for row in split[1:]]
-
-
-def page_difference(page: list[dict[str, str]], table: list[dict[str, str]]) -> str:
-    """The first difference between a page and its CSV, in words. An interval stands in the cell of its number: `0.763 [0.701, 0.809]`."""
-    if len(page) != len(table):
-        return f"shows {len(page)} rows, the CSV has {len(table)}"
-    columns = list(table[0]) if table else []
-    bounds = {c for c in columns if c.endswith(("_low", "_high")) and c.rsplit("_", 1)[0] in columns}
-    shown = set(page[0]) if page else set()
-    if unknown := shown - set(columns):
-        return f"shows a column {sorted(unknown)[0]!r} that the CSV has not"
-    for number, (mine, row) in enumerate(zip(page, table), start=1):
-        for column in columns:
-            if column in bounds:
-                continue
-            text, wanted = mine.get(column, ""), [row[column], *(row[f"{column}{end}"] for end in ("_low", "_high") if f"{column}{end}" in bounds)]
-            if words := _cell_difference(text, [value for value in wanted if value != ""]):
-                return f"row {number}, {column}: {words}"
-    return ""
-
-
-def _cell_difference(text: str, wanted: list[str]) -> str:
-    values = re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", text)
-    if wanted and all(cells.NUMBER.match(value) for value in wanted):
-        if len(values) != len(wanted):
-            return f"shows {text!r}, the CSV has {', '.join(wanted)}"
-        for value, want in zip(values, wanted):
-            if abs(float(value) - float(want)) > PAGE_DIGITS * max(1.0, abs(float(want))) + 1e-9:
-                return f"shows {text!r}, the CSV has {', '.join(wanted)}"
-        return ""
-    words = " ".join("".join(wanted).split())
-    if " ".join(text.split()) == words or (not words and text in ("", "-", "nan", "NaN", "None", "not available")):
-        return ""
-    return f"shows {text!r}, the CSV has {words!r}"
-
-
 def pages(profile: str) -> list[Problem]:
-    """Markdown and LaTeX pages of every table against its CSV."""
-    found = []
+    """Markdown, LaTeX and HTML pages of every table, captions included, against what its CSV gives."""
+    from deft.evaluation.tables import present
+
+    seed, found = _seed(profile), []
+    stamp = re.compile(re.escape(artifacts.stamp(profile, seed, "COMMIT")).replace("COMMIT", r"(\w+\+?)"))
     for artifact in cells.tables():
-        folder = paths.figures(profile) / "tables"
-        if not (folder / f"{artifact.id}.csv").is_file():
+        source, *written = (paths.figures(profile) / name for name in artifact.files)
+        there = {path: path.read_text(encoding="utf-8") for path in written if path.is_file()}  # the manifest names what was not made
+        if not source.is_file():
             continue
-        table = cells.rows(folder / f"{artifact.id}.csv")
-        for suffix, read in (("md", markdown_rows), ("tex", latex_rows)):
-            path = folder / f"{artifact.id}.{suffix}"
-            if not path.is_file():
-                continue  # the manifest names what was not made
-            words = page_difference(read(path.read_text(encoding="utf-8")), table)
-            if words:
-                found.append(Problem(ALTERED, f"tables/{path.name}", f"is not its CSV: {words}"))
+        commit = min((match[1] for text in there.values() for match in stamp.finditer(text)), default="no stamp")
+        try:
+            again = present.pages(artifact.id, source.read_text(encoding="utf-8"), artifacts.stamp(profile, seed, commit))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found.append(Problem(ALTERED, f"tables/{source.name}", f"gives no page ({type(error).__name__}: {error})"))
+            continue
+        found += [Problem(ALTERED, f"tables/{path.name}", f"is not what its CSV gives: {words}") for path, text in there.items()
+                  if (words := _other_line(text, again[path.suffix[1:]]))]
     return found
+
+
+def _other_line(text: str, again: str) -> str:
+    """The first line of a page that is not that of the page written again, in words; empty where all are."""
+    for number, (mine, wanted) in enumerate(itertools.zip_longest(text.split("\n"), again.split("\n"), fillvalue=""), start=1):
+        if mine != wanted:
+            start = max(len(os.path.commonprefix([mine, wanted])) - 20, 0)
+            return f"line {number} shows {mine[start:start + 60]!r}, the CSV gives {wanted[start:start + 60]!r}"
+    return ""
 
 
 def recomputed(profile: str) -> list[Problem]:

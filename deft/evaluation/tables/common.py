@@ -13,6 +13,7 @@ from deft.systems import PEERS, SYSTEMS
 
 FLOOR = 1e-6  # smaller probabilities count as this in the negative log likelihood
 CONDITIONS = ("kept", "broken")
+BROKEN = {"condition": "broken"}
 
 
 def predictions(profile: str) -> pd.DataFrame:
@@ -82,22 +83,6 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     for name in {"uf1", "uar"} & set(page) if "kind" in table else ():
         page.loc[(table["kind"] == "reported") & (page[name] == ""), name] = reported.NOT_AVAILABLE
     return page.loc[:, [(page[name].astype(str) != "").any() for name in page]]
-
-
-class Table(pd.DataFrame):
-    """Plain numbers as CSV; for a page (Markdown, LaTeX) intervals are written into the cell of their number."""
-
-    @property
-    def _constructor(self):
-        return Table
-
-    def to_markdown(self, *args: object, **options: object) -> str:
-        """As pandas writes it, of the readable form."""
-        return readable(self).to_markdown(*args, **options)
-
-    def to_latex(self, *args: object, **options: object) -> str:
-        """As pandas writes it, of the readable form."""
-        return readable(self).to_latex(*args, **options)
 
 
 def recognition(rows: pd.DataFrame, seed: int) -> dict:

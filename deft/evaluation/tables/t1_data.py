@@ -7,7 +7,7 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips.store import ClipStore
 from deft.evaluation import metrics
-from deft.evaluation.tables.common import Table
+from deft.evaluation.tables.present import Column, Page, Part, called, listed, quote, said
 from deft.motion import evidence
 from deft.unimer.build import annotated_array, truth_counts
 
@@ -48,4 +48,31 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
         row |= metrics.auroc_interval(truth[here][clip, unit, side][:, None], probability[here][clip, unit, side][:, None], part.iloc[clip],
                                       seed=seed).columns("flow_auroc")
         rows.append(row)
-    return Table(rows).round(4)
+    return pd.DataFrame(rows).round(4)
+
+
+def _judged(part: pd.DataFrame) -> list[str]:
+    row = part.iloc[-1]  # all data sets
+    words = [f"{'more' if row[f'{name}_flow'] > row[f'{name}_truth'] else 'no more'} units {name} than the truth does "
+             f"({quote(row, f'{name}_flow')} against {quote(row, f'{name}_truth')})" for name in ("unsupported", "unannotated")]
+    return [f"Over all clips flow finds {listed(words)}."]
+
+
+def _made(part: pd.DataFrame) -> list[str]:
+    row = part.iloc[-1]
+    return [f"Uni-MER has {row.unimer_records:.0f} records.", said("The truth bears out {} of the units that they state and {} of the motions.",
+                                                                  quote(row, "unimer_units_true"), quote(row, "unimer_motions_true"))]
+
+
+DATASET = (Column("Data set", "dataset", spoken=called(all="all together")),)
+PAGE = Page((
+    Part("annotations against what moved", DATASET,
+         (Column("Unsupported, by truth", "unsupported_truth"), Column("Unsupported, by flow", "unsupported_flow"),
+          Column("Unannotated, by truth", "unannotated_truth"), Column("Unannotated, by flow", "unannotated_flow"),
+          Column("AUROC of flow", "flow_auroc")), _judged),
+    Part("clips, and the Uni-MER records made of them", DATASET,
+         (Column("Subjects", "subjects", digits=0), Column("Clips", "clips", digits=0), Column("Annotated units", "annotated_units", digits=0),
+          Column("Uni-MER records", "unimer_records", digits=0), Column("Units borne out", "unimer_units_true"),
+          Column("Motions borne out", "unimer_motions_true")), _made),
+), "Units are counted per clip and side. Unsupported: share of annotated units that did not move; unannotated: share of moved units that nobody "
+   "annotated. Brackets: 95 % intervals over subjects within looks.")

@@ -5,8 +5,9 @@ import pandas as pd
 
 from deft.evaluation import metrics, reported
 from deft.evaluation.source import Answers
-from deft.evaluation.tables.common import CONDITIONS, Table, both_answered, compared, nll_sample, recognition, sample, told
-from deft.systems import BLIND, DEFT, LISTED, MAJORITY, SYSTEMS
+from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, said
+from deft.evaluation.tables.common import BROKEN, CONDITIONS, both_answered, compared, nll_sample, recognition, sample, told
+from deft.systems import BLIND, DEFT, LISTED, MAJORITY, SYSTEMS, spoken
 
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
 
@@ -30,7 +31,7 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     for line in reported.load().itertuples():
         rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
                      "note": reported.note(line), "source": line.source})
-    return Table(rows).round(4)
+    return pd.DataFrame(rows).round(4)
 
 
 def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: str, asked: pd.Series, seed: int) -> list[dict]:
@@ -69,3 +70,36 @@ def _falls(known: dict[tuple[str, str], pd.DataFrame], system: str, seed: int) -
         if system != other and len(four) == 4 and metrics.shared_draws(*four) != ():
             row |= metrics.combined([(one, metrics.uf1) for one in four], lambda a, b, c, d: (a - b) - (c - d), seed=seed).columns(column)
     return row
+
+
+def _recognised(part: pd.DataFrame) -> list[str]:
+    broken = part[part.condition == "broken"]
+    words = [said("With the tie broken, {} has the highest UF1.", highest(broken, "uf1", "system", spoken))]
+    if "deft_minus" in broken:
+        clear = {"above": broken.deft_minus_low > 0, "below": broken.deft_minus_high < 0}
+        clear["not told apart from"] = broken.deft_minus.notna() & ~clear["above"] & ~clear["below"]
+        places = [f"{word} {listed(broken.system[here].map(spoken))}" for word, here in clear.items() if here.any()]
+        words.append(said("By the paired interval DEFT is {}.", "; ".join(places)))
+    return [*words, said("{} loses most when looks no longer go with emotions.", highest(broken, "kept_minus_broken_over_blind", "system", spoken))]
+
+
+def _printed(part: pd.DataFrame) -> list[str]:
+    words = []
+    for how in ("best epoch on test", "fixed epochs"):
+        numbers = part[part.note.str.startswith(f"selection: {how}", na=False)].assign(name=part.system + "; " + part.protocol)
+        words.append(said(f"Highest published UF1 with {how}: {{}}.", highest(numbers, "uf1", "name")))
+    return [*words, "Not to be compared with simulated numbers."]
+
+
+SYSTEM = (Column("System", "system", spoken=spoken),)
+COLUMNS = (*both("UF1", "uf1", best=max), Column("Lost beyond a blind reader", "kept_minus_broken_over_blind", BROKEN),
+           Column("NLL, tie broken", "nll", BROKEN, best=min), Column("DEFT less it, tie broken", "deft_minus", BROKEN),
+           Column("Draws", "draws", BROKEN, digits=0))
+PAGE = Page((
+    Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench"}),
+    Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback"}),
+    Part("published numbers, real faces, other protocols", (Column("Protocol", "protocol"), Column("Method", "system")),
+         (Column("UF1", "uf1"), Column("UAR", "uar"), Column("How it was counted", "note"), Column("Source", "source")), _printed, {"kind": "reported"}),
+), "UF1 pooled over folds, mean over draws. Brackets: 95 % intervals over subjects within looks and over draws (with few draws they enclose the truth "
+   "less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond a blind reader: UF1 kept less broken, less the same of prototype Bayes, which cannot "
+   "see looks. NLL: lower is better.")

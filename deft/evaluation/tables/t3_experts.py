@@ -5,7 +5,8 @@ import pandas as pd
 
 from deft.evaluation import metrics
 from deft.evaluation.source import Answers
-from deft.evaluation.tables.common import CONDITIONS, Table, both_answered, compared, nll_sample, recognition, sample, told
+from deft.evaluation.tables.present import Column, Page, Part, both, highest, quote, said
+from deft.evaluation.tables.common import BROKEN, CONDITIONS, both_answered, compared, nll_sample, recognition, sample, told
 from deft.systems import DEFT, LISTED, SYSTEMS
 
 OFTEN = 10  # clips that must show a unit, and as many that must not
@@ -41,7 +42,7 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
             rows.append(row)
     if not rows:
         raise ValueError("predictions.jsonl holds none of the systems " + ", ".join(LISTED["T3"]) + "; run 07 and 08 first")
-    return Table(rows).round(4)
+    return pd.DataFrame(rows).round(4)
 
 
 def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
@@ -54,3 +55,34 @@ def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
     if not often.any():
         return {}
     return metrics.auroc_interval(truth[:, often], score.reshape(len(score), -1)[:, often], answers.clips, seed=seed).columns("unit_auroc")
+
+
+def _together(part: pd.DataFrame) -> list[str]:
+    broken = part[part.condition == "broken"]
+    words = [said("With the tie broken, {} has the highest UF1.", highest(broken, "uf1", "experts", _experts))]
+    for _, less in broken[broken.experts == "motion"].iterrows():
+        verdict = "above it" if less.get("all_minus_low", 0) > 0 else "below it" if less.get("all_minus_high", 0) < 0 else "not told apart from it"
+        words.append(said(f"All three together less motion alone: {{}}, {verdict}.", quote(less, "all_minus")))
+    return words
+
+
+def _probed(part: pd.DataFrame) -> list[str]:
+    return [said(f"{name} is read best from {{}}.", highest(part, f"probe_{factor}", "experts"))
+            for factor, name in (("identity", "Identity"), ("region direction", "Direction of motion"), ("unit", "What units move"))]
+
+
+def _experts(words: str) -> str:
+    return "all three" if words.count("+") == 2 else words
+
+
+EXPERTS = (Column("Experts", "experts", spoken=_experts),)
+PAGE = Page((
+    Part("recognition", EXPERTS,
+         (*both("UF1", "uf1", best=max), Column("NLL, tie broken", "nll", BROKEN, best=min), *both("All three less it", "all_minus"),
+          Column("AUROC of its units", "unit_auroc", BROKEN, best=max)), _together),
+    Part("what linear probes read from each expert", EXPERTS,
+         tuple(Column(head, f"probe_{name}", BROKEN, best=max) for head, name in (
+             ("Identity, accuracy", "identity"), ("Look, accuracy", "look"), ("Landmarks, R²", "landmarks"), ("Direction of motion, R²", "region direction"),
+             ("Units, AUROC", "unit"), ("Emotion, accuracy", "emotion"))), _probed),
+), "Brackets: 95 % intervals over subjects within looks and over draws; all three less it: difference of UF1, paired. Probes and AUROC: the first draw of "
+   "the experts; accuracies are balanced but for identity.")

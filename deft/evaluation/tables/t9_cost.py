@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
-from deft.evaluation.tables.common import Table
+from deft.evaluation.tables.present import Column, Page, Part, highest, said
+from deft.systems import spoken
+
+WHOLE = "all stages above"
 
 
 def t9(profile: str) -> pd.DataFrame:
@@ -24,7 +27,7 @@ def t9(profile: str) -> pd.DataFrame:
             rows.append({"kind": "simulated", "what": "stage", "name": path.stem, "seconds": record.get("seconds"),
                          "peak_memory_gib": record.get("peak_memory_gib")})
     if rows:
-        rows.append({"kind": "simulated", "what": "stage", "name": "all stages above", "seconds": sum(r["seconds"] or 0 for r in rows),
+        rows.append({"kind": "simulated", "what": "stage", "name": WHOLE, "seconds": sum(r["seconds"] or 0 for r in rows),
                      "peak_memory_gib": max(r["peak_memory_gib"] or 0 for r in rows)})
     for path in sorted((*work.glob("experts/*/*.safetensors"), *work.glob("mllm/base*/*.safetensors"),
                         *_first_runs(work / "mllm" / "runs"))):
@@ -33,7 +36,7 @@ def t9(profile: str) -> pd.DataFrame:
     if not rows:
         raise ValueError(f"nothing to cost under {work}: neither stage records nor models; run the stages first")
     columns = ["kind", "what", "name", "seconds", "peak_memory_gib", "parameters", "mib"]
-    table = Table(rows).reindex(columns=columns).round(3)
+    table = pd.DataFrame(rows).reindex(columns=columns).round(3)
     table["parameters"] = table["parameters"].astype("Int64")
     return table
 
@@ -60,3 +63,30 @@ def _first_runs(runs: Path) -> list[Path]:
         weights = sorted(system.rglob("*.safetensors"))
         found += [w for w in weights if w.parent == weights[0].parent]
     return found
+
+
+def _minutes(part: pd.DataFrame) -> list[str]:
+    each = part[part.name != WHOLE]
+    return [said("The longest stage is {}, in seconds.", highest(each, "seconds", "name", _named, digits=1)),
+            said("The most memory is taken by {}, in GiB.", highest(each, "peak_memory_gib", "name", _named, digits=2))]
+
+
+def _size(part: pd.DataFrame) -> list[str]:
+    return [said("Most parameters: {}.", highest(part, "parameters", "name", _named, digits=0))]
+
+
+def _named(name: str) -> str:
+    """`07_joint_tuning` -> 07 joint tuning; the folder of a model -> the model."""
+    folder = name.split("/")
+    if folder[0] == "experts":
+        return f"expert: {folder[1]}"
+    if folder[0] == "mllm":
+        return {"base": "language model, before tuning", "base-flat": "language model of flat text, before tuning"}.get(folder[1]) or f"tuned: {spoken(folder[2])}"
+    return name.replace("_", " ")
+
+
+PAGE = Page((
+    Part("stages, as this machine ran them", (Column("Stage", "name", spoken=_named),),
+         (Column("Seconds", "seconds", digits=1), Column("Peak memory, GiB", "peak_memory_gib", digits=2)), _minutes, {"what": "stage"}),
+    Part("models", (Column("Model", "name", spoken=_named),), (Column("Parameters", "parameters", digits=0), Column("MiB", "mib", digits=2)), _size, {"what": "model"}),
+), "Stages after the one that writes this table: their last complete run. Of tuned systems, the first draw and fold.")
