@@ -54,7 +54,7 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
 
 def save(folder: Path, dataset: str, words: str, table: pd.DataFrame, uses: pd.DataFrame) -> None:
     """Write T2.csv, T2.md and labels.csv to `folder`, each with its provenance (`words`). No clip and no subject is named in them."""
-    page = (f"**T2. Recognition on {dataset}**\n\n{table.to_markdown(index=False)}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
+    page = (f"**T2. Recognition on {dataset}**\n\n{tables.readable(table).to_markdown(index=False)}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
             f"Intervals: 95 % over subjects, and over draws where there are several. Coarse: by the sum of the likelihoods of a class' emotions. {words}.\n")
     texts = {"T2.csv": table.assign(provenance=words).to_csv(index=False, lineterminator="\n"), "T2.md": page,
              "labels.csv": uses.assign(provenance=words).to_csv(index=False, lineterminator="\n")}
