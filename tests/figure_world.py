@@ -7,8 +7,9 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import facs, store
 from deft.faces import regions
-from deft.unimer import build, grammar, schema
+from deft.unimer import build, schema
 from deft.unimer.facts import facts_from_units
+from deft.unimer.kinds import KINDS
 
 SYSTEMS = ("deft", "rgb-only", "lr-flow", "lr-pixels")
 
@@ -99,7 +100,7 @@ def _answers(work, rows, generator):
                 said = row["emotion"] if right else str(generator.choice(facs.EMOTIONS))
                 units = facts_from_units({unit: "B" for unit in max(facs.PROTOTYPES[said])[1]}, generator, said)
                 lines.append(dict(clip=row["clip"], dataset=row["dataset"], subject=row["subject"], fold=0, system=system, condition=row["condition"],
-                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text_class=str(generator.choice((said, ""))), text=grammar.answer("reasoning", units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
+                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text_class=str(generator.choice((said, ""))), text=KINDS["reasoning"].answer(units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
     runtime.write_jsonl(work / "predictions.jsonl", lines)
 
 

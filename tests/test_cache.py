@@ -210,7 +210,7 @@ def asked():
 
 
 # (module, a constant in it) that a stage reaches over one other module at least, and that its own rule once forgot
-FAR = {"deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"), "deft.experts.pretrain": ("unimer/grammar.py", None),
+FAR = {"deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"), "deft.experts.pretrain": ("unimer/wording.py", None),
        "deft.motion.prepare": ("motion/rigid.py", "CUT"), "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
        "deft.mllm.language": ("clips/facs.py", None), "deft.mllm.tune": ("unimer/facts.py", None), "deft.licensed.stages": ("faces/detect.py", "AGREE"),
        "deft.evaluation.reproduced": ("paths.py", None), "deft.clips.readers.fixtures": ("clips/simulator/appearance.py", "LENS_SIGMA")}

@@ -1,8 +1,6 @@
 """Experts: what each must not see, mirrors that agree, checkpoints that give the same bytes, calibration and dependence measures."""
 
 import inspect
-import sys
-import types
 
 import numpy as np
 import pandas as pd
@@ -291,12 +289,11 @@ def test_direction_left_over_by_furrows_keeps_the_rest_and_mirrors_like_motion()
 @pytest.fixture
 def grammar(monkeypatch):
     """A four-word grammar: these tests are about the loop, not about the text."""
-    fake = types.ModuleType("deft.unimer.grammar")
-    fake.vocabulary = lambda: ["the", "left", "right", "brow"]
-    fake.answer = lambda kind, said: "the left brow" if any(fact.side == "L" for fact in said.units) else "the right brow"
-    import deft.unimer
-    monkeypatch.setitem(sys.modules, "deft.unimer.grammar", fake)
-    monkeypatch.setattr(deft.unimer, "grammar", fake, raising=False)
+    from deft.unimer import kinds
+
+    monkeypatch.setattr(kinds, "vocabulary", lambda: ["the", "left", "right", "brow"])
+    said = lambda self, facts: "the left brow" if any(fact.side == "L" for fact in facts.units) else "the right brow"
+    monkeypatch.setattr(kinds.Motion, "answer", said)
 
 
 @pytest.mark.parametrize("name", pairs.NAMES)

@@ -15,8 +15,8 @@ from deft.evaluation.source import Answers
 from deft.evaluation.tables import present
 from deft.motion import evidence
 from deft.systems import LISTED, SYSTEMS, spoken
-from deft.unimer import grammar
 from deft.unimer.facts import Facts, MotionFact, UnitFact
+from deft.unimer.kinds import KINDS
 
 PROFILE = "made-up"
 SMILE = Facts("happiness", "positive", (UnitFact(12, "B"),), (MotionFact("lip corner", "B", "up"),))
@@ -58,7 +58,7 @@ def world(tmp_path_factory):
         runtime.save_array(work / "features" / "bench", f"{name}_units", probability)
     runtime.write_json(work / "experts" / "probes.json", [{"expert": "motion", "factor": "identity", "score": 0.2, "chance": 0.1, "measure": "accuracy"}])
     runtime.write_jsonl(work / "unimer" / "bench.jsonl", [
-        {"clip": row["clip"], "dataset": row["dataset"], "kind": kind, "facts": SMILE.to_json(), "answer": grammar.answer("reasoning", SMILE)}
+        {"clip": row["clip"], "dataset": row["dataset"], "kind": kind, "facts": SMILE.to_json(), "answer": KINDS["reasoning"].answer(SMILE)}
         for row in frames if row["set"] == "bench" for kind in ("reasoning", "fine")])
     answers = []
     for system, skill in SKILL.items():
@@ -71,7 +71,7 @@ def world(tmp_path_factory):
                 facts = FROWN if system == "rgb-only" else SMILE
                 answers.append({key: row[key] for key in ("clip", "dataset", "subject", "fold", "condition", "set")} | {
                     "system": system, "truth": row["emotion"], "prediction": said, "scores": {e: 0.6 if e == said else 0.1 for e in EMOTIONS}, "seed": seed, "text_class": row["emotion"],
-                    "text": grammar.answer("reasoning", facts) if system in ("deft", "rgb-only", "deft-m", "template") else ""})
+                    "text": KINDS["reasoning"].answer(facts) if system in ("deft", "rgb-only", "deft-m", "template") else ""})
     runtime.write_jsonl(work / "predictions.jsonl", answers)
     for stage, seconds in (("01_clips", 60.0), ("06_experts", 240.0)):
         runtime.write_json(work / "status" / f"{stage}.json", {"stage": stage, "state": "done", "seconds": seconds, "peak_memory_gib": 1.5})

@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deft.clips.facs import EMOTIONS, MIDLINE, REGION_INDEX, SIDES, UNIT_INDEX, UNITS, expected_vectors
-from deft.unimer import asking, balance, build, check, datasheet, export, folder, grammar, lessons, parse, rephrase, schema, temporal, timing, vqa
+from deft.unimer import balance, build, check, datasheet, export, folder, kinds, lessons, parse, rephrase, schema, timing
 from deft.unimer.check import Evidence
-from deft.unimer.facts import (DIRECTIONS, EVENTS, GROUPS, Facts, MotionFact, TimeFact, UnitFact, facts_from_units, hard_negatives, stated_by, supports, supports_unit,
+from deft.unimer.facts import (DIRECTIONS, EVENTS, FRAMED, GROUPS, Facts, MotionFact, TimeFact, UnitFact, facts_from_units, hard_negatives, stated_by, supports, supports_unit,
                                text_facts, unit_array)
+from deft.unimer.kinds import KINDS, SCHOOLED
+from deft.unimer.wording import fill, tokens
 
 SEEDS = st.integers(0, 2**32 - 1)
 MOTION = st.builds(MotionFact, st.sampled_from(sorted(set(GROUPS) - {"chin", "glabella"})), st.sampled_from("LRB"), st.sampled_from(DIRECTIONS)) | st.builds(
@@ -25,7 +27,7 @@ def times(draw):
     place = draw(MOTION)
     event, first = draw(st.sampled_from(EVENTS)), draw(st.integers(1, 20))
     last = first + draw(st.integers(0, 3)) if event == "peak" else first
-    return TimeFact(event, place.region, place.side, *((first, last) if event in EVENTS[:3] else (0, 0)))
+    return TimeFact(event, place.region, place.side, *((first, last) if event in FRAMED else (0, 0)))
 
 
 @st.composite
@@ -45,72 +47,75 @@ def any_facts(draw):
 @given(any_facts(), SEEDS)
 def test_every_answer_reads_back_to_its_facts(facts, seed):
     rng = np.random.default_rng(seed)
-    for kind, part in asking.parts(asking.ALL_KINDS, facts, rng, absent=[u for u in UNITS if u not in {f.code for f in facts.units}]):
+    for kind, part in kinds.parts(KINDS, facts, rng, absent=[u for u in UNITS if u not in {f.code for f in facts.units}]):
         for draw in (rng, None):
-            text = asking.answer(kind, part, draw)
+            text = kind.answer(part, draw)
             read = parse(text)
-            assert read == asking.mentioned(kind, part), text
+            assert read == kind.states(part), text
             assert read.unknown == 0
-            assert asking.question(kind, part, draw).split() == grammar.tokens(asking.question(kind, part, None)) or draw is rng
+            assert kind.question(part).split() == tokens(kind.question(part))
 
 
 FULL = Facts("disgust", "negative", (UnitFact(4, "L"), UnitFact(7, "B")), (MotionFact("inner brow", "L", "down"), MotionFact("upper lip", "B", "up")),
-             (UnitFact(12, "A"),), tuple(TimeFact(e, "cheek", "B", *((2, 3) if e == "peak" else (2, 2) if e in EVENTS[:3] else (0, 0))) for e in EVENTS))
+             (UnitFact(12, "A"),), tuple(TimeFact(e, "cheek", "B", *((2, 3) if e == "peak" else (2, 2) if e in FRAMED else (0, 0))) for e in EVENTS))
 
 
-@pytest.mark.parametrize("kind", asking.ALL_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_twelve_questions_and_twelve_answers(kind):
     rng, seen = np.random.default_rng(0), {}
     for draw in range(1200):
         part = FULL
         if kind == "negative":  # a unit or a motion, true or denied
-            fact = (FULL.units[0], FULL.motions[0])[draw % 2]
-            part = Facts(denied=(fact,)) if draw % 4 < 2 else Facts(units=(fact,)) if draw % 2 == 0 else Facts(motions=(fact,))
-        seen.setdefault("question", set()).add(asking.question(kind, part, rng))
-        seen.setdefault("answer", set()).add(asking.answer(kind, part, rng))
+            part = Facts.one((FULL.units[0], FULL.motions[0])[draw % 2], denied=draw % 4 < 2)
+        seen.setdefault("question", set()).add(KINDS[kind].question(part, rng))
+        seen.setdefault("answer", set()).add(KINDS[kind].answer(part, rng))
     for what, texts in seen.items():
         assert len(texts) >= 12, (what, texts)
 
 
-def test_patterns_are_distinct_and_each_answer_reads_back():
-    groups = [temporal.YES, temporal.NO, temporal.ASK, *temporal.ANSWERS.values(), *temporal.QUESTIONS.values(), vqa.ASK, vqa.YES, vqa.NO, vqa.ASK_JOINT, vqa.JOINT]
-    assert all(len(set(group)) == len(group) >= 12 for group in groups)
-    for side in "LRB":
-        for event, patterns in temporal.ANSWERS.items():
-            fact = TimeFact(event, "lip corner", side, *((3, 4) if event == "peak" else (3, 3) if event in EVENTS[:3] else (0, 0)))
-            for pattern in patterns:
-                text = temporal._fill(pattern, fact, None)
-                assert parse(text) == Facts(times=(fact,)), text
-            for patterns, stated in ((temporal.YES, Facts(times=(fact,))), (temporal.NO, Facts(denied=(fact,)))) if event in temporal.FRAMED else ():
-                for pattern in patterns:
-                    assert parse(temporal._fill(pattern, fact, None)) == stated, pattern
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_patterns_are_distinct_and_each_about_a_time_reads_back(kind):
+    for wording in kind.wordings():
+        for patterns in (wording.questions, wording.answers, wording.denials):
+            assert len(set(patterns)) == len(patterns)
+        for event in EVENTS if isinstance(kind, kinds.Event) else ():
+            for side in "LRB":
+                fact = TimeFact(event, "lip corner", side, *((3, 4) if event == "peak" else (3, 3) if event in FRAMED else (0, 0)))
+                if kind.fits(fact) and kind.worded(fact) is wording:
+                    for patterns, denied in ((wording.answers, False), (wording.denials, True)):
+                        for pattern in patterns:
+                            assert parse(fill(pattern, fact)) == Facts.one(fact, denied), pattern
 
 
 def test_a_language_model_is_schooled_on_what_it_always_was():
     """More kinds or words would dilute its mix and change every tuned number; records may have more."""
-    assert grammar.KINDS == ("motion", "units", "side", "coarse", "fine", "reasoning", "negative")
-    assert len(grammar.vocabulary()) == 180 and set(grammar.vocabulary()) < set(asking.vocabulary())
-    assert len(asking.vocabulary()) <= 280
+    assert SCHOOLED == ("motion", "units", "side", "coarse", "fine", "reasoning", "negative")
+    assert len(kinds.vocabulary()) == 180 and set(kinds.vocabulary()) < set(kinds.vocabulary(KINDS))
+
+
+def test_facts_without_what_is_asked_about_are_refused_by_name():
+    for name in ("side", "coarse", "fine", "reasoning", "negative", "timed", "present", "joint", "start", "back"):
+        with pytest.raises(ValueError, match=f"kind '{name}' .*nothing to ask about in Facts"):
+            KINDS[name].answer(Facts())
+    with pytest.raises(ValueError, match="unknown kind 'poem'; known: motion, units"):
+        KINDS["poem"]
 
 
 def test_a_wrong_frame_is_at_least_two_off():
     rng = np.random.default_rng(0)
     fact = TimeFact("peak", "cheek", "B", 3, 4)
-    assert {temporal.near_miss(fact, 8, rng).first for _ in range(99)} == {1, 6, 7, 8}
-    assert temporal.near_miss(TimeFact("peak", "cheek", "B", 2, 3), 4, rng) is None
-    assert temporal.answer("timed", Facts(denied=(TimeFact("start", "cheek", "B", 5, 5),))) == "no , the cheeks do not start in frame 5 ."
-    with pytest.raises(ValueError, match="hold no start, peak or fade"):
-        temporal.question("timed", Facts())
+    assert {kinds.near_miss(fact, 8, rng).first for _ in range(99)} == {1, 6, 7, 8}
+    assert kinds.near_miss(TimeFact("peak", "cheek", "B", 2, 3), 4, rng) is None
+    assert KINDS["timed"].answer(Facts(denied=(TimeFact("start", "cheek", "B", 5, 5),))) == "no , the cheeks do not start in frame 5 ."
 
 
 def test_agreement_in_time():
     def say(event, side, *frames):
-        return temporal.answer(event, Facts(times=(TimeFact(event, "cheek", side, *frames),)))
+        return KINDS[event].answer(Facts(times=(TimeFact(event, "cheek", side, *frames),)))
 
     assert say("start", "B", 2, 2) == "the cheeks start to move in frame 2 ." and say("start", "L", 2, 2) == "the left cheek starts to move in frame 2 ."
     assert say("peak", "R", 3, 4) == "the right cheek peaks in frames 3 to 4 ."
-    assert temporal.answer("back", Facts(times=(TimeFact("stay", "cheek", "B"),))) == "the cheeks do not come back ."
-    assert temporal.answer("start", Facts()) == "no time is clear ." and parse("no time is clear .") == Facts()
+    assert KINDS["back"].answer(Facts(times=(TimeFact("stay", "cheek", "B"),))) == "the cheeks do not come back ."
 
 
 @pytest.mark.parametrize("text, told, denied", [
@@ -139,37 +144,32 @@ def test_parse_of_the_tasks_manner(text, units, emotion, coarse):
 
 
 def test_texts_stay_within_the_vocabulary_and_are_short():
-    words, rng = set(grammar.vocabulary()), np.random.default_rng(3)
+    words, rng = set(kinds.vocabulary()), np.random.default_rng(3)
     assert len(words) <= 500 and all(word == word.lower() for word in words)
     lengths = []
     for i in range(400):
         facts = text_facts(rng, flat=bool(i % 2))
-        for kind in grammar.KINDS:
-            part = grammar.focus(kind, facts, rng)
-            for text in (grammar.question(kind, part, rng), grammar.answer(kind, part, rng)):
+        for kind, part in kinds.parts(SCHOOLED, facts, rng):
+            for text in (kind.question(part, rng), kind.answer(part, rng)):
                 assert set(text.split()) <= words, set(text.split()) - words
-                assert text.split() == grammar.tokens(text), "blanks must surround every token"
-        lengths.append(len(grammar.answer("reasoning", facts, rng).split()))
+                assert text.split() == tokens(text), "blanks must surround every token"
+        lengths.append(len(KINDS["reasoning"].answer(facts, rng).split()))
     assert max(lengths) <= 48 and np.median(lengths) <= 40
-
-
-def test_kinds_have_at_least_six_patterns():
-    patterns = [*grammar.QUESTIONS.values(), grammar.MOTION_ANSWERS, grammar.MOTION_CLAUSES, grammar.UNIT_ANSWERS, grammar.SIDE_ANSWERS, grammar.COARSE_ANSWERS,
-                grammar.FINE_ANSWERS, grammar.ASK_UNIT, grammar.ASK_MOTION, grammar.YES_UNIT, grammar.NO_UNIT, grammar.YES_MOTION, grammar.NO_MOTION_ASKED]
-    assert all(len(set(group)) >= 6 for group in patterns)
 
 
 def test_agreement_and_class_first():
     facts = Facts("disgust", "negative", (UnitFact(4, "B"), UnitFact(7, "L")), (MotionFact("inner brow", "B", "down"), MotionFact("lower lid", "L", "up")))
-    assert grammar.answer("reasoning", facts) == (
+    assert KINDS["reasoning"].answer(facts) == (
         "class : disgust . evidence : au4 brow lowerer both , au7 lid tightener left . reasoning : the inner brows move down and the left lower lid moves up .")
-    assert grammar.question("negative", Facts(denied=(MotionFact("cheek", "B", "up"),))) == "do the cheeks move up ?"
-    assert grammar.question("negative", Facts(denied=(MotionFact("upper lip", "B", "up"),))) == "does the upper lip move up ?"
+    assert KINDS["negative"].question(Facts(denied=(MotionFact("cheek", "B", "up"),))) == "do the cheeks move up ?"
+    assert KINDS["negative"].question(Facts(denied=(MotionFact("upper lip", "B", "up"),))) == "does the upper lip move up ?"
 
 
 def test_a_clip_without_facts_still_has_answers():
-    for kind in grammar.KINDS:
-        assert grammar.question(kind, Facts("anger", "negative")) and parse(grammar.answer(kind, Facts("anger", "negative"))).units == ()
+    asked = dict(kinds.parts(KINDS, Facts("anger", "negative"), np.random.default_rng(0)))
+    assert {kind.name for kind in asked} == {"motion", "units", "coarse", "fine", "reasoning", "joint"}
+    for kind, part in asked.items():
+        assert kind.question(part) and parse(kind.answer(part)) == kind.states(part)
 
 
 # --- text without clips ------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_parse_of_loose_text(text, units, motions):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([*asking.vocabulary(), "xyz", "au", "auau", "au999999999999", "²"]), max_size=40).map(" ".join) | st.text(max_size=60))
+@given(st.lists(st.sampled_from([*kinds.vocabulary(KINDS), "xyz", "au", "auau", "au999999999999", "²"]), max_size=40).map(" ".join) | st.text(max_size=60))
 def test_parse_never_raises_and_check_stays_in_range(text):
     found = check(text, {**worked(), "courses": COURSES})
     assert 0 <= found["precision"] <= 1 and 0 <= found["recall"] <= 1
@@ -388,12 +388,16 @@ def clips():
     return pd.DataFrame(rows), probability, courses, np.full(24, 0.06), truth, region
 
 
+def all_facts(*of, **settings):
+    return {one.row.clip: one.facts for one in build.each_clip(*of, **settings)}
+
+
 def test_records_state_what_was_annotated_and_moved(clips, tmp_path):
     index, probability, courses, noise, truth, region = clips
     records = build.build_records(index, probability, courses, noise)
     assert schema.write_records(tmp_path / "r.jsonl", records) == len(records)
     records = schema.read_records(tmp_path / "r.jsonl")
-    assert set(grammar.KINDS) | set(vqa.KINDS) | {"start", "fade", "timed"} <= {r["kind"] for r in records} <= set(asking.ALL_KINDS)
+    assert {*SCHOOLED, "present", "joint", "start", "fade", "timed"} <= {r["kind"] for r in records} <= set(KINDS)
     clip = dict(zip(index["clip"], build.measured(probability, courses, noise)))
     place = {name: i for i, name in enumerate(index["clip"])}
     for record in records:
@@ -411,7 +415,7 @@ def test_records_state_what_was_annotated_and_moved(clips, tmp_path):
 
 def test_constraints_differ_as_they_should(clips):
     index, probability, courses, noise, truth, region = clips
-    facts = {c: build.all_facts(index, probability, courses, noise, c) for c in schema.CONSTRAINTS}
+    facts = {c: all_facts(index, probability, courses, noise, c) for c in schema.CONSTRAINTS}
     assert facts["both"] == build.facts_of(build.build_records(index, probability, courses, noise, "both"))
     share = {c: build.truth_counts(facts[c], index, truth, region) for c in schema.CONSTRAINTS}
     assert share["both"]["unit_precision"] == 1.0 > share["au"]["unit_precision"] > share["none"]["unit_precision"]
@@ -497,7 +501,7 @@ def test_megc_round_trips(clips, tmp_path):
         assert (theirs.emotion, theirs.coarse, {u.code for u in theirs.units}) == (ours.emotion, ours.coarse, {u.code for u in ours.units})
         assert {u.code for u in theirs.denied} == {u.code for u in ours.denied}
         assert row["kind"] == "units" or theirs == ours  # "units" alone loses something: the task names no sides there
-    assert {r["kind"] for r in back} == set(vqa.MEGC_KINDS)
+    assert {r["kind"] for r in back} == set(kinds.MEGC)
     joint = next(r for r in back if r["kind"] == "joint")
     assert joint["answer"].startswith("The action unit") and "Therefore, the fine-grained expression class is" in joint["answer"]
 
@@ -567,7 +571,7 @@ def test_hard_negatives_of_clips_are_near_misses(clips):
     index, probability, courses, noise, truth, region = clips
     seen = set()
     for seed in range(6):
-        for i, (clip, facts) in enumerate(build.all_facts(index, probability, courses, noise, seed=seed).items()):
+        for i, (clip, facts) in enumerate(all_facts(index, probability, courses, noise, seed=seed).items()):
             for fact in facts.denied:
                 if isinstance(fact, UnitFact):
                     assert not supports_unit(fact, truth[i], 1e-6)
@@ -596,7 +600,7 @@ def test_lessons_carry_facts_and_what_their_silence_is_worth(clips, tmp_path):
     for name in schema.CONSTRAINTS:
         lessons.write(tmp_path, lessons.lessons(index, probability, courses, noise, name))
         told = lessons.read(tmp_path, name)
-        assert {clip: facts for clip, (facts, _) in told.items()} == build.all_facts(index, probability, courses, noise, name)
+        assert {clip: facts for clip, (facts, _) in told.items()} == all_facts(index, probability, courses, noise, name)
         assert all(whole for _, whole in told.values()) == (name != "both")  # every fourth sheet names a unit that nothing confirms
     (tmp_path / "facts-au.jsonl").write_text('{"clip": "x"}\n')
     with pytest.raises(ValueError, match="facts-au.jsonl:1: not a lesson"):
@@ -626,7 +630,7 @@ def test_a_local_model_is_asked_and_not_believed(many, tmp_path):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = {word: i for i, word in enumerate(["<unk>", "<eos>", *asking.vocabulary()])}
+    words = {word: i for i, word in enumerate(["<unk>", "<eos>", *kinds.vocabulary(KINDS)])}
     inner = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", unk_token="<unk>").save_pretrained(tmp_path)

@@ -573,12 +573,12 @@ def test_the_own_path_shares_no_code_with_the_tables():
 
 def test_the_own_reader_understands_texts_as_the_tables_reader_does():
     """Every sentence of the grammar, and sentences with words lost, doubled and exchanged."""
-    from deft.unimer import grammar
     from deft.unimer.check import parse
     from deft.unimer.facts import text_facts
+    from deft.unimer.kinds import KINDS
 
     rng, sides = np.random.default_rng(4), {"L": (0,), "R": (1,), "B": (0, 1), "A": ()}
-    texts = [grammar.answer(kind, facts, rng) for _ in range(150) for facts in [text_facts(rng)] for kind in ("reasoning", "motion", "units")]
+    texts = [KINDS[kind].answer(facts, rng) for _ in range(150) for facts in [text_facts(rng)] for kind in ("reasoning", "motion", "units")]
     words = " ".join(texts).split()
     for text in texts[:300]:
         broken = text.split()

@@ -23,7 +23,7 @@ from deft.clips.notation import ActionUnit, ParsedUnits, format_units, parse_act
 __all__ = [
     "UNITS", "SIDES", "NAMES", "MUSCLES", "REGION_NAMES", "MIDLINE", "REGIONS", "REGION_INDEX", "STABLE", "EXPECTED",
     "FURROWS", "UNIT_FURROWS", "EMOTIONS", "COARSE", "COARSE_CLASSES", "PROTOTYPES", "OBJECTIVE", "UNIT_INDEX",
-    "ActionUnit", "ParsedUnits", "parse_action_units", "format_units", "unit_sides", "expected_vectors",
+    "ActionUnit", "ParsedUnits", "parse_action_units", "format_units", "unit_sides", "expected_vectors", "main_direction",
 ]
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26)  # 17; the order of every array over units
@@ -126,6 +126,13 @@ def expected_vectors(unit: int, side: str) -> list[tuple[int, float, float, floa
         index = REGION_INDEX[(name, "")] if name in MIDLINE else REGION_INDEX[(name, side)]
         rows.append((index, 0.0 if name in MIDLINE else sign * outward, down, weight))
     return rows
+
+
+def main_direction(outward: float, down: float) -> str:
+    """The larger component of a motion in words: up, down, outward or inward; up or down if they are equal."""
+    if abs(down) >= abs(outward):
+        return "down" if down > 0 else "up"
+    return "outward" if outward > 0 else "inward"
 
 
 # --- emotions ----------------------------------------------------------------------------------------------------------

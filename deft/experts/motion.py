@@ -25,10 +25,11 @@ REGION_INPUTS = REGION_COUNT * 5 + 1  # u, v, magnitude, coherence, strain of 36
 
 def phrase_words(units: np.ndarray, seed: int) -> list[list[str]]:
     """units (N, 17, 2) true intensity -> the words of one motion phrase per clip, as the Uni-MER grammar writes it."""
-    from deft.unimer import facts, grammar
+    from deft.unimer import facts
+    from deft.unimer.kinds import KINDS
 
     said = (facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i)) for i, row in enumerate(units))
-    return [grammar.answer("motion", fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
+    return [KINDS["motion"].answer(fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
 
 
 def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
@@ -36,7 +37,7 @@ def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
     place = {word: i + 1 for i, word in enumerate(words)}
     unknown = {word for phrase in phrases for word in phrase} - set(place)
     if unknown:
-        raise ValueError(f"the phrases use words the grammar's vocabulary() lacks: {sorted(unknown)[:5]}")
+        raise ValueError(f"the phrases use words that kinds.vocabulary() lacks: {sorted(unknown)[:5]}")
     ids = np.zeros((len(phrases), max(map(len, phrases), default=1)), np.int64)
     for row, phrase in zip(ids, phrases):
         row[:len(phrase)] = sorted(place[word] for word in phrase)
@@ -87,9 +88,9 @@ class Motion(Expert):
 
     @classmethod
     def words(cls) -> list[str]:
-        from deft.unimer import grammar
+        from deft.unimer.kinds import vocabulary
 
-        return list(grammar.vocabulary())
+        return vocabulary()
 
     @classmethod
     def sizes(cls, data: Pairs, rows: np.ndarray, words: list[str], strength: float | None = None) -> dict:

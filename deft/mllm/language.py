@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,10 @@ from transformers import (
 )
 
 from deft import cache, runtime, systems
-from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import linear as products
 from deft.mllm import prompt
-from deft.unimer import grammar
-from deft.unimer.facts import Facts, UnitFact, text_facts, unit_array
+from deft.unimer.facts import Facts, text_facts, unit_array
+from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PROMPT_WORDS = ("user", "question", "answer", "structure", "texture", "motion", "rgb", "units", ":", "none", "left", "right", "both")
@@ -59,7 +58,7 @@ class LanguageSettings:
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A word is a token: the grammar's closed vocabulary, split on whitespace, plus the stream markers."""
-    words = sorted(set(grammar.vocabulary()) | set(PROMPT_WORDS))
+    words = sorted(set(vocabulary()) | set(PROMPT_WORDS))
     table = {word: i for i, word in enumerate(SPECIAL + prompt.MARKERS + tuple(words))}
     inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -131,27 +130,14 @@ def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[
     """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
 
     complete: False when the facts leave out units that may be there; then nothing is asked whose answer is a whole list,
-    and a reasoning ends after its class. Half of the yes-no questions are about a unit that is absent, so that always answering
-    'yes' is right only half of the time.
+    and a reasoning ends after its class.
     """
-    possible = [k for k in grammar.KINDS if not (k == "side" and not facts.units)
-                and not (k in ("coarse", "fine", "reasoning") and facts.emotion not in EMOTIONS)
-                and (complete or k not in ("motion", "units"))]
+    possible = [k for k in SCHOOLED if KINDS[k].can_ask(facts) and (complete or not KINDS[k].whole)]
     weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in possible])
     kind = str(rng.choice(possible, p=weights / weights.sum()))
-    if kind == "side":
-        facts = replace(facts, units=(facts.units[rng.integers(len(facts.units))],))
-    if kind == "negative":
-        stated = facts.units + facts.motions
-        active = {unit.code for unit in facts.units}
-        denied = facts.denied or (UnitFact(int(rng.choice([u for u in UNITS if u not in active]))),)
-        if not stated or rng.random() < 0.5:
-            facts = Facts(denied=(denied[rng.integers(len(denied))],))
-        else:
-            fact = stated[rng.integers(len(stated))]
-            facts = Facts(units=(fact,)) if isinstance(fact, UnitFact) else Facts(motions=(fact,))
-    answer = grammar.answer(kind, facts, rng)
-    return kind, grammar.question(kind, facts, rng), answer if complete or kind != "reasoning" else answer.split(" evidence :")[0]
+    about = KINDS[kind].draw(facts, rng)
+    answer = KINDS[kind].answer(about, rng)
+    return kind, KINDS[kind].question(about, rng), answer if complete or kind != "reasoning" else answer.split(" evidence :")[0]
 
 
 def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:

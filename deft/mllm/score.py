@@ -20,16 +20,16 @@ from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.parallel import in_parallel
 from deft.mllm.runs import Job
-from deft.unimer import grammar
 from deft.unimer.check import parse
 from deft.unimer.facts import Facts
+from deft.unimer.kinds import KINDS
 
 PREFIX = "class :"              # how the grammar opens a reasoning answer
 
 
 def question(kind: str = "reasoning") -> str:
     """The one question that every clip is asked, in its canonical wording."""
-    return grammar.question(kind, Facts())
+    return KINDS[kind].question(Facts())
 
 
 def load(folder: Path) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:

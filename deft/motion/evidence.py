@@ -29,7 +29,7 @@ from scipy.special import expit, log_ndtr, logit
 
 from deft import runtime
 from deft.clips import keyframes
-from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNITS, expected_vectors, unit_sides
+from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNITS, expected_vectors, main_direction, unit_sides
 
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any
@@ -362,8 +362,8 @@ def region_row(courses: np.ndarray, noise: float, region: int) -> Row:
     sign = -1.0 if side == "R" else 1.0
     course = np.asarray(courses, np.float64)[:, region, :2] * (sign, 1.0)  # (T-1, 2): outward, down
     outward, down = keyframes.peak_mean(course)
-    vertical = abs(down) >= abs(outward) or not side  # a midline region has no outward
-    words = ("down" if down > 0 else "up") if vertical else ("outward" if outward > 0 else "inward")
+    words = main_direction(outward if side else 0.0, down)  # a midline region has no outward
+    vertical = words in ("up", "down")
     along = course[:, 1] * np.sign(down) if vertical else course[:, 0] * np.sign(outward)
     px = float(keyframes.peak_mean(along))
     strong = along >= 0.5 * max(px, 1e-9)

@@ -14,23 +14,23 @@ import numpy as np
 import pandas as pd
 
 from deft import runtime
-from deft.unimer import grammar
 from deft.unimer.facts import Facts, UnitFact
+from deft.unimer.kinds import KINDS
+from deft.unimer.wording import tokens
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 STARTS = 5  # first deals; the best outcome is kept
-YES_NO = ("negative", "present", "timed")  # kinds that are asked once for a yes and once for a no; "back" has only the answers that clips give
 
 
 def items(record: Mapping) -> Counter:
     """What a record contributes to the balance of the splits: its kind, words, units stated or denied, and its yes or no (by unit, too)."""
     stated = Facts.from_json(record["stated"])
     found = Counter({f"kind {record['kind']}": 1, f"set {record['dataset']}": 1})
-    found.update(f"word {word}" for word in set(grammar.tokens(record["answer"])) if word.isalnum())
+    found.update(f"word {word}" for word in set(tokens(record["answer"])) if word.isalnum())
     found.update(f"unit {fact.code}" for fact in stated.units)
     if stated.emotion:
         found[f"emotion {stated.emotion}"] = 1
-    if record["kind"] in YES_NO:
+    if KINDS[record["kind"]].yes_no:
         yes = not stated.denied
         found[f"answer {'yes' if yes else 'no'}"] = 1
         found.update(f"{'yes' if yes else 'no'} to unit {fact.code}" for fact in (*stated.units, *stated.denied) if isinstance(fact, UnitFact))
@@ -133,6 +133,6 @@ def report(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]
 
 
 def yes_shares(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]) -> pd.Series:
-    """Share of yes among the answers of YES_NO kinds, per split: near one half, or a model may guess."""
-    rows = [(assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if r["kind"] in YES_NO]
+    """Share of yes among the answers of yes-no kinds, per split: near one half, or a model may guess."""
+    rows = [(assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if KINDS[r["kind"]].yes_no]
     return pd.DataFrame(rows, columns=["split", "yes"]).groupby("split")["yes"].mean().round(4)

@@ -8,22 +8,25 @@ the comparison sets of table T4: "none" (class prototype only), "au" (annotation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from deft import runtime
 from deft.clips import keyframes
-from deft.clips.facs import COARSE, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, unit_sides
+from deft.clips.facs import (COARSE, EXPECTED, MIDLINE, PROTOTYPES, REGIONS, SIDES, UNIT_INDEX, UNITS, expected_vectors, main_direction,
+                             unit_sides)
 from deft.motion import evidence
-from deft.unimer import asking, timing
+from deft.unimer import timing
 from deft.unimer.check import Evidence
-from deft.unimer.facts import (DIRECTIONS, SPOKEN, Facts, MotionFact, TimeFact, UnitFact, component, facts_from_units, group_regions,
+from deft.unimer.facts import (DIRECTIONS, SPOKEN, Fact, Facts, MotionFact, TimeFact, UnitFact, component, facts_from_units, group_regions,
                                hard_negatives, merge_motions, merge_sides, motion_budget, rank_motions, sides_of, stated_by, supports,
                                supports_unit, unit_array)
+from deft.unimer.kinds import KINDS, parts
 from deft.unimer.schema import CONSTRAINTS
 
 HOLD_SHARE = 0.5     # at apex and at hold alike a motion must keep this share of the threshold: it rose and it stayed
@@ -105,9 +108,7 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
         units = merge_sides(clip.probability >= clip.evidence.unit_threshold if constraint == "flow" else clip.confirmed(annotated))
         motions = told_motions(units, clip, dual=constraint == "both")
         facts = Facts(emotion, COARSE.get(emotion, ""), units, motions, times=timing.time_facts(clip.courses, clip.noise, motions))
-    if constraint in ("none", "au"):  # without measurement, false is whatever was not said
-        return _with_denied(facts, stated_by(facts), rng)
-    return _with_denied(facts, lambda fact: _possible(fact, annotated if constraint == "both" else None, clip), rng)
+    return replace(facts, denied=hard_negatives(facts, _possible(constraint, facts, annotated, clip), rng))
 
 
 def told_motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
@@ -142,32 +143,27 @@ def _on_its_sides(fact: MotionFact, clip: Measured) -> list[tuple[MotionFact, fl
     return []
 
 
-def _possible(fact: UnitFact | MotionFact, annotated: np.ndarray | None, clip: Measured) -> bool:
-    """Might the fact be true after all? Then it must not be denied. Annotation counts where it is part of the constraint."""
-    if isinstance(fact, UnitFact):
-        sides = [SIDES.index(side) for side in sides_of(fact.side)]
-        row = UNIT_INDEX[fact.code]
-        return bool((clip.probability[row, sides] >= DOUBTFUL).any() or (annotated is not None and annotated[row, sides].any()))
-    return bool((component(clip.evidence.region, fact.region, fact.side, fact.direction) > 0).any())
+def _possible(constraint: str, facts: Facts, annotated: np.ndarray, clip: Measured) -> Callable[[Fact], bool]:
+    """-> a test for "the fact might be true after all": then it must not be denied. Annotation counts where it is part of the
+    constraint; without measurement, false is whatever was not said."""
+    if constraint in ("none", "au"):
+        return stated_by(facts)
 
+    def possible(fact: Fact) -> bool:
+        if isinstance(fact, UnitFact):
+            row, sides = UNIT_INDEX[fact.code], [SIDES.index(side) for side in sides_of(fact.side)]
+            written = constraint == "both" and annotated[row, sides].any()
+            return bool(written or (clip.probability[row, sides] >= DOUBTFUL).any())
+        return bool((component(clip.evidence.region, fact.region, fact.side, fact.direction) > 0).any())
 
-def _with_denied(facts: Facts, possible, rng: np.random.Generator) -> Facts:
-    return replace(facts, denied=hard_negatives(facts, possible, rng))
+    return possible
 
 
 def absent_units(constraint: str, facts: Facts, annotated: np.ndarray, clip: Measured) -> list[int]:
     """Units that may be denied on both sides under `constraint`. annotated: (17, 2) bool."""
-    stated = stated_by(facts)
-    if constraint in ("none", "au"):
-        return [unit for unit in UNITS if not stated(UnitFact(unit, "B"))]
-    written = annotated if constraint == "both" else None
-    return [unit for unit in UNITS if not stated(UnitFact(unit, "B")) and not _possible(UnitFact(unit, "B"), written, clip)]
-
-
-def _along(region_vectors: np.ndarray, name: str, side: str, outward: float, down: float) -> float:
-    """Flow of one region along (outward, down), px."""
-    u, v = region_vectors[REGIONS.index((name, "" if name in MIDLINE else side))]
-    return float(v * down + (0.0 if name in MIDLINE else u * outward * (1 if side == "L" else -1)))
+    stated, possible = stated_by(facts), _possible(constraint, facts, annotated, clip)
+    both = {unit: UnitFact(unit, "B") for unit in UNITS}
+    return [unit for unit, fact in both.items() if not stated(fact) and not possible(fact)]
 
 
 # --- records -----------------------------------------------------------------------------------------------------------
@@ -181,16 +177,16 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
         rows.append({"unit": unit, "probability": probability, "region": region, "side": "" if region in MIDLINE and unit is None else side,
                      "direction": direction, "px": round(px, 3), "z": round(px / noise, 2), "frames": list(frames)})
 
-    denied_units = [f for f in stated.denied if isinstance(f, UnitFact)]
-    for fact in (*stated.units, *denied_units):
+    facts = (*stated.stated, *stated.denied)
+    for fact in (f for f in facts if isinstance(f, UnitFact)):
         for side in sides_of(fact.side):
-            for region, outward, down, _ in sorted(EXPECTED[fact.code], key=lambda row: -row[3])[:2]:
-                direction = ("down" if down > 0 else "up") if abs(down) >= abs(outward) else "outward" if outward > 0 else "inward"
-                add(fact.code, region, side, direction, _along(vectors, region, side, outward, down))
-    for fact in (*stated.motions, *(f for f in stated.denied if isinstance(f, MotionFact))):
+            expected = zip(EXPECTED[fact.code], expected_vectors(fact.code, side))
+            for (region, outward, down, _), (index, u, v, _) in sorted(expected, key=lambda pair: -pair[0][3])[:2]:
+                add(fact.code, region, side, main_direction(outward, down), float(vectors[index, 0] * u + vectors[index, 1] * v))
+    for fact in (f for f in facts if isinstance(f, MotionFact)):
         for index, px in zip(group_regions(fact.region, fact.side), component(vectors, fact.region, fact.side, fact.direction)):
-            add(None, REGIONS[index][0], REGIONS[index][1], fact.direction, float(px))
-    for fact in (*stated.times, *(f for f in stated.denied if isinstance(f, TimeFact))):
+            add(None, *REGIONS[index], fact.direction, float(px))
+    for fact in (f for f in facts if isinstance(f, TimeFact)):
         for index in group_regions(fact.region, fact.side):
             row = evidence.region_row(clip.courses, noise, index)
             frames = (fact.first, fact.last) if fact.last else row.frames if fact.event == "first" else (len(clip.courses),)
@@ -198,12 +194,23 @@ def evidence_rows(stated: Facts, clip: Measured) -> list[dict]:
     return rows
 
 
-def all_facts(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
-              seed: int = 7, rate: float | Sequence[float] = evidence.RATE) -> dict[str, Facts]:
-    """Clip -> what may be said about it, without any wording. Arguments as in `build_records`."""
-    written = annotated_array(index["units"])
-    return {row.clip: clip_facts(constraint, row.emotion, written[i], clip, facts_rng(seed, row.clip, constraint))
-            for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise, rate)))}
+class ClipFacts(NamedTuple):
+    """One clip: its row of the index, (17, 2) bool annotated, its numbers, what may be said, and the generator of further draws."""
+
+    row: Any
+    annotated: np.ndarray
+    clip: Measured
+    facts: Facts
+    rng: np.random.Generator
+
+
+def each_clip(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
+              seed: int = 7, rate: float | Sequence[float] = evidence.RATE) -> Iterator[ClipFacts]:
+    """What may be said about each clip, without any wording. Arguments as in `build_records`."""
+    clips = measured(probability, courses, noise, rate)
+    for row, annotated, clip in zip(index.itertuples(), annotated_array(index["units"]), clips):
+        rng = facts_rng(seed, row.clip, constraint)
+        yield ClipFacts(row, annotated, clip, clip_facts(constraint, row.emotion, annotated, clip, rng), rng)
 
 
 def facts_rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
@@ -212,26 +219,23 @@ def facts_rng(seed: int, clip: str, constraint: str) -> np.random.Generator:
 
 
 def build_records(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str = "both",
-                  seed: int = 7, kinds: Sequence[str] = asking.ALL_KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
+                  seed: int = 7, kinds: Iterable[str] = KINDS, rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
     """Records of all clips: one per kind ("negative", "present" and "timed": one answered no, one answered yes), validated when written.
 
     index: the clips' table (columns clip, dataset, subject, condition, emotion, units). probability (N, 17, 2),
     courses (N, T-1, 36, 5), noise (N,) in its order; rate: base rate that the probabilities were calibrated at, scalar or (17,). Clips without one of EMOTIONS get no class questions.
     """
     records = []
-    written = annotated_array(index["units"])
-    for i, clip in enumerate(measured(probability, courses, noise, rate)):
-        row = index.iloc[i]
-        rng = facts_rng(seed, row["clip"], constraint)
-        facts = clip_facts(constraint, row["emotion"], written[i], clip, rng)
-        found = verdicts(written[i], clip)
-        for number, (kind, part) in enumerate(asking.parts(kinds, facts, rng, absent_units(constraint, facts, written[i], clip), len(clip.courses))):
-            stated = asking.mentioned(kind, part)
+    for row, annotated, clip, facts, rng in each_clip(index, probability, courses, noise, constraint, seed, rate):
+        about = {name: str(getattr(row, name)) for name in ("clip", "dataset", "subject", "condition")}
+        found, absent = verdicts(annotated, clip), absent_units(constraint, facts, annotated, clip)
+        for number, (kind, part) in enumerate(parts(kinds, facts, rng, absent, len(clip.courses))):
+            stated = kind.states(part)
             records.append({
-                "id": f"{row['clip']}/{number}", "clip": str(row["clip"]), "dataset": str(row["dataset"]), "subject": str(row["subject"]),
-                "condition": str(row["condition"]), "kind": kind, "question": asking.question(kind, part, rng),
-                "answer": asking.answer(kind, part, rng), "facts": facts.to_json(), "stated": stated.to_json(),
-                "evidence": evidence_rows(stated, clip), "verdicts": found, "constraint": constraint})
+                "id": f"{row.clip}/{number}", **about, "kind": kind.name,
+                "question": kind.question(part, rng), "answer": kind.answer(part, rng),
+                "facts": facts.to_json(), "stated": stated.to_json(), "evidence": evidence_rows(stated, clip),
+                "verdicts": found, "constraint": constraint})
     return records
 
 
@@ -269,7 +273,7 @@ def truth_counts(facts: Mapping[str, Facts] | Iterable[dict], index: pd.DataFram
     """
     facts = facts if isinstance(facts, Mapping) else facts_of(facts)
     place = {clip: i for i, clip in enumerate(index["clip"])}
-    held = [supports_unit(f, units_true[place[clip]], 1e-6) for clip, told in facts.items() for f in told.units]
-    moved = [supports(f, region_true[place[clip]], threshold_px) for clip, told in facts.items() for f in told.motions]
-    share = [float(np.mean(x)) if x else None for x in (held, moved)]
-    return {"units": [int(sum(held)), len(held)], "motions": [int(sum(moved)), len(moved)], "unit_precision": share[0], "motion_precision": share[1]}
+    units = [supports_unit(f, units_true[place[clip]], 1e-6) for clip, told in facts.items() for f in told.units]
+    motions = [supports(f, region_true[place[clip]], threshold_px) for clip, told in facts.items() for f in told.motions]
+    share = [float(np.mean(x)) if x else None for x in (units, motions)]
+    return {"units": [int(sum(units)), len(units)], "motions": [int(sum(motions)), len(motions)], "unit_precision": share[0], "motion_precision": share[1]}

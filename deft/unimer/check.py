@@ -12,11 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from deft.clips.facs import MIDLINE, NAMES, SIDES, UNIT_INDEX
-from deft.unimer import grammar, temporal, timing
+from deft.clips.facs import MIDLINE, SIDES, UNIT_INDEX
+from deft.unimer import timing
 from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, TimeFact, UnitFact, component, group_regions, sides_of,
                                supports_unit, unit_array)
+from deft.unimer.kinds import say
 from deft.unimer.reading import parse
+from deft.unimer.wording import SIDE_WORD
 
 MIN_PX = 0.08        # below this no estimator of ours tells motion from nothing at 128 px
 NOISE_FACTOR = 1.65  # times the noise floor (RMS per axis): a still region exceeds it once in twenty times
@@ -121,10 +123,9 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
     facts = text if isinstance(text, Facts) else parse(text)
     measured = Evidence.of(evidence)
     statements = []
-    for fact in (*facts.units, *facts.motions, *facts.times):
+    for fact in facts.stated:
         supported = measured.bears_out(fact)
-        kind = "unit" if isinstance(fact, UnitFact) else "motion" if isinstance(fact, MotionFact) else "time"
-        statements.append({"text": say(fact), "kind": kind, "supported": supported, "why": _why(fact, measured)})
+        statements.append({"text": say(fact), "kind": fact.kind, "supported": supported, "why": _why(fact, measured)})
     for fact in facts.denied:
         supported = not measured.bears_out(fact)
         statements.append({"text": "not : " + say(fact), "kind": "denied", "supported": supported, "why": _why(fact, measured)})
@@ -134,28 +135,19 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
             "statements": statements, "unknown": facts.unknown}
 
 
-def say(fact: Fact) -> str:
-    """The canonical words of one fact."""
-    if isinstance(fact, UnitFact):
-        return f"au{fact.code} {NAMES.get(fact.code, 'unit')} {grammar.SIDE_WORD.get(fact.side, 'on some side')}"
-    if isinstance(fact, TimeFact):
-        return temporal.say(fact)
-    return grammar._fill("{np} {verb:move} {dir}", fact, None)
-
-
 def _why(fact: Fact, evidence: Evidence) -> str:
     if isinstance(fact, UnitFact):
         if evidence.probability is None or fact.code not in UNIT_INDEX:
             return "no measurement of this unit"
         row = evidence.probability[UNIT_INDEX[fact.code]]
-        values = ", ".join(f"{grammar.SIDE_WORD[s]} {row[SIDES.index(s)]:.2f}" for s in sides_of(fact.side))
+        values = ", ".join(f"{SIDE_WORD[s]} {row[SIDES.index(s)]:.2f}" for s in sides_of(fact.side))
         return f"probability {values}; threshold {evidence.unit_threshold:.2f}"
     if isinstance(fact, TimeFact):
         return _why_then(fact, evidence)
     if evidence.region is None:
         return "no measurement of this region"
     px = component(evidence.region, fact.region, fact.side, fact.direction)
-    names = [grammar.SIDE_WORD[s] for s in sides_of(fact.side)] if len(px) == len(sides_of(fact.side)) else ["middle"]
+    names = [SIDE_WORD[s] for s in sides_of(fact.side)] if len(px) == len(sides_of(fact.side)) else ["middle"]
     values = ", ".join(f"{name} {value:+.2f} px" for name, value in zip(names, px))
     return f"{values} {fact.direction}; threshold {evidence.threshold_px:.2f} px"
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from deft.clips.facs import NAMES
-from deft.unimer import balance, grammar
+from deft.unimer import balance
 from deft.unimer.check import parse
 from deft.unimer.facts import Facts
+from deft.unimer.wording import tokens
 
 WORST = 8  # rows of the balance report that are printed
 
@@ -39,7 +40,7 @@ def datasheet(records: Sequence[Mapping], assignment: Mapping[tuple[str, str], s
     units = Counter(f"{code} {NAMES[code]}" for r in clips.values() for code, _ in r["facts"]["units"])
     lines += _table("action unit", units, "clips that state it") + _table("verdict (per unit and side)", Counter(v["verdict"] for r in clips.values() for v in r["verdicts"]), "sides")
     silent = sum(not r["facts"]["units"] for r in clips.values())
-    words = Counter(word for r in records for word in grammar.tokens(r["answer"]))
+    words = Counter(word for r in records for word in tokens(r["answer"]))
     lines += _list([f"{silent} clips state no unit at all. Missing information is left out, never filled in.",
                     f"Answers use {len(words)} different tokens, {sum(words.values()) / len(records):.1f} per answer on average.",
                     "Each record carries the measurements behind its statements: region, direction, pixels, multiples of the noise floor, frames."])

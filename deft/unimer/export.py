@@ -2,7 +2,7 @@
 
 MEGC training rows carry id, dataset, image_id, subject, filename, question, answer; test rows video_id, video, question and
 an empty answer. Joint answers follow the task's sentence. The other question wordings are ours: the task's page gives the
-six kinds (`vqa.MEGC_KINDS`: coarse class, fine class, units, is a unit shown, left or right, joint), not every sentence.
+six kinds (`kinds.MEGC`: coarse class, fine class, units, is a unit shown, left or right, joint), not every sentence.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from deft import runtime
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, NAMES
 from deft.unimer.facts import Facts, UnitFact
-from deft.unimer.grammar import SIDE_WORD
-from deft.unimer.vqa import MEGC_KINDS
+from deft.unimer.kinds import KINDS
+from deft.unimer.wording import SIDE_WORD
 
 TRAIN_FIELDS = ("id", "dataset", "image_id", "subject", "filename", "question", "answer")
 TEST_FIELDS = ("video_id", "video", "question", "answer")
@@ -47,9 +47,10 @@ def to_megc(records: Iterable[Mapping]) -> list[dict]:
         if "megc" in record:
             rows.append(dict(record["megc"]))
             continue
-        if record["kind"] in MEGC_KINDS:
-            question, answer = _wording(record["kind"], Facts.from_json(record["stated"]))
-            rows.append(dict(zip(TRAIN_FIELDS, (record["id"], record["dataset"], record["clip"], record["subject"], record["clip"], question, answer))))
+        if text := KINDS[record["kind"]].task(Facts.from_json(record["stated"])):
+            clip = record["clip"]
+            values = (record["id"], record["dataset"], clip, record["subject"], clip, *text)
+            rows.append(dict(zip(TRAIN_FIELDS, values)))
     return rows
 
 
@@ -63,7 +64,7 @@ def write_megc(path: Path, records: Iterable[Mapping]) -> int:
 def from_megc(path: Path) -> list[dict]:
     """MEGC rows (training or test) -> [{"id", "clip", "dataset", "subject", "kind", "question", "answer", "stated", "megc"}].
 
-    kind: one of `vqa.MEGC_KINDS`, or "" when the question is of no known kind; stated: the facts of the answer, units of side "A"
+    kind: one of `kinds.MEGC`, or "" when the question is of no known kind; stated: the facts of the answer, units of side "A"
     (not said) but in "side" rows; megc: the row itself.
     Errors name file and line.
     """
@@ -85,27 +86,6 @@ def from_megc(path: Path) -> list[dict]:
             records.append({"id": row.get("id", clip), "clip": clip, "dataset": row.get("dataset", ""), "subject": row.get("subject", ""), "kind": kind,
                             "question": row["question"], "answer": row["answer"], "stated": stated.to_json(), "megc": row})
     return records
-
-
-def _wording(kind: str, stated: Facts) -> tuple[str, str]:
-    """(question, answer) in the task's manner; kind: one of MEGC_KINDS."""
-    names = ", ".join(NAMES[fact.code] for fact in stated.units) or "none"
-    many = len(stated.units) > 1
-    if kind == "coarse":
-        return "What is the coarse expression class?", stated.coarse
-    if kind == "fine":
-        return "What is the fine-grained expression class?", stated.emotion
-    if kind == "units":
-        return ("What are the action units present?" if many else "What is the action unit present?"), names
-    if kind == "side":
-        return f"On which side of the face is the action unit {names} shown, left, right or both?", SIDE_WORD[stated.units[0].side]
-    if kind == "joint":
-        verb = "units present are" if many else "unit present is"
-        return ("What are the action units present, and based on them, what are the fine-grained and coarse expression classes?",
-                f"The action {verb}: {names}. Therefore, the fine-grained expression class is {stated.emotion}, "
-                f"and the coarse expression class is {stated.coarse}.")
-    (fact,) = (*stated.units, *stated.denied)
-    return f"Is the action unit {NAMES[fact.code]} shown on the face?", "yes" if stated.units else "no"
 
 
 def _read(question: str, answer: str) -> tuple[str, Facts]:

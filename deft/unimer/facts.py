@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
-from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGION_INDEX, SIDES, UNIT_INDEX, UNITS
+from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGION_INDEX, SIDES, UNIT_INDEX, UNITS, main_direction
 
 DIRECTIONS = ("up", "down", "outward", "inward")
 
@@ -37,6 +38,7 @@ _ONE_SIDED = MappingProxyType({2: 0.2, 10: 0.2, 12: 0.25, 14: 0.4} | {u: 0.08 fo
 class UnitFact:
     """Action unit `code` is active on `side`: "L", "R", "B" (both) or "A" (at least one, which one is not said)."""
 
+    kind: ClassVar[str] = "unit"
     code: int
     side: str = "B"
 
@@ -45,12 +47,14 @@ class UnitFact:
 class MotionFact:
     """The spoken region (a key of GROUPS) on `side` moves in `direction` (one of DIRECTIONS)."""
 
+    kind: ClassVar[str] = "motion"
     region: str
     side: str
     direction: str
 
 
-EVENTS = ("start", "peak", "fade", "first", "back", "stay")
+FRAMED = ("start", "peak", "fade")  # events that name a frame
+EVENTS = (*FRAMED, "first", "back", "stay")
 
 
 @dataclass(frozen=True, order=True)
@@ -60,6 +64,7 @@ class TimeFact:
     start, fade: first == last. "first" (it moves before the others), "back" (it comes back) and "stay" (it does not) name no frame: 0, 0.
     """
 
+    kind: ClassVar[str] = "time"
     event: str
     region: str
     side: str
@@ -68,6 +73,7 @@ class TimeFact:
 
 
 Fact = UnitFact | MotionFact | TimeFact
+LISTS = ("units", "motions", "denied", "times")  # the fields of Facts that hold facts
 
 
 @dataclass(frozen=True)
@@ -83,24 +89,27 @@ class Facts:
     times: tuple[TimeFact, ...] = ()
     unknown: int = field(default=0, compare=False)
 
+    @classmethod
+    def one(cls, fact: Fact, denied: bool = False) -> Facts:
+        """A single fact, stated or denied."""
+        return cls(**{"denied" if denied else fact.kind + "s": (fact,)})
+
+    @property
+    def stated(self) -> tuple[Fact, ...]:
+        """Units, motions and times."""
+        return (*self.units, *self.motions, *self.times)
+
     def to_json(self) -> dict:
         """As plain JSON values: units [code, side], motions [region, side, direction], times [event, region, side, first, last]."""
-        return {"emotion": self.emotion, "coarse": self.coarse, "units": [_row(f) for f in self.units],
-                "motions": [_row(f) for f in self.motions], "denied": [_row(f) for f in self.denied],
-                "times": [_row(f) for f in self.times]}
+        rows = {name: [list(vars(fact).values()) for fact in getattr(self, name)] for name in LISTS}
+        return {"emotion": self.emotion, "coarse": self.coarse, **rows}
 
     @classmethod
     def from_json(cls, row: Mapping) -> Facts:
         """The inverse of `to_json`."""
-        kind = {2: UnitFact, 3: MotionFact, 5: TimeFact}  # by the number of its entries
-        return cls(row["emotion"], row["coarse"], tuple(UnitFact(*f) for f in row["units"]), tuple(MotionFact(*f) for f in row["motions"]),
-                   tuple(kind[len(f)](*f) for f in row["denied"]), tuple(TimeFact(*f) for f in row.get("times", ())))
-
-
-def _row(fact: Fact) -> list:
-    if isinstance(fact, UnitFact):
-        return [fact.code, fact.side]
-    return [fact.region, fact.side, fact.direction] if isinstance(fact, MotionFact) else [fact.event, fact.region, fact.side, fact.first, fact.last]
+        kind, row = {2: UnitFact, 3: MotionFact, 5: TimeFact}, {"times": (), **row}  # kind: by the number of its entries
+        lists = {name: tuple(kind[len(fact)](*fact) for fact in row[name]) for name in LISTS}
+        return cls(row["emotion"], row["coarse"], **lists)
 
 
 def sides_of(side: str) -> tuple[str, ...]:
@@ -217,7 +226,7 @@ def rank_motions(motions: Iterable[tuple[MotionFact, float]], units: Iterable[Un
     telling = set()
     for fact in units:
         region, outward, down, _ = max(EXPECTED[fact.code], key=lambda row: row[3])
-        telling.add((SPOKEN[region], ("down" if down > 0 else "up") if abs(down) >= abs(outward) else "outward" if outward > 0 else "inward"))
+        telling.add((SPOKEN[region], main_direction(outward, down)))
     scored = [(value * (3 if (m.region, m.direction) in telling else 1) * (rng.uniform(0.6, 1.0) if rng is not None else 1), m)
               for m, value in motions]
     return [motion for _, motion in sorted(scored, key=lambda item: -item[0])]

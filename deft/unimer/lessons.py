@@ -19,7 +19,7 @@ import pandas as pd
 
 from deft import runtime
 from deft.motion import evidence
-from deft.unimer.build import Measured, annotated_array, clip_facts, facts_rng, measured, verdicts
+from deft.unimer.build import Measured, each_clip, verdicts
 from deft.unimer.facts import Facts
 from deft.unimer.schema import CONSTRAINTS
 
@@ -34,11 +34,8 @@ def path(folder: Path, constraint: str) -> Path:
 def lessons(index: pd.DataFrame, probability: np.ndarray, courses: np.ndarray, noise: np.ndarray, constraint: str, seed: int = 7,
             rate: float | Sequence[float] = evidence.RATE) -> list[dict]:
     """One row per clip: {"clip", "constraint", "facts", "complete"}. Arguments as in `build.build_records`."""
-    written, rows = annotated_array(index["units"]), []
-    for i, (row, clip) in enumerate(zip(index.itertuples(), measured(probability, courses, noise, rate))):
-        facts = clip_facts(constraint, row.emotion, written[i], clip, facts_rng(seed, row.clip, constraint))
-        rows.append({"clip": row.clip, "constraint": constraint, "facts": facts.to_json(), "complete": complete(constraint, written[i], clip)})
-    return rows
+    return [{"clip": one.row.clip, "constraint": constraint, "facts": one.facts.to_json(), "complete": complete(constraint, one.annotated, one.clip)}
+            for one in each_clip(index, probability, courses, noise, constraint, seed, rate)]
 
 
 def complete(constraint: str, annotated: np.ndarray, clip: Measured) -> bool:

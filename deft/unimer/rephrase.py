@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from deft.unimer import grammar
 from deft.unimer.check import parse
 from deft.unimer.facts import Facts
+from deft.unimer.wording import tokens
 
 UNREAD = 0.25   # at most this share of the words may be unknown to the checker
 LONGEST = 3     # times as long as the answer
@@ -22,12 +22,12 @@ PROMPT = "Say the following in other words. Keep every fact, every side and ever
 
 def refusal(proposal: str, answer: str, stated: Facts) -> str:
     """Why a proposal is not taken: "empty", "same words", "too long", "other facts", "unread words"; "" if it is taken."""
-    words = grammar.tokens(proposal)
+    words = tokens(proposal)
     if not words:
         return "empty"
-    if words == grammar.tokens(answer):
+    if words == tokens(answer):
         return "same words"
-    if len(words) > LONGEST * len(grammar.tokens(answer)):
+    if len(words) > LONGEST * len(tokens(answer)):
         return "too long"
     read = parse(proposal)
     if _bag(read) != _bag(stated):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deft import runtime
 from deft.clips.facs import COARSE_CLASSES, EMOTIONS, NAMES, REGION_NAMES, MIDLINE, UNITS
-from deft.unimer.asking import ALL_KINDS
 from deft.unimer.facts import DIRECTIONS, EVENTS, GROUPS
+from deft.unimer.kinds import KINDS
 
 CONSTRAINTS = ("none", "au", "flow", "both")
 VERDICTS = ("confirmed", "unsupported", "contradicted", "unannotated")
@@ -40,7 +40,7 @@ SCHEMA = {
     "$schema": "http://json-schema.org/draft-07/schema#", "title": "Uni-MER record",
     **_object({
         "id": {"type": "string", "minLength": 1}, "clip": {"type": "string", "minLength": 1}, "dataset": {"type": "string"},
-        "subject": {"type": "string"}, "condition": {"type": "string"}, "kind": {"enum": list(ALL_KINDS)},
+        "subject": {"type": "string"}, "condition": {"type": "string"}, "kind": {"enum": list(KINDS)},
         "question": {"type": "string", "minLength": 1}, "answer": {"type": "string", "minLength": 1},
         "facts": _FACTS, "stated": _FACTS, "constraint": {"enum": list(CONSTRAINTS)},
         "evidence": {"type": "array", "items": _object({  # px: along `direction`; z: px over the noise floor of the clip

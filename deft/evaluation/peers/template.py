@@ -14,9 +14,10 @@ import numpy as np
 
 from deft.clips.facs import COARSE
 from deft.evaluation import metrics
-from deft.unimer import build, grammar
+from deft.unimer import build
 from deft.unimer.check import UNIT_THRESHOLD
 from deft.unimer.facts import Facts, merge_sides
+from deft.unimer.kinds import KINDS
 
 
 THRESHOLDS = tuple(n / 20 for n in range(4, 15))  # .20 .25 ... .70
@@ -44,5 +45,6 @@ def texts(emotions: Sequence[str], probability: np.ndarray, courses: np.ndarray,
     out = []
     for emotion, clip in zip(emotions, clips):
         units = merge_sides(clip.probability >= cut)
-        out.append(grammar.answer("reasoning", Facts(emotion, COARSE[emotion], units, build.told_motions(units, clip, dual=True))))
+        motions = build.told_motions(units, clip, dual=True)
+        out.append(KINDS["reasoning"].answer(Facts(emotion, COARSE[emotion], units, motions)))
     return out
