@@ -206,6 +206,18 @@ def bar(items: Iterable, total: int, what: str, unit: str) -> Iterator:
 
 # ---------------------------------------------------------------- machine and provenance
 
+@contextmanager
+def environment(**changes: str) -> Iterator[None]:
+    """Inside, these environment variables have these values; afterwards the ones of before."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
 def jobs() -> int:
     """Cores this process may use; `DEFT_JOBS` overrides."""
     wanted = os.environ.get("DEFT_JOBS")

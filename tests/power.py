@@ -50,7 +50,7 @@ SABOTAGES = {
     "half-the-clips": Sabotage("half the training clips", {"notebooks/params/demo.yaml": ("corpus_pairs: 13", "corpus_pairs: 6")}, "01", "deft,rgb-only"),
     "labels-swapped": Sabotage("labels of 5 % of the test clips swapped", {}, answers=True),
     "another-benchmark": Sabotage("another seed of the benchmark", {"deft/clips/benchmark.py": ("    seed: int = 20251114", "    seed: int = 20251115"),
-                                                                             "notebooks/01_clips.ipynb": ("benchmark.check_frozen(spec)", "benchmark.freeze_record(spec)")}, "01", "deft,rgb-only"),
+                                                                             "notebooks/01_clips.ipynb": ("freeze.check_frozen(spec)", "freeze.freeze_record(spec)")}, "01", "deft,rgb-only"),
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft.clips import benchmark, fingerprint, keyframes, splits, store
+from deft.clips import benchmark, fingerprint, freeze, keyframes, splits, store
 from deft.clips.facs import EMOTIONS, parse_action_units
 from deft.clips.simulator import appearance, camera
 from deft.evaluation.metrics import recognition_scores
@@ -32,7 +32,7 @@ def best_by_look(plans, condition):
 
 def test_frozen_record_matches(spec):
     """Parameters, plans, and the pictures, landmarks and truth of clips of all three sets, rendered here."""
-    record = benchmark.check_frozen(spec)
+    record = freeze.check_frozen(spec)
     assert set(record) == {"version", "spec", "plan", "held_back", "corpus"}
 
 
@@ -43,19 +43,19 @@ def test_frozen_record_matches(spec):
     ({"cameras": tuple((name, dataclasses.replace(one, noise=5.0)) for name, one in benchmark.BenchmarkSpec().cameras)}, "noise")])
 def test_a_moved_parameter_is_named(spec, change, words):
     with pytest.raises(ValueError, match=f"is frozen, yet it differs.*{words}"):
-        benchmark.check_frozen(dataclasses.replace(spec, **change))
+        freeze.check_frozen(dataclasses.replace(spec, **change))
 
 
 def test_a_moved_plan_is_named(spec, monkeypatch):
     monkeypatch.setitem(benchmark.habits.HABITS["sim-b"], "anger", ((1.0, "9"),))
     with pytest.raises(ValueError, match="differs.*plan.*held_back"):
-        benchmark.check_frozen(spec)
+        freeze.check_frozen(spec)
 
 
 def test_frozen_clips_cover_looks_cameras_conditions_distractors_and_sets(spec):
-    chosen = benchmark.frozen_clips(spec)
+    chosen = freeze.frozen_clips(spec)
     for which, part in chosen.items():
-        assert [plan.clip for plan in part] == list(benchmark.frozen_fingerprints(spec, which))
+        assert [plan.clip for plan in part] == list(freeze.frozen_fingerprints(spec, which))
     bench, cameras = chosen["bench"], {name for name, _ in spec.cameras}
     assert {p.look for p in bench} == set(range(len(spec.looks))) and {p.condition for p in bench} == {"kept", "broken"}
     assert all({p.dataset for p in chosen[which]} == cameras for which in ("bench", "heldback"))
@@ -68,15 +68,15 @@ def test_frozen_clips_cover_looks_cameras_conditions_distractors_and_sets(spec):
 def two(spec, monkeypatch):
     """`check_frozen` for two clips only: a full rendering is paid for once, above."""
     few = ("sb01_broken_01", "sa10_broken_01")
-    chosen = {"bench": [plan for plan in benchmark.frozen_clips(spec)["bench"] if plan.clip in few]}
-    monkeypatch.setattr(benchmark, "frozen_clips", lambda spec: chosen)
+    chosen = {"bench": [plan for plan in freeze.frozen_clips(spec)["bench"] if plan.clip in few]}
+    monkeypatch.setattr(freeze, "frozen_clips", lambda spec: chosen)
     return chosen["bench"]
 
 
 def test_another_lens_is_noticed_and_said(spec, two, monkeypatch):
     monkeypatch.setattr(appearance, "LENS_SIGMA", 1.5)
     with pytest.raises(ValueError, match="bench: .*contrast within blocks of the frames: 2 of 2 clips differ, .* grey levels"):
-        benchmark.check_frozen(spec)
+        freeze.check_frozen(spec)
 
 
 def test_landmarks_without_jitter_and_a_stretched_truth_are_noticed(spec, two, monkeypatch):
@@ -88,7 +88,7 @@ def test_landmarks_without_jitter_and_a_stretched_truth_are_noticed(spec, two, m
 
     monkeypatch.setattr(benchmark, "render_plan", other)
     with pytest.raises(ValueError, match="landmarks as written: 2 of 2 clips differ.*true motion of the skin") as error:
-        benchmark.check_frozen(spec)
+        freeze.check_frozen(spec)
     assert "frames" not in str(error.value)
 
 
@@ -101,8 +101,8 @@ def _changed(plan, **camera):
                                     lambda plan: dataclasses.replace(plan, appearance=benchmark._items(benchmark.LOOKS[2]))],
                          ids=["jpeg", "noise", "draw", "look"])
 def test_other_pictures_have_other_fingerprints(spec, two, change):
-    known = benchmark.frozen_fingerprints(spec, "bench")
-    found = benchmark.fingerprints([change(plan) for plan in two])
+    known = freeze.frozen_fingerprints(spec, "bench")
+    found = freeze.fingerprints([change(plan) for plan in two])
     said = fingerprint.differences([known[plan.clip] for plan in two], found, [plan.clip for plan in two])
     assert any("frames" in line and "2 of 2" in line for line in said), said
 
@@ -116,7 +116,7 @@ def test_rounding_of_another_processor_passes(spec, two, monkeypatch):
         return np.clip(frame + draw.choice([-1, 0, 1], p=[share / 2, 1 - share, share / 2], size=frame.shape), 0, 255).astype(np.uint8)
 
     monkeypatch.setattr(camera, "_jpeg", lambda frame, quality: rounded(real(rounded(frame, 0.01), quality), 0.3))
-    benchmark.check_frozen(spec)
+    freeze.check_frozen(spec)
 
 
 # ---------------------------------------------------------------- the plan

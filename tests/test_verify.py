@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft import artifacts, paths, runtime, systems
+from deft import artifacts, config, paths, runtime, systems
 from deft.closure import Closure
 from deft.evaluation import claims, tables
 from deft.evaluation.source import Answers
@@ -84,8 +84,7 @@ def made(tmp_path_factory):
         return remembered[key]
 
     patch.setattr(again_, "made_again", of_these_answers)
-    patch.setattr(judge, "known_profile", lambda profile: None)
-    patch.setattr(check, "known_profile", lambda profile: None)
+    patch.setattr(config, "check_profile", lambda profile, notebooks: None)
     rng = np.random.default_rng(5)
     for number in range(6):
         reference.write_run(PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng if number else None))
@@ -465,7 +464,7 @@ def test_what_models_score_on_a_construction_follows_from_the_answers(world, mon
 
 
 def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):
-    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    monkeypatch.setattr(config, "check_profile", lambda profile, notebooks: None)
     plan = produce.Plan(PROFILE)
     told = [plan.run(number) for number in range(4)]
     assert {(run["limits"], run["threads"]) for run in told} == {("none", 1), ("avx2", 1), ("none", 2), ("avx2", 2)}
@@ -496,22 +495,22 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     assert [chain.parameters(stage).get("draw") for stage in chain.stages] == [None, 300, None, None]
     assert produce.drawn(chain) == {"02_train", "03_tables", "04_show"} and [stage.name for stage in produce.needed(chain)] == ["01_data", "02_train", "03_tables"]
     source = Chain("tiny", books)
-    runtime.write_json(source.record_path(source.stages[0]), {"state": "done"})
+    for stage in source.stages[:2]:
+        runtime.write_json(source.record_path(stage), {"state": "done"})
     (source.work / "data.txt").write_text("data")
     (source.work / "model.txt").write_text("0")
-    elsewhere = produce._Elsewhere({"data.txt": source.work / "data.txt", "model.txt": source.work / "model.txt"},
-                                   {"01_data": {"state": "done"}, "02_train": {"state": "done"}, "03_tables": None})
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w2"))
-    assert produce.share(elsewhere, chain) == ["01_data"] and (tmp_path / "w2" / "tiny" / "data.txt").read_text() == "data"
-    assert chain.record(chain.stages[0]) == {"state": "done"} and produce.share(elsewhere, chain) == []
-    assert produce.share(elsewhere, chain, whole=True) == ["02_train"]  # what the source itself has not finished is not taken over
+    chain = produce.with_draw("tiny", books, 300)  # the source keeps its places
+    assert produce.share(source, chain) == ["01_data"] and (tmp_path / "w2" / "tiny" / "data.txt").read_text() == "data"
+    assert chain.record(chain.stages[0]) == {"state": "done"} and produce.share(source, chain) == []
+    assert produce.share(source, chain, whole=True) == ["02_train"]  # what the source itself has not finished is not taken over
     assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
 
 
 def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsys):
     books = chain_with_draw(tmp_path, monkeypatch)
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
-    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    monkeypatch.setattr(config, "check_profile", lambda profile, notebooks: None)
     made, plan = [], produce.Plan("tiny", books, runs=2, fresh=True)
     monkeypatch.setattr(produce, "one", lambda plan, about: made.append(about["name"]))
     monkeypatch.setattr(produce, "spread_only", lambda profile: 0)
@@ -525,7 +524,7 @@ def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsy
 
 def test_a_run_is_taken_over_whole_only_under_its_own_threads_and_limits(tmp_path, monkeypatch):
     books = chain_with_draw(tmp_path, monkeypatch)
-    monkeypatch.setattr(produce, "known_profile", lambda profile: None)
+    monkeypatch.setattr(config, "check_profile", lambda profile, notebooks: None)
     for name in execute.LIMIT_VARIABLES:
         monkeypatch.setenv(name, "avx2")
     plan, chain = produce.Plan("tiny", books), Chain("tiny", books)

@@ -1,8 +1,7 @@
 """`sim-v1`: the benchmark that is fixed before any model sees it, and the corpus that experts are pretrained on.
 
 A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the
-raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen: the hashes of the plans
-stand in `frozen/sim-v1.json`, fingerprints of rendered clips (`deft.clips.fingerprint`) in `frozen/sim-v1-pictures.npz`.
+raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen (`deft.clips.freeze`).
 
 The confounder of claim C1 is the look (hair, background, light, tint): every subject has one of five; with probability `tie` a
 clip shows the emotion that belongs to the look, otherwise an emotion drawn independently of it. Condition "kept" uses `tie`,
@@ -22,16 +21,10 @@ import numpy as np
 import pandas as pd
 
 from deft import cache, runtime
-from deft.clips import fingerprint, keyframes, simulator, splits, store
+from deft.clips import keyframes, simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
+from deft.clips.record import Clip
 from deft.clips.simulator import habits
-from deft.clips.simulator.appearance import face_of
-
-FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
-CORPUS_FROZEN = (24, 6)  # people and clips of each whose plans are frozen
-
-# The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
-LINEAR_YARDSTICK = "peak"
 
 
 @dataclass(frozen=True)
@@ -182,6 +175,14 @@ def _items(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
     return tuple(sorted((name, value) for name, value in dataclasses.asdict(fields).items() if name != "fps"))
 
 
+def _moments(spec: BenchmarkSpec, fps: float, rng: np.random.Generator) -> tuple[simulator.Timing, tuple[int, ...]]:
+    """-> (durations, numbers of the kept frames at `fps` frames per second): apex in the hold, by eye, offset when all is back."""
+    timing, frame = simulator.Timing.sample(rng), 1000.0 / fps
+    apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / frame + rng.normal(0, spec.apex_jitter_frames)))
+    offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / frame))
+    return timing, keyframes.key_frames(0, apex, offset, spec.frames, spec.apex)
+
+
 def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dataset: int | None = None,
                clips_per_subject: int | None = None) -> list[ClipPlan]:
     """Plans of the benchmark (or of its held-back twin: other subjects, other draws, same rules)."""
@@ -209,10 +210,7 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                     weights = np.array([weight for weight, _ in options])
                     combination = options[int(rng.choice(len(options), p=weights / weights.sum()))][1]
                     actions, meant = _draw_actions(combination, spec, rng)
-                    timing = simulator.Timing.sample(rng)
-                    frame = 1000.0 / camera.fps
-                    apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / frame + rng.normal(0, spec.apex_jitter_frames)))
-                    offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / frame))
+                    timing, frames = _moments(spec, camera.fps, rng)
                     label = emotion if rng.random() >= spec.rater_disagrees else str(rng.choice([e for e in EMOTIONS if e != emotion]))
                     draw = rng.random()
                     distractor = "blink" if draw < spec.blink else "gaze" if draw < spec.blink + spec.gaze else ""
@@ -220,7 +218,7 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                         clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
                         identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
                         annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
-                        fps=camera.fps, key_frames=keyframes.key_frames(0, apex, offset, spec.frames, spec.apex),
+                        fps=camera.fps, key_frames=frames,
                         camera=_items(camera),
                         landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
                         seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
@@ -248,10 +246,7 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             for unit in units:
                 side = str(rng.choice(SIDES)) if rng.random() < 0.25 else ""
                 actions[f"{unit}{side}"] = float(rng.uniform(0.05, 0.42))
-            timing = simulator.Timing.sample(rng)
-            apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / 5.0 + rng.normal(0, 1.0)))
-            offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / 5.0))
-            frames = keyframes.key_frames(0, apex, offset, spec.frames, spec.apex)
+            timing, frames = _moments(spec, 200.0, rng)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
             plans.append(ClipPlan(
@@ -271,12 +266,17 @@ def identity_of(plan: ClipPlan) -> simulator.Identity:
     return simulator.sample_identity(plan.identity, seed=plan.identity_seed, size=plan.size, **dict(plan.appearance))
 
 
+def film(plan: ClipPlan, identity: simulator.Identity, camera: simulator.Camera, truth: str = "all") -> Clip:
+    """Render one planned clip of `identity` through `camera`; truth: as `simulator.render_clip`."""
+    return simulator.render_clip(
+        identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
+        camera=camera, seed=plan.seed, truth=truth, truth_index=plan.apex, fps=plan.fps,
+        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())
+
+
 def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
     """One clip as a shard stores it -> (its row of the index, its arrays by name)."""
-    clip = simulator.render_clip(
-        identity_of(plan), dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps,
-        timing=simulator.Timing(*plan.timing), camera=simulator.Camera(**dict(plan.camera)), seed=plan.seed, truth="apex", truth_index=plan.apex,
-        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (), fps=plan.fps)
+    clip = film(plan, identity_of(plan), simulator.Camera(**dict(plan.camera)), "apex")
     truth = clip.truth
     jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
     row = {"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition,
@@ -322,129 +322,3 @@ def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:
     """The subject-disjoint folds of a planned benchmark (`deft.clips.splits.make_folds`)."""
     subjects = pd.DataFrame([(plan.subject, plan.dataset, plan.look) for plan in plans], columns=["subject", "dataset", "look"])
     return splits.make_folds(subjects.drop_duplicates().reset_index(drop=True), folds, seed)
-
-
-# ---------------------------------------------------------------- the freeze
-
-COVERS = {
-    "plan, held_back": "every clip of the benchmark and of its held-back twin at full size",
-    "corpus": f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; "
-              "a larger corpus continues the same draws",
-    "pictures": "fingerprints of clips of all three sets, in sim-v1-pictures.npz: frames, landmarks as written, truth",
-}
-
-
-def frozen_clips(spec: BenchmarkSpec) -> dict[str, list[ClipPlan]]:
-    """The clips whose pictures are frozen, by set.
-
-    Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any.
-    Held back: one clip under each camera. Corpus: one clip of each distractor.
-    """
-    def first(plans: list[ClipPlan], **wanted) -> ClipPlan:
-        """The first plan that has the most of what is wanted."""
-        return max(plans, key=lambda plan: sum(getattr(plan, name) == value for name, value in wanted.items()))
-
-    cameras, bench = [name for name, _ in spec.cameras], plan_bench(spec)
-    chosen = []
-    for look in range(len(spec.looks)):
-        for turn in range(2):
-            dataset = cameras[(look + turn) % len(cameras)]
-            mine = [plan for plan in bench if plan.look == look and plan.dataset == dataset]
-            chosen.append(first(mine, condition=("kept", "broken")[(look + turn) % 2],
-                                distractor=("", "blink", "", "gaze")[len(chosen) % 4]))
-    held_back, corpus = plan_bench(spec, held_back=True), plan_corpus(spec, *CORPUS_FROZEN)
-    return {"bench": chosen,
-            "heldback": [first([plan for plan in held_back if plan.dataset == name], look=number + 1)
-                         for number, name in enumerate(cameras)],
-            "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")]}
-
-
-def fingerprints(plans: list[ClipPlan]) -> list[dict[str, np.ndarray]]:
-    """Render `plans` (in threads of this process) and measure every clip."""
-    face_of.cache_clear()  # a face painted before a constant was changed must not answer for the present one
-
-    def one(plan: ClipPlan) -> dict[str, np.ndarray]:
-        return fingerprint.measure(render_plan(plan)[1])
-
-    return joblib.Parallel(n_jobs=runtime.jobs(), prefer="threads")(joblib.delayed(one)(plan) for plan in plans)
-
-
-def _changes(before, now, name: str = "") -> list[str]:
-    """'tie (0.85 -> 0.8)' for every number in which two nested records differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        inner = f"{name}." if name else ""
-        return [line for key in {**before, **now}
-                for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{inner}{key}")]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        return [line for place, (a, b) in enumerate(zip(before, now)) for line in _changes(a, b, f"{name}[{place}]")]
-    return [] if before == now else [f"{name} ({before} -> {now})"]
-
-
-def check_frozen(spec: BenchmarkSpec) -> dict:
-    """Compare `spec`, its plans and the pictures of `frozen_clips` with the frozen record; return `freeze_record(spec)`.
-
-    Raises ValueError with what moved: parameters first, then plans, then pictures, landmarks and truth. Takes a few
-    seconds: the frozen clips are rendered.
-    """
-    frozen, found = runtime.read_json(FROZEN), {}
-    moved = _changes(frozen["parameters"], _parameters(spec))
-    if not moved:
-        found = freeze_record(spec)
-        moved = _changes({key: frozen.get(key) for key in found}, found)
-    if not moved:
-        moved = _picture_changes(spec)
-    if moved:
-        raise ValueError(f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: "
-                         f"{'; '.join(moved)}. Restore deft/clips/benchmark.py and deft/clips/simulator, or name a new "
-                         "version; numbers of two benchmarks must never share a name")
-    return found
-
-
-def _pictures(spec: BenchmarkSpec) -> Path:
-    return FROZEN.with_name(f"{spec.version}-pictures.npz")
-
-
-def frozen_fingerprints(spec: BenchmarkSpec, which: str) -> dict[str, dict[str, np.ndarray]]:
-    """clip -> its frozen fingerprint, for the set `which`: bench, heldback or corpus."""
-    with np.load(_pictures(spec)) as record:
-        arrays = {key.partition("/")[2]: record[key] for key in record.files if key.startswith(f"{which}/")}
-    names = arrays.pop("clips").tolist()
-    return {name: {key: values[row] for key, values in arrays.items()} for row, name in enumerate(names)}
-
-
-def _picture_changes(spec: BenchmarkSpec) -> list[str]:
-    """One sentence for everything that differs between the frozen clips as they are rendered now and as they were."""
-    moved = []
-    for which, plans in frozen_clips(spec).items():
-        known = frozen_fingerprints(spec, which)
-        unknown = [plan.clip for plan in plans if plan.clip not in known]
-        if unknown:
-            raise ValueError(f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: "
-                             "restore the file (git checkout)")
-        names = [plan.clip for plan in plans]
-        found = fingerprint.differences([known[name] for name in names], fingerprints(plans), names)
-        moved += [f"{which}: {line}" for line in found]
-    return moved
-
-
-def _parameters(spec: BenchmarkSpec) -> dict:
-    """The specification as JSON keeps it."""
-    return json.loads(json.dumps(dataclasses.asdict(spec)))
-
-
-def freeze_record(spec: BenchmarkSpec) -> dict:
-    """Hashes of the parameters and of the full plans; of the corpus, whose size a profile chooses, the first people."""
-    return {"version": spec.version, "spec": spec.hash, "plan": plan_hash(plan_bench(spec)),
-            "held_back": plan_hash(plan_bench(spec, held_back=True)), "corpus": plan_hash(plan_corpus(spec, *CORPUS_FROZEN))}
-
-
-def freeze(spec: BenchmarkSpec, **notes: object) -> None:
-    """Write the frozen record and the pictures' fingerprints. notes: what else the record says, e.g. the difficulty."""
-    arrays = {}
-    for which, plans in frozen_clips(spec).items():
-        measured = fingerprints(plans)
-        arrays |= {f"{which}/{key}": np.stack([one[key] for one in measured]) for key in measured[0]}
-        arrays[f"{which}/clips"] = np.array([plan.clip for plan in plans])
-    with runtime.atomic(_pictures(spec)) as temporary:
-        np.savez_compressed(temporary, **arrays)
-    runtime.write_json(FROZEN, {**freeze_record(spec), "parameters": _parameters(spec), "covers": COVERS, **notes})

@@ -3,13 +3,11 @@
 Evidence is judged on the corpus' validation subjects, recognition by the yardstick's linear reader on a benchmark drawn from a
 seed of its own: an estimator is never chosen on clips that a table reports. Constants of the evidence (noise prior, spread per region) were
 measured with `dis-finest`; another estimator is judged with another's constants, which can only hide a gain.
-`python -m deft.evaluation.flow_effect [--profile demo]` prints both tables; MEFlow's weights are found as `deft.motion.meflow` says.
+MEFlow's weights are found as `deft.motion.meflow` says.
 """
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -33,11 +31,11 @@ SEED = 20281114  # of the benchmark that only this study reads
 
 
 def described(
-    gray: np.ndarray, landmarks: np.ndarray, rows: Iterable[int], method: str, jobs: int | None = None
+    gray: np.ndarray, landmarks: np.ndarray, rows: Iterable[int], method: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Courses (N, T-1, 36, 5) and noise floors (N,) px of the clips `rows` of gray (M, T, S, S) uint8 and landmarks (M, 68, 2) px."""
     with threadpool_limits(1):
-        found = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads")(
+        found = joblib.Parallel(n_jobs=runtime.jobs(), prefer="threads")(
             joblib.delayed(courses.measure_clip)(np.asarray(gray[row]), landmarks[row], method) for row in rows)
     return np.stack([one["courses"] for one in found]), np.array([one["noise"] for one in found])
 
@@ -71,7 +69,7 @@ def on_evidence(
 
 
 def on_recognition(
-    folder: Path, methods: Sequence[str] = METHODS, subjects: int = 12, clips: int = 14, folds: int = 3, weights: Path | None = None
+    folder: Path, methods: Sequence[str] = METHODS, subjects: int = 12, clips: int = 14, weights: Path | None = None
 ) -> pd.DataFrame:
     """UF1 of the linear reader of apex and hold, tie kept and broken, on a benchmark of the frozen rules but of another seed, rendered into `folder`."""
     spec = dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED)
@@ -79,7 +77,7 @@ def on_recognition(
     plans = [dataclasses.replace(plan, key_frames=tuple(plan.key_frames[t] for t in spec.corpus_frames), apex=1) for plan in whole]
     benchmark.render_set(plans, folder / "clips")
     align_set(folder / "clips", folder / "faces")
-    store, split = ClipStore(folder / "clips"), benchmark.folds_of(plans, folds, 7)
+    store, split = ClipStore(folder / "clips"), benchmark.folds_of(plans, 3, 7)
     gray, landmarks = (runtime.load_array(folder / "faces", name) for name in ("gray", "landmarks"))
     table = []
     for method in runtime.bar(methods, len(methods), "recognition", "estimator"):
@@ -90,29 +88,11 @@ def on_recognition(
     return pd.DataFrame(table).round(3)
 
 
-def t8b(
-    profile: str, clips: int | None = None, subjects: int = 12, clips_per_subject: int = 14, methods: Sequence[str] = METHODS
-) -> pd.DataFrame:
+def t8b(profile: str, clips: int | None = None, subjects: int = 12, clips_per_subject: int = 14) -> pd.DataFrame:
     """Both halves in one table, one row per estimator, with the MEFlow that this profile trained; clips of the benchmark stay in work/<profile>/meflow_effect."""
     weights = paths.work(profile) / meflow.NAME
-    evidence_of = on_evidence(profile, methods, clips, weights)
-    return evidence_of.merge(on_recognition(paths.work(profile) / "meflow_effect", methods, subjects, clips_per_subject, weights=weights), on="method")
-
-
-def main() -> None:
-    """Command line: print both halves of T8b."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="demo", help="whose corpus the evidence is judged on")
-    parser.add_argument("--work", type=Path, help="keep the renderings here (default: a temporary folder)")
-    parser.add_argument("--methods", nargs="+", default=METHODS)
-    args = parser.parse_args()
-    print(on_evidence(args.profile, args.methods).T.to_string(), flush=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        print(on_recognition(args.work or Path(temporary), args.methods).to_string(index=False), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    evidence_of = on_evidence(profile, METHODS, clips, weights)
+    return evidence_of.merge(on_recognition(paths.work(profile) / "meflow_effect", METHODS, subjects, clips_per_subject, weights=weights), on="method")
 
 
 def _effect(part: pd.DataFrame) -> list[str]:

@@ -36,7 +36,7 @@ def recognition_scores(truth: Sequence, predicted: Sequence, classes: Sequence) 
 
 def confusion(truth: Sequence, predicted: Sequence, classes: Sequence) -> np.ndarray:
     """(C, C + 1) int64: rows truth, columns answer; the last column holds answers outside the vocabulary."""
-    return _counted(*_codes(truth, predicted, classes), len(list(classes)))
+    return confusions(truth, predicted, classes).sum(axis=0).astype(np.int64)
 
 
 def scores_of_counts(counts: np.ndarray) -> dict[str, float]:
@@ -64,14 +64,11 @@ def fold_averaged_scores(truth: Sequence, predicted: Sequence, fold: Sequence, c
     fold is scored on the classes that happen to occur in it (what scikit-learn does without `labels`), so a class
     nobody met in a fold vanishes from its mean.  Both differ from the pooled score; no table uses either.
     """
-    t, p = _codes(truth, predicted, classes)
-    fold = np.asarray(fold)
-    if len(fold) != len(t):
-        raise ValueError(f"{len(fold)} fold numbers for {len(t)} answers")
-    rows = []
+    each, fold, rows = confusions(truth, predicted, classes), np.asarray(fold), []
+    if len(fold) != len(each):
+        raise ValueError(f"{len(fold)} fold numbers for {len(each)} answers")
     for one in np.unique(fold):
-        here = fold == one
-        counts = _counted(t[here], p[here], len(list(classes)))
+        counts = each[fold == one].sum(axis=0)
         if vanish:
             seen = (counts.sum(axis=1) > 0) | (counts[:, :-1].sum(axis=0) > 0)
             outside = counts[seen][:, np.append(~seen, True)].sum(axis=1, keepdims=True)
@@ -379,12 +376,6 @@ def _codes(truth: Sequence, predicted: Sequence, classes: Sequence) -> tuple[np.
     return t, p
 
 
-def _counted(t: np.ndarray, p: np.ndarray, classes: int) -> np.ndarray:
-    """Codes (N,) of truth and answers -> (C, C + 1) confusion counts."""
-    width = classes + 1
-    return np.bincount(t * width + p, minlength=classes * width).reshape(classes, width)
-
-
 def _same_subjects(a: Sample, b: Sample) -> None:
     if not np.array_equal(a.subjects, b.subjects):
         odd = sorted(set(a.subjects) ^ set(b.subjects))[:3]
@@ -415,5 +406,5 @@ def _share(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.zeros(np.broadcast_shapes(np.shape(top), np.shape(bottom))),
-                     where=np.asarray(bottom) > 0)
+    """top / bottom, 0 where there is no bottom."""
+    return np.nan_to_num(_share(top, bottom))

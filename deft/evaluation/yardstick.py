@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from deft import runtime
-from deft.clips import benchmark, keyframes
+from deft.clips import benchmark, freeze, keyframes
 from deft.clips.store import ClipStore
 from deft.evaluation.peers import linear
 from deft.faces.stage import align_set
@@ -70,7 +70,7 @@ def main() -> None:
         tables.append(table)
         print(table.to_string(index=False), flush=True)
     table = pd.concat(tables, ignore_index=True)
-    with runtime.atomic(benchmark.FROZEN.with_name("sim-v1-calibration.csv")) as temporary:
+    with runtime.atomic(freeze.FROZEN.with_name("sim-v1-calibration.csv")) as temporary:
         table.to_csv(temporary, index=False)
     here = table[(table.noise_offset == 0.0) & (table.condition == "broken")]
     strongest = here[here.flow.isin(METHODS)].sort_values("uf1").iloc[-1]
@@ -79,9 +79,9 @@ def main() -> None:
     if args.freeze:
         if not (TARGET_FLOW[0] <= strongest.uf1 <= TARGET_FLOW[1] and true > TARGET_TRUE):
             raise SystemExit("not frozen: the difficulty is outside its target")
-        if strongest["view"] != benchmark.LINEAR_YARDSTICK:
-            raise SystemExit(f"not frozen: benchmark.LINEAR_YARDSTICK must name the strongest view, {strongest['view']}")
-        benchmark.freeze(spec, strongest={"flow": strongest.flow, "view": strongest["view"], "uf1": float(strongest.uf1)}, true_flow_uf1=true)
+        if strongest["view"] != freeze.LINEAR_YARDSTICK:
+            raise SystemExit(f"not frozen: freeze.LINEAR_YARDSTICK must name the strongest view, {strongest['view']}")
+        freeze.freeze(spec, strongest={"flow": strongest.flow, "view": strongest["view"], "uf1": float(strongest.uf1)}, true_flow_uf1=true)
 
 
 if __name__ == "__main__":

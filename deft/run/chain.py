@@ -18,22 +18,22 @@ SPACE_NEEDED = 200 * 2**20  # bytes; below this a run could not even keep its re
 
 @dataclass(frozen=True)
 class Chain:
-    """The notebooks of one folder under one profile. `root` holds the package and the lock file."""
+    """The notebooks of one folder under one profile. `root` holds the package and the lock file. work, figures: the profile's folders, as
+    the environment names them when the chain is made."""
     profile: str
     notebooks: Path = paths.NOTEBOOKS
     root: Path = paths.ROOT
     stages: tuple = field(init=False)
     changes: dict = field(init=False)
+    work: Path = field(init=False)
+    figures: Path = field(init=False)
 
     def __post_init__(self):
         stages = book.load(self.notebooks)
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "changes", config.overrides(self.profile, {s.name: s.defaults for s in stages}, self.notebooks))
-
-    @property
-    def work(self) -> Path:
-        """Folder of the profile's intermediate data."""
-        return paths.work(self.profile)
+        object.__setattr__(self, "work", paths.work(self.profile))
+        object.__setattr__(self, "figures", paths.figures(self.profile))
 
     @property
     def executed(self) -> Path:
@@ -47,7 +47,7 @@ class Chain:
     def place(self, name: str) -> Path:
         """Where a promised path is on disk."""
         if name.startswith("figures:"):
-            return paths.figures(self.profile) / name.removeprefix("figures:")
+            return self.figures / name.removeprefix("figures:")
         return self.work / name
 
     # ------------------------------------------------------------ records
@@ -79,7 +79,7 @@ class Chain:
 
     def prepare(self) -> None:
         """Make the output folders and prove that they can be written; otherwise say what to do."""
-        for folder, variable in ((self.work, "DEFT_WORK"), (paths.figures(self.profile), "DEFT_FIGURES")):
+        for folder, variable in ((self.work, "DEFT_WORK"), (self.figures, "DEFT_FIGURES")):
             try:
                 for part in (folder, folder / "status") if folder == self.work else (folder,):
                     part.mkdir(parents=True, exist_ok=True)

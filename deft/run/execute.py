@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft import paths, runtime
+from deft import runtime
 from deft.run.book import Stage
 from deft.run.chain import Chain
 
@@ -48,7 +48,7 @@ def kernel_environment(chain: Chain) -> dict[str, str]:
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
     return {runtime.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
-            "DEFT_WORK": str(paths.work(chain.profile).parent), "DEFT_FIGURES": str(paths.figures(chain.profile).parent),
+            "DEFT_WORK": str(chain.work.parent), "DEFT_FIGURES": str(chain.figures.parent),
             **{name: given.get(name, value) for name, value in FIXED.items()}}
 
 
@@ -69,13 +69,8 @@ def kernel(chain: Chain) -> Iterator[None]:
                                                       "env": kernel_environment(chain)}))
         changes = {"JUPYTER_PATH": str(Path(folder) / "data"), "JUPYTER_RUNTIME_DIR": str(Path(folder) / "runtime"),
                    "IPYTHONDIR": str(Path(folder) / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
-        before = {name: os.environ.get(name) for name in changes}
-        os.environ.update(changes)
-        try:
+        with runtime.environment(**changes):
             yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 class Memory(threading.Thread):

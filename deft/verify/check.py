@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 
-from deft import runtime
+from deft import config, paths, runtime
 from deft.run import RunError
 from deft.verify import cells, integrity, reference
 from deft.verify.again import again_from_answers
-from deft.verify.judge import DIFFERS, UNCHECKED, VERIFIED, known_profile
+from deft.verify.judge import DIFFERS, UNCHECKED, VERIFIED
 
 ANSWERS = "predictions.jsonl.gz"
 
@@ -22,7 +22,7 @@ def found(profile: str) -> dict:
     from deft.evaluation.source import Answers
     from deft.verify import recompute
 
-    known_profile(profile)
+    config.check_profile(profile, paths.NOTEBOOKS)
     where = reference.folder(profile)
     result: dict = {"profile": profile, "verdicts": [], "tables": {}, "integrity": []}
     try:

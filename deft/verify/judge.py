@@ -17,13 +17,6 @@ SAME, NEAR, OTHER, UNKNOWN = "as in the reference", "near its bar", "differs", "
 SHOWN = 8  # of a table's differing cells, on the screen; --json gives all
 
 
-def known_profile(profile: str) -> None:
-    """Raise ConfigError, naming the nearest, for a profile that does not exist."""
-    known = config.profiles(paths.NOTEBOOKS)
-    if profile not in known:
-        raise config.ConfigError(f"unknown profile {profile!r}; {config.nearest(profile, known)}")
-
-
 def compare_tables(where: Path, mine: Path, runs: dict) -> dict[str, dict]:
     """{table: what was compared and what differs}; the checks of the verdicts stand under `claims`."""
     found = {a.id: _exact(a.id, where, mine, runs) for a in cells.tables() if (where / f"{a.id}.csv").is_file()}
@@ -124,7 +117,7 @@ def compare_verdicts(where: Path, mine: Path, runs: dict, outside: set[str]) -> 
 
 def judge(profile: str, notebooks: Path = paths.NOTEBOOKS) -> dict:
     """Everything `make verify` says, as a dictionary ready for JSON: verdicts, tables, drift, integrity, summary, exit."""
-    known_profile(profile)
+    config.check_profile(profile, paths.NOTEBOOKS)
     mine, where = paths.figures(profile), reference.folder(profile)
     problems = [*integrity.stages(profile, notebooks), *integrity.manifest(profile)]
     result: dict = {"profile": profile, "verdicts": [], "tables": {}, "drift": None}

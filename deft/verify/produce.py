@@ -17,12 +17,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft import paths, runtime
+from deft import config, paths, runtime
 from deft.closure import Closure
 from deft.run import RunError, book, driver, execute, stale
 from deft.run.chain import Chain
 from deft.verify import reference
-from deft.verify.judge import known_profile
 
 LIMITS = {"none": {}, "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
 APART = 100  # run r begins with draw 100 r, so that no two runs share a draw
@@ -41,7 +40,7 @@ class Plan:
     fresh: bool = False
 
     def __post_init__(self):
-        known_profile(self.profile)
+        config.check_profile(self.profile, paths.NOTEBOOKS)
         if unknown := [limit for limit in self.limits if limit not in LIMITS]:
             raise RunError(f"--limits: {unknown[0]!r} is unknown; choose of {', '.join(LIMITS)}")
         if wrong := [threads for threads in self.threads if not threads.isdigit() or int(threads) < 1]:
@@ -222,31 +221,13 @@ def main(given: dict) -> int:
     chain = with_draw(given["profile"], Path(given["notebooks"]), given["draw"])
     chain.prepare()
     if given["source"]:
-        mine = {name: os.environ[name] for name in ("DEFT_WORK", "DEFT_FIGURES")}
-        source = Chain(given["profile"], Path(given["notebooks"]))
-        places = {}
-        os.environ.update(DEFT_WORK=given["source"], DEFT_FIGURES=given["figures"])
-        places = {promise: source.place(promise) for stage in source.stages for promise in stage.writes}
-        records = {stage.name: source.record(stage) for stage in source.stages}
-        os.environ.update(mine)
-        share(_Elsewhere(places, records), chain, given["whole"])
+        with runtime.environment(DEFT_WORK=given["source"], DEFT_FIGURES=given["figures"]):
+            source = Chain(given["profile"], Path(given["notebooks"]))
+        share(source, chain, given["whole"])
     for stage in needed(chain):
         if code := driver.run(chain, only=stage.name):
             return code
     return 0
-
-
-class _Elsewhere:
-    """The places and records of a chain whose folders are not those of this process' environment."""
-
-    def __init__(self, places: dict, records: dict):
-        self.places, self.records = places, records
-
-    def place(self, promise: str) -> Path:
-        return self.places[promise]
-
-    def record(self, stage) -> dict | None:
-        return self.records[stage.name]
 
 
 if __name__ == "__main__":

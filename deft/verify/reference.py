@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,12 +219,6 @@ def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictu
     else:
         (where / see.STORED).unlink(missing_ok=True)
     runtime.write_json(where / KEPT, {"run": name})
-    before = os.environ.get("DEFT_WORK")
-    try:
-        if work is not None:
-            os.environ["DEFT_WORK"] = str(work.parent)  # all of the package asks `paths`
+    with runtime.environment(DEFT_WORK=str(own.parent)):  # all of the package asks `paths`
         Answers.of_work(profile).export(where)
-    finally:
-        if work is not None:
-            os.environ.pop("DEFT_WORK") if before is None else os.environ.update(DEFT_WORK=before)
     return where

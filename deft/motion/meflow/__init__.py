@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from deft import paths, runtime
@@ -55,18 +54,9 @@ def digest(work: Path) -> str | None:
     return hashlib.sha256("".join(runtime.sha256(place / name) for name in FILES).encode()).hexdigest() if _finished(place) else None
 
 
-@contextmanager
-def using(weights: str | Path | None) -> Iterator[None]:
+def using(weights: str | Path | None) -> AbstractContextManager[None]:
     """Inside, "meflow" means the network in the folder `weights`, whatever was trained elsewhere; None changes nothing."""
-    before = os.environ.get(VARIABLE)
-    if weights is not None:
-        os.environ[VARIABLE] = str(weights)
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before
+    return nullcontext() if weights is None else runtime.environment(**{VARIABLE: str(weights)})
 
 
 def _finished(place: Path) -> bool:

@@ -35,13 +35,9 @@ class Pairs:
         return len(self.frames)
 
 
-def take(
-    plan: benchmark.ClipPlan, identity: simulator.Identity, camera: simulator.Camera | None = None, truth: str = "all"
-) -> Clip:
-    """Render one planned clip; camera: by default that of the plan without noise, flicker and JPEG; truth: as `simulator.render`."""
-    camera = camera or simulator.Camera(**(dict(plan.camera) | CLEAN))
-    return simulator.render_clip(identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
-                                 camera=camera, seed=plan.seed, truth=truth, fps=plan.fps, distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())
+def take(plan: benchmark.ClipPlan, identity: simulator.Identity, camera: simulator.Camera | None = None) -> Clip:
+    """Render one planned clip with all its truth; camera: by default that of the plan without noise, flicker and JPEG."""
+    return benchmark.film(plan, identity, camera or simulator.Camera(**(dict(plan.camera) | CLEAN)))
 
 
 def _subject(plans: list[benchmark.ClipPlan]) -> tuple[np.ndarray, ...]:
