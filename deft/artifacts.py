@@ -125,7 +125,7 @@ REGISTRY: tuple[Artifact, ...] = (
                    (Rule(MACHINE, ("pairs_per_second",)), Rule(STATISTICAL, rows={"estimator": ("meflow",)}), Rule(STATISTICAL, ("epe", "angular_error"), {"set": FILMED_ANEW})))),
     Artifact("T8b", "What the estimator does to evidence and recognition", ("C2", "C3"), "13_meflow", "deft.evaluation.flow_effect.t8b", ("clips/corpus", "faces/corpus", "meflow"),
              Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),))),
-    _table("T9", "Cost: parameters, memory and minutes per stage", (), ("status", "experts", "mllm"),
+    _table("T9", "Cost: time and memory of every stage, parameters of every model", (), ("status", "experts", "mllm"),
            Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),))),
     _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
     _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),

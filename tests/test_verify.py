@@ -674,5 +674,5 @@ def test_a_page_with_one_other_digit_is_named(world, suffix):
     for place in rng.choice(digits, 12, replace=False):
         path.write_text(f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1:]}", encoding="utf-8")
         assert [p.what for p in integrity.pages(PROFILE)] == [f"tables/T3.{suffix}"], text[place - 30:place + 10]
-    path.write_text(text.replace("highest", "lowest", 1), encoding="utf-8")
+    path.write_text(text.replace("Highest", "Lowest", 1), encoding="utf-8")
     assert [p.what for p in integrity.pages(PROFILE)] == [f"tables/T3.{suffix}"]

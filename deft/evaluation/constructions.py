@@ -177,7 +177,7 @@ def _held(part: pd.DataFrame) -> list[str]:
 
 def _taught(part: pd.DataFrame) -> list[str]:
     au = part[part.construction == "au"].iloc[0]
-    return [said("The model taught on {} states most that is true.", highest(part, "model_precision", "construction", CONSTRUCTION)),
+    return [said("Highest precision: the model taught on {}.", highest(part, "model_precision", "construction", CONSTRUCTION)),
             said("Both constraints less annotation alone: precision {}, unit F1 {}.", quote(au, "both_minus_model_precision"), quote(au, "both_minus_model_unit_f1"))]
 
 

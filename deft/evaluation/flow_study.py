@@ -232,8 +232,8 @@ def _against_none(part: pd.DataFrame) -> list[str]:
     """Of one set: who is best over all sizes, and who is worse than the answer that nothing moved where the motion is small."""
     small = part[part.magnitude_bin == BINS[1]].set_index("estimator").epe
     worse = [NAMED(name) for name in small.index if small[name] > small.get(ZERO, np.nan)]
-    return [said("Over all sizes the error of {} is least, in px.", highest(part[(part.magnitude_bin == "all") & (part.estimator != ZERO)], "epe", "estimator", NAMED, least=True)),
-            said(f"Worse than the answer that nothing moved, where {SIZES(BINS[1])} px do: {{}}.", listed(worse) if worse else "")]
+    return [said("Least error over all sizes: {} px.", highest(part[(part.magnitude_bin == "all") & (part.estimator != ZERO)], "epe", "estimator", NAMED, least=True)),
+            said(f"Where the motion is {SIZES(BINS[1])} px, the answer that nothing moved is better than {{}}.", listed(worse) if worse else "")]
 
 
 def _camera(part: pd.DataFrame) -> list[str]:

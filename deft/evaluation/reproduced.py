@@ -12,8 +12,9 @@ import pandas as pd
 from deft import runtime
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS
 from deft.evaluation import metrics, tables
-from deft.systems import SYSTEMS
-
+from deft.evaluation.tables import present
+from deft.evaluation.tables.present import Column, Page, Part, highest, said
+from deft.systems import SYSTEMS, spoken
 
 
 def coarse_of(scores: dict[str, float]) -> str:
@@ -52,9 +53,22 @@ def t2(rows: Sequence[dict], protocol: str, simulated: bool, seed: int = 7) -> p
     return pd.DataFrame(out).round(4)
 
 
+def shown(table: pd.DataFrame) -> list[present.Shown]:
+    """The table for a reader, one part a view."""
+    first = table["system"].iloc[0]
+    columns = (Column("UF1", "uf1", best=max), Column("UAR", "uar", best=max), Column("Accuracy", "accuracy", best=max), Column(f"{spoken(first)} less it", f"{first}_minus"))
+    parts = (Part(f"by {words}", (Column("System", "system", spoken=spoken),), columns, _finding, {"scored by": view}) for view, words in (("emotions", "emotion"), ("coarse", "coarse class")))
+    return present.parts(Page(tuple(parts), ""), table)
+
+
+def _finding(part: pd.DataFrame) -> list[str]:
+    row = part.iloc[0]
+    return [f"{row.clips} clips of {row.subjects} subjects; classes: {row.classes}.", said("Highest UF1: {}.", highest(part, "uf1", "system", spoken))]
+
+
 def save(folder: Path, dataset: str, words: str, table: pd.DataFrame, uses: pd.DataFrame) -> None:
     """Write T2.csv, T2.md and labels.csv to `folder`, each with its provenance (`words`). No clip and no subject is named in them."""
-    page = (f"**T2. Recognition on {dataset}**\n\n{tables.readable(table).to_markdown(index=False)}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
+    page = (f"**T2. Recognition on {dataset}**\n\n{present.markdown(shown(table))}\n\n**Labels**\n\n{uses.to_markdown(index=False)}\n\n"
             f"Intervals: 95 % over subjects, and over draws where there are several. Coarse: by the sum of the likelihoods of a class' emotions. {words}.\n")
     texts = {"T2.csv": table.assign(provenance=words).to_csv(index=False, lineterminator="\n"), "T2.md": page,
              "labels.csv": uses.assign(provenance=words).to_csv(index=False, lineterminator="\n")}

@@ -22,7 +22,7 @@ from deft import cache, paths, runtime
 from deft.clips import readers
 from deft.clips.readers.report import tally
 from deft.evaluation import reproduced
-from deft.evaluation.tables import readable
+from deft.evaluation.tables import present
 from deft.licensed.material import REPORT, folds_of, left_out, look_at, odd, prepared, take, uses, waiting
 from deft.licensed.recipe import LicensedError, Recipe, borrow, borrowing, recipe_of
 from deft.licensed.stages import answer, answering, describe, describing, verdicts
@@ -140,5 +140,5 @@ def _run(recipe: Recipe, log: Callable[[str], None]) -> pd.DataFrame:
     log(f"evidence, Uni-MER, features: {recipe.work}\n{verdicts(recipe).to_string()}")
     result = score(recipe, answer(recipe, described, log))
     folder = save(recipe, result, counted)
-    log(f"{readable(result).to_string(index=False)}\n{recipe.words}\nwritten: {folder}")
+    log(f"{present.markdown(reproduced.shown(result))}\n{recipe.words}\nwritten: {folder}")
     return result

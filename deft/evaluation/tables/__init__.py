@@ -7,8 +7,8 @@ looks and over draws; column `interval` says "subjects" where one draw was made.
 the truth less often than 95 % says (`metrics.coverage`).  Differences are paired: the same replicates, and only the draws
 that both sides have.  T2, T3 and T7 take a profile's name or `deft.evaluation.source.Answers`.
 """
-from deft.evaluation.tables.common import (CONDITIONS, FLOOR, both_answered, compared, constant, difference, nll_sample, predictions, readable,
-                                           recognition, sample, told)
+from deft.evaluation.tables.common import (CONDITIONS, FLOOR, both_answered, compared, constant, difference, nll_sample, predictions, recognition,
+                                           sample, told)
 from deft.evaluation.tables.present import quote, save, show
 from deft.evaluation.tables.t1_data import t1
 from deft.evaluation.tables.t2_main import t2
@@ -16,5 +16,5 @@ from deft.evaluation.tables.t3_experts import t3
 from deft.evaluation.tables.t7_texts import t7
 from deft.evaluation.tables.t9_cost import parameters, t9
 
-__all__ = ["CONDITIONS", "FLOOR", "both_answered", "compared", "constant", "difference", "nll_sample", "parameters", "predictions", "quote", "readable",
+__all__ = ["CONDITIONS", "FLOOR", "both_answered", "compared", "constant", "difference", "nll_sample", "parameters", "predictions", "quote",
            "recognition", "sample", "save", "show", "t1", "t2", "t3", "t7", "t9", "told"]

@@ -1,4 +1,4 @@
-"""What the tables share: samples per subject and draw, paired differences, and how a table is written."""
+"""What the tables share: samples per subject and draw, and paired differences."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from deft.clips.facs import EMOTIONS
-from deft.evaluation import metrics, reported
+from deft.evaluation import metrics
 from deft.evaluation.source import Answers
 from deft.systems import PEERS, SYSTEMS
 
@@ -61,28 +61,6 @@ def told(one: metrics.Sample, system: str) -> dict:
     if one.draws is None:  # nothing random of its own; what some peers read was trained once
         return {"draws": count, "interval": f"subjects; {'one draw of the experts' if SYSTEMS[system].on_experts else 'constant over draws'}"}
     return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
-
-
-def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """The same table for a page: `x`, `x_low`, `x_high` become one cell "x [low, high]"; empty columns go."""
-    out = {}
-    for name in table.columns:
-        stem = name.removesuffix("_low").removesuffix("_high")
-        if stem != name and {f"{stem}_low", f"{stem}_high"} <= set(table.columns):
-            continue
-        column = table[name]
-        if f"{name}_low" in table:
-            out[name] = ["" if pd.isna(x) else f"{x:.{digits}f}" + ("" if pd.isna(a) else f" [{a:.{digits}f}, {b:.{digits}f}]")
-                         for x, a, b in zip(column, table[f"{name}_low"], table[f"{name}_high"])]
-        elif pd.api.types.is_float_dtype(column):
-            whole = (column.dropna() % 1 == 0).all()
-            out[name] = ["" if pd.isna(x) else f"{x:.0f}" if whole else f"{x:.{digits}f}" for x in column]
-        else:
-            out[name] = column.astype(object).where(column.notna(), "")
-    page = pd.DataFrame(out, index=table.index)
-    for name in {"uf1", "uar"} & set(page) if "kind" in table else ():
-        page.loc[(table["kind"] == "reported") & (page[name] == ""), name] = reported.NOT_AVAILABLE
-    return page.loc[:, [(page[name].astype(str) != "").any() for name in page]]
 
 
 def recognition(rows: pd.DataFrame, seed: int) -> dict:

@@ -20,8 +20,9 @@ from deft.evaluation.tables.common import CONDITIONS
 
 MOST = 7  # columns of a part
 LONG = 30  # rows that one page of LaTeX holds
+SHORT = 40  # characters of a cell that is not broken into lines
 LATEX = {"\\": r"\textbackslash{}", **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
-STYLE = "body{font:15px/1.45 sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}"
+STYLE = "body{font:15px/1.45 sans-serif;max-width:66rem;margin:1.5rem auto;padding:0 1rem}"
 TABLE = "border-collapse:collapse;font-variant-numeric:tabular-nums;border-block:2px solid;margin:.4rem 0 1.2rem"
 
 
@@ -113,11 +114,11 @@ def listed(words: Iterable[str]) -> str:
 
 
 def highest(table: pd.DataFrame, name: str, key: str, spoken: Callable[[str], str] = str, least: bool = False, digits: int = 3) -> str:
-    """The row with the largest (least: smallest) number of column `name`, as `motion (.804 [.77, .84])`; "" where there is no number."""
+    """The row with the largest (least: smallest) number of column `name`, or all that share it, as `motion (.804 [.77, .84])`; "" without a number."""
     if name not in table or table[name].isna().all():
         return ""
-    row = table.loc[table[name].idxmin() if least else table[name].idxmax()]
-    return f"{spoken(row[key])} ({quote(row, name, digits)})"
+    rows = table[table[name] == (table[name].min() if least else table[name].max())]
+    return f"{listed(dict.fromkeys(map(spoken, rows[key])))} ({quote(rows.iloc[0], name, digits)})"
 
 
 def said(sentence: str, *words: str) -> str:
@@ -194,7 +195,7 @@ def pages(id: str, text: str, stamp: str) -> dict[str, str]:
     shown = parts(page, pd.read_csv(io.StringIO(text)))
     title, words = f"{id}. {artifacts.get(id).title}", f"{page.note} All rows and columns: {id}.csv. {stamp}."
     body = f"<h1 style=\"font-size:1.2rem\">{html.escape(title)}</h1>\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
-    return {"md": f"**{title}**\n\n" + "\n\n".join(map(_markdown, shown)) + f"\n\n{words}\n",
+    return {"md": f"**{title}**\n\n{markdown(shown)}\n\n{words}\n",
             "tex": "\n".join(_latex(part, f"{title}. {part.start} {part.finding} {words}", f"tab:{id.lower()}-{number}") for number, part in enumerate(shown, 1)),
             "html": f"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
                     f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"}
@@ -210,12 +211,17 @@ def save(table: pd.DataFrame, id: str, profile: str, seed: int = 7) -> None:
 
 def show(id: str, profile: str, words: str = "") -> None:
     """Show a saved table in a notebook: the parts in whose title `words` stand. ValueError where there is none."""
-    from IPython.display import display
-
     shown = [part for part in parts(page_of(id), artifacts.read_table(id, profile)) if words in part.start]
     if not shown:
         raise ValueError(f"no part of {id} has {words!r} in its title")
-    display({"text/plain": "\n\n".join(map(_markdown, shown)), "text/html": fragment(shown)}, raw=True)
+    exhibit(shown)
+
+
+def exhibit(shown: list[Shown]) -> None:
+    """Show parts in a notebook."""
+    from IPython.display import display
+
+    display({"text/plain": markdown(shown), "text/html": fragment(shown)}, raw=True)
 
 
 def _aligned(part: Shown) -> list[bool]:
@@ -223,13 +229,17 @@ def _aligned(part: Shown) -> list[bool]:
     return [any(row[place].number == row[place].number for row in part.rows) for place in range(len(part.heads))]
 
 
-def _markdown(part: Shown) -> str:
+def markdown(shown: Iterable[Shown]) -> str:
+    """Parts as Markdown, each with its caption above it."""
     def written(cell: Cell) -> str:
         text = cell.text.replace("|", r"\|")
         return " ".join(word for word in (f"**{text}**" if cell.best else text, cell.interval) if word)
 
-    lines = [part.heads, ["---:" if number else "---" for number in _aligned(part)], *([written(cell) for cell in row] for row in part.rows)]
-    return f"**{part.start}** {part.finding}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    out = []
+    for part in shown:
+        lines = [part.heads, ["---:" if number else "---" for number in _aligned(part)], *([written(cell) for cell in row] for row in part.rows)]
+        out.append(f"**{part.start}** {part.finding}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(out)
 
 
 def _latex(part: Shown, caption: str, label: str) -> str:
@@ -240,7 +250,7 @@ def _latex(part: Shown, caption: str, label: str) -> str:
         text = rf"\textbf{{{plain(cell.text)}}}" if cell.best else plain(cell.text)
         return text + (rf" {{\scriptsize {plain(cell.interval)}}}" if cell.interval else "")
 
-    place = "".join("r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > 40 else "l" for n, number in enumerate(_aligned(part)))
+    place = "".join("r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > SHORT else "l" for n, number in enumerate(_aligned(part)))
     lines = [" & ".join(map(written, row)) + r" \\" for row in part.rows]
     told, head = rf"\caption{{{plain(caption)}}}\label{{{label}}}", [r"\toprule", " & ".join(map(plain, part.heads)) + r" \\", r"\midrule"]
     if len(lines) > LONG:
@@ -252,13 +262,14 @@ def fragment(shown: Iterable[Shown]) -> str:
     """Parts as HTML that any page may hold; a table that is wider than its place scrolls by itself."""
     out = []
     for part in shown:
-        edge = [f"text-align:{'right' if number else 'left'};padding:.15rem .6rem;vertical-align:top{';white-space:nowrap' * number}" for number in _aligned(part)]
-        head = "".join(f"<th scope=\"col\" style=\"{style};white-space:normal;vertical-align:bottom;border-bottom:1px solid\">{html.escape(word)}</th>" for style, word in zip(edge, part.heads))
+        edge = [f"text-align:{'right' if number else 'left'};padding:.15rem .5rem;vertical-align:top" for number in _aligned(part)]
+        head = "".join(f"<th scope=\"col\" style=\"{style};vertical-align:bottom;border-bottom:1px solid\">{html.escape(word)}</th>" for style, word in zip(edge, part.heads))
         body = []
         for row in part.rows:
             cells = [f"<b>{html.escape(c.text)}</b>" if c.best else html.escape(c.text) for c in row]
             cells = [text + (f" <small>{html.escape(c.interval)}</small>" if c.interval else "") for text, c in zip(cells, row)]
-            body.append("<tr>" + "".join(f"<td style=\"{style}\">{text}</td>" for style, text in zip(edge, cells)) + "</tr>")
+            whole = [style + ";white-space:nowrap" * (len(c.text) <= SHORT) for style, c in zip(edge, row)]
+            body.append("<tr>" + "".join(f"<td style=\"{style}\">{text}</td>" for style, text in zip(whole, cells)) + "</tr>")
         out.append(f"<p><b>{html.escape(part.start)}</b> {html.escape(part.finding)}</p>\n<div style=\"overflow-x:auto\"><table style=\"{TABLE}\">\n"
                    f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table></div>")
     return "\n".join(out)

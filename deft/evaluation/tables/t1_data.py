@@ -53,7 +53,7 @@ def t1(profile: str, seed: int = 7) -> pd.DataFrame:
 
 def _judged(part: pd.DataFrame) -> list[str]:
     row = part.iloc[-1]  # all data sets
-    words = [f"{'more' if row[f'{name}_flow'] > row[f'{name}_truth'] else 'no more'} units {name} than the truth does "
+    words = [f"{'more' if row[f'{name}_flow'] > row[f'{name}_truth'] else 'fewer'} units {name} than the truth does "
              f"({quote(row, f'{name}_flow')} against {quote(row, f'{name}_truth')})" for name in ("unsupported", "unannotated")]
     return [f"Over all clips flow finds {listed(words)}."]
 

@@ -74,13 +74,13 @@ def _falls(known: dict[tuple[str, str], pd.DataFrame], system: str, seed: int) -
 
 def _recognised(part: pd.DataFrame) -> list[str]:
     broken = part[part.condition == "broken"]
-    words = [said("With the tie broken, {} has the highest UF1.", highest(broken, "uf1", "system", spoken))]
+    words = [said("Highest UF1 with the tie broken: {}.", highest(broken, "uf1", "system", spoken))]
     if "deft_minus" in broken:
         clear = {"above": broken.deft_minus_low > 0, "below": broken.deft_minus_high < 0}
         clear["not told apart from"] = broken.deft_minus.notna() & ~clear["above"] & ~clear["below"]
         places = [f"{word} {listed(broken.system[here].map(spoken))}" for word, here in clear.items() if here.any()]
         words.append(said("By the paired interval DEFT is {}.", "; ".join(places)))
-    return [*words, said("{} loses most when looks no longer go with emotions.", highest(broken, "kept_minus_broken_over_blind", "system", spoken))]
+    return [*words, said("Largest loss when looks no longer go with emotions: {}.", highest(broken, "kept_minus_broken_over_blind", "system", spoken))]
 
 
 def _printed(part: pd.DataFrame) -> list[str]:

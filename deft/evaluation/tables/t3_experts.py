@@ -59,7 +59,7 @@ def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
 
 def _together(part: pd.DataFrame) -> list[str]:
     broken = part[part.condition == "broken"]
-    words = [said("With the tie broken, {} has the highest UF1.", highest(broken, "uf1", "experts", _experts))]
+    words = [said("Highest UF1 with the tie broken: {}.", highest(broken, "uf1", "experts", _experts))]
     for _, less in broken[broken.experts == "motion"].iterrows():
         verdict = "above it" if less.get("all_minus_low", 0) > 0 else "below it" if less.get("all_minus_high", 0) < 0 else "not told apart from it"
         words.append(said(f"All three together less motion alone: {{}}, {verdict}.", quote(less, "all_minus")))

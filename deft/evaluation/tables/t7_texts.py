@@ -60,15 +60,15 @@ def _other_readings(rows: pd.DataFrame, seed: int) -> dict:
 
 def _held(part: pd.DataFrame) -> list[str]:
     broken = part[part.condition == "broken"]
-    return [said("With the tie broken, {} names the units best.", highest(broken, "unit_f1", "system", spoken)),
-            said("The smallest share of unsupported units: {}.", highest(broken, "unsupported_units", "system", spoken, least=True)),
+    return [said("Units named best, with the tie broken: {}.", highest(broken, "unit_f1", "system", spoken)),
+            said("Smallest share of unsupported units: {}.", highest(broken, "unsupported_units", "system", spoken, least=True)),
             *(said("Of all statements, RGB-only less DEFT in unsupported share: {}.", quote(row, "rgb_minus")) for _, row in broken[broken.system == DEFT].iterrows())]
 
 
 def _worded(part: pd.DataFrame) -> list[str]:
     broken = part[part.condition == "broken"]
     bleu = {row.system: quote(row, "bleu") for _, row in broken.iterrows()}
-    return [said("With the tie broken, {} words its answers most like the reference.", highest(broken, "bleu", "system", spoken)),
+    return [said("Worded most like the reference, with the tie broken: {}.", highest(broken, "bleu", "system", spoken)),
             said("BLEU of DEFT: {}, of the RGB-only model: {}.", bleu.get(DEFT, ""), bleu.get(RGB, ""))]
 
 
@@ -80,7 +80,7 @@ PAGE = Page((
     Part("class and wording", SYSTEM,
          (*both("UF1 of the text", "text_uf1", best=max), Column("UF1 of the head, tie broken", "head_uf1", BROKEN, best=max),
           *(Column(f"{head}, tie broken", name, BROKEN, best=max) for head, name in (("BLEU", "bleu"), ("ROUGE-1", "rouge1"))),
-          Column("Statements a text", "statements_per_text", BROKEN, digits=1)), _worded),
+          Column("Statements per text", "statements_per_text", BROKEN, digits=1)), _worded),
 ), "Unit F1: macro over units that occur often enough. Unsupported: share of the stated units that neither true nor measured motion bears out; precision and recall: of "
    "all statements, against the truth alone. The template has no language model; its motions are read off the flow that judges, so compare units with it. Brackets: 95 % intervals over subjects "
    "within looks and over draws. METEOR is left out (needs WordNet).")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
-from deft.evaluation.tables.present import Column, Page, Part, highest, said
+from deft.evaluation.tables.present import Column, Page, Part, highest, quote, said
 from deft.systems import spoken
 
 WHOLE = "all stages above"
@@ -72,14 +72,15 @@ def _minutes(part: pd.DataFrame) -> list[str]:
 
 
 def _size(part: pd.DataFrame) -> list[str]:
-    return [said("Most parameters: {}.", highest(part, "parameters", "name", _named, digits=0))]
+    return [said("The largest model has {} parameters.", quote(part.loc[part.parameters.idxmax()], "parameters", digits=0)),
+            said("The smallest: {}.", highest(part, "parameters", "name", _named, least=True, digits=0))]
 
 
 def _named(name: str) -> str:
     """`07_joint_tuning` -> 07 joint tuning; the folder of a model -> the model."""
     folder = name.split("/")
     if folder[0] == "experts":
-        return f"expert: {folder[1]}"
+        return f"expert: {folder[1].replace('rgb', 'RGB')}"
     if folder[0] == "mllm":
         return {"base": "language model, before tuning", "base-flat": "language model of flat text, before tuning"}.get(folder[1]) or f"tuned: {spoken(folder[2])}"
     return name.replace("_", " ")
