@@ -44,7 +44,7 @@ def _known(path: Path, *_changed) -> str:
     return runtime.sha256(path)
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """The files of a folder but hidden and half-written ones."""
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)]
 
@@ -53,7 +53,7 @@ def _inputs(inputs: Iterable) -> dict[str, str]:
     """{last two parts of the path, and what is below it: hash}; the same wherever the work folder is."""
     found = {}
     for given in map(Path, inputs):
-        files = _visible(given) if given.is_dir() else [given] if given.is_file() else []
+        files = visible(given) if given.is_dir() else [given] if given.is_file() else []
         if not files:
             raise FileNotFoundError(f"{given} does not exist: run the stage that writes it (`make status` names it)")
         for path in files:
@@ -68,13 +68,14 @@ def _parts(inputs: Iterable, settings: dict | None, code: str, apart: tuple[str,
             "modules": {name: digest[:16] for name, digest in code_of(code, apart).items()} if code else {}, "lock": {"": lock()} if code else {}}
 
 
-def _hash(parts: dict) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def hash_of(value: object) -> str:
+    """Hash over anything that JSON can hold; what it cannot counts by its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def key(inputs: Iterable = (), settings: dict | None = None, code: str = "") -> str:
     """Hash over the content of `inputs` (files and folders), `settings` (anything JSON holds) and the closure of `code`."""
-    return _hash(_parts(inputs, settings, code))
+    return hash_of(_parts(inputs, settings, code))
 
 
 def changes(before: dict, after: dict) -> list[tuple[str, str]]:
@@ -113,7 +114,7 @@ class State:
     @property
     def key(self) -> str:
         """Hash over inputs, settings and code."""
-        return _hash(self.parts)
+        return hash_of(self.parts)
 
     @property
     def places(self) -> list[Path]:
@@ -125,7 +126,7 @@ class State:
         given = [self.folder] if self.files is None else [self.folder / name for name in self.files]
         if absent := [path for path in given if not path.exists()]:
             raise FileNotFoundError(f"{absent[0]} was not written")
-        files = [path for one in given for path in (_visible(one) if one.is_dir() else [one])]
+        files = [path for one in given for path in (visible(one) if one.is_dir() else [one])]
         if not files:
             raise FileNotFoundError(f"nothing was written to {self.folder}")
         runtime.write_json(_record(self.folder, self.name), {

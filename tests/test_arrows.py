@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "deft").rglob("*.py"))
 # An arrow points from left to right only; the last two are applications, which nothing below imports.
 ORDER = ["clips", "faces", "motion", "unimer", "experts", "mllm", "drawing", "evaluation", "licensed", "analyse"]
-BASE = {"palette", "paths", "runtime", "artifacts", "config", "closure", "cache", "checkpoint", "systems"}
+BASE = {"linear", "palette", "parallel", "paths", "runtime", "artifacts", "config", "closure", "cache", "checkpoint", "systems"}
 NO_TORCH = ["deft.clips", "deft.evaluation.metrics", "deft.evaluation.tables", "deft.evaluation.figures", "deft.run", "deft.verify", "deft.runtime",
             "deft.paths", "deft.artifacts", "deft.config", "deft.cache", "deft.systems"]
 LIGHT = ["deft.run", "deft.__main__", "deft.paths", "deft.runtime", "deft.artifacts", "deft.config", "deft.cache"]

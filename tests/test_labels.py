@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from deft.clips import labels
-from deft.clips.facs import EMOTIONS, parse_action_units
+from deft.clips.facs import EMOTIONS
 from deft.clips.readers import READERS
 
 
@@ -136,9 +136,3 @@ def test_counts_are_those_of_the_edition_that_was_read():
 
 def test_nothing_to_count():
     assert labels.check_counts([]).empty and "agrees" in labels.check_counts([]).columns
-
-
-@pytest.mark.parametrize("cell, expected", [
-    (12, 1), ("6+12", 1), ("R1+L2", 2), ("4+7", 3), ("9", 4), ("15+17", 5), ("1+2+4", 6), ("14", 7), ("?", None), ("", None), ("12 or 14", None)])
-def test_objective_classes_by_units_alone(cell, expected):
-    assert labels.objective_class(parse_action_units(cell)) == expected

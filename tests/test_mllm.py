@@ -17,7 +17,8 @@ import torch
 from deft import runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
-from deft.mllm import data, language, parallel, prompt, score, tune
+from deft import parallel
+from deft.mllm import data, language, prompt, score, tune
 from deft.mllm import examples as drawn
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse

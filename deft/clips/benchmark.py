@@ -94,7 +94,7 @@ class BenchmarkSpec:
     @property
     def hash(self) -> str:
         """16 hex digits over all fields."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return cache.hash_of(dataclasses.asdict(self))[:16]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ Sources
 - Ekman, Friesen, Hager (2002), Facial Action Coding System, and its Investigator's Guide (unit texts, emotion table).
 - Friesen, Ekman (1983), EMFACS-7 (emotion-relevant combinations).
 - Yan et al. (2014), CASME II, PLoS ONE 9(1), the table of labelling criteria (disgust: 9, 10 or 4+7; happiness: 6 or 12; ...).
-- Davison, Merghani, Yap (2018), Objective classes for micro-facial expression recognition, J. Imaging 4(10), table of classes.
 - Liu et al. (2016), MDMO: 36 regions of interest (the number and the tradition; the outlines here are our own).
 
 Frame of reference: L and R are the *person's* left and right. Directions are (outward from the midline, down in the image).
@@ -22,7 +21,7 @@ from deft.clips.notation import ActionUnit, ParsedUnits, format_units, parse_act
 
 __all__ = [
     "UNITS", "SIDES", "NAMES", "MUSCLES", "REGION_NAMES", "MIDLINE", "REGIONS", "REGION_INDEX", "STABLE", "EXPECTED",
-    "FURROWS", "UNIT_FURROWS", "EMOTIONS", "COARSE", "COARSE_CLASSES", "PROTOTYPES", "OBJECTIVE", "UNIT_INDEX",
+    "FURROWS", "UNIT_FURROWS", "EMOTIONS", "COARSE", "COARSE_CLASSES", "PROTOTYPES", "UNIT_INDEX",
     "ActionUnit", "ParsedUnits", "parse_action_units", "format_units", "unit_sides", "expected_vectors", "main_direction",
 ]
 
@@ -157,14 +156,4 @@ PROTOTYPES = MappingProxyType({
     "surprise": _sets((4, "1+2"), (1, "5"), (1, "25"), (2, "1+2+5"), (2, "1+2+25"), (1, "1+2+5+26"), (1, "25+26"), (1, "2")),
     "sadness": _sets((3, "1"), (3, "1+4"), (3, "15"), (1, "1+4+15"), (1, "15+17"), (1, "1+15"), (1, "6+15")),
     "anger": _sets((3, "4"), (3, "4+7"), (1, "4+5"), (1, "4+5+7"), (2, "4+7+23"), (1, "23"), (1, "17+24"), (1, "4+24"), (1, "4+5+7+23")),
-})
-
-# Davison, Merghani, Yap (2018): classes by units alone. VII is every other combination.
-OBJECTIVE = MappingProxyType({
-    "I": ("6", "12", "6+12", "6+7+12", "7+12"),
-    "II": ("1+2", "5", "25", "1+2+25", "25+26", "5+24"),
-    "III": ("23", "4", "4+7", "4+5", "4+5+7", "17+24", "4+6+7", "4+38"),
-    "IV": ("10", "9", "4+9", "4+40", "4+5+40", "4+7+9", "4+9+17", "4+7+10", "4+5+7+9", "7+10"),
-    "V": ("1", "15", "1+4", "6+15", "15+17"),
-    "VI": ("1+2+4", "20"),
 })

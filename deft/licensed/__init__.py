@@ -24,11 +24,11 @@ from deft.clips.readers.report import tally
 from deft.evaluation import reproduced
 from deft.evaluation.tables import present
 from deft.licensed.material import REPORT, folds_of, left_out, look_at, odd, prepared, take, uses, waiting
-from deft.licensed.recipe import LicensedError, Recipe, borrow, borrowing, recipe_of
-from deft.licensed.stages import answer, answering, describe, describing, verdicts
+from deft.licensed.recipe import LicensedError, Recipe, borrowing, recipe_of
+from deft.licensed.stages import answer, answering, describing, verdicts
 from deft.run import lock
 
-__all__ = ["LicensedError", "Recipe", "answer", "borrow", "describe", "left_out", "prepared", "recipe_of", "run", "save", "score", "status",
+__all__ = ["LicensedError", "Recipe", "answer", "borrowing", "describing", "left_out", "prepared", "recipe_of", "run", "save", "score", "status",
            "take", "uses", "verdicts"]
 
 
@@ -130,13 +130,13 @@ def run(recipe: Recipe, log: Callable[[str], None] = print) -> pd.DataFrame:
 def _run(recipe: Recipe, log: Callable[[str], None]) -> pd.DataFrame:
     clips, table = take(recipe)
     folds_of(table[[bool(clip.numbers) for clip in clips]], recipe.dataset, recipe.folds, recipe.seed)  # refused now, not after an hour of preparing
-    borrowed = borrow(recipe)
+    borrowed = borrowing(recipe).do()
     log(f"{recipe.dataset}: {len(clips)} clips of {table['subject'].nunique()} subjects · {recipe.words}")
     log(f"data report: {odd(recipe)}, in {recipe.work / REPORT}")
     ready = prepared(recipe, clips, log)
     counted = uses(table, ready)
     log("\n".join([*left_out(ready), counted.to_string(index=False)]))
-    described = describe(recipe, clips, table, ready, borrowed)
+    described = describing(recipe, clips, table, ready, borrowed).do()
     log(f"evidence, Uni-MER, features: {recipe.work}\n{verdicts(recipe).to_string()}")
     result = score(recipe, answer(recipe, described, log))
     folder = save(recipe, result, counted)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -97,11 +96,6 @@ def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -
 
 
 # ---------------------------------------------------------------- what is done already
-def key_of(*parts: object) -> str:
-    """Hash over anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
 @dataclass(frozen=True)
 class Step:
     """One step on a licensed set: whether it is done (`deft.cache`: what it reads, its code, and its files by hash), and what does it."""
@@ -142,8 +136,3 @@ def borrowing(recipe: Recipe) -> Step:
         store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), state.key, units_true=units)
 
     return Step(state, copy)
-
-
-def borrow(recipe: Recipe) -> str:
-    """Do `borrowing`, unless it is done; -> its key."""
-    return borrowing(recipe).do()

@@ -14,10 +14,10 @@ from deft.evaluation import peers
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
 from deft.licensed.material import folds_of, index_of
-from deft.licensed.recipe import LicensedError, Recipe, Step, key_of
+from deft.licensed.recipe import LicensedError, Recipe, Step
 from deft.mllm import score, tune
 from deft.mllm.data import cached_bench
-from deft.mllm.parallel import in_parallel
+from deft.parallel import in_parallel
 from deft.motion import evidence, prepare
 from deft.systems import BLIND, DEFT, ELSEWHERE, LISTED
 from deft.unimer import build, schema
@@ -38,7 +38,7 @@ def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFram
     folds = folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
     rows = index_of(mine, recipe.dataset, [clip.fps for clip, usable in zip(clips, good) if usable])
     constraint = "both" if (mine["units"] != "").any() else "flow"
-    settings = {"clips and labels": key_of(rows), "prepared pictures": key_of(list(ready["file"][good])), "folds": key_of(folds.to_dict("records")),
+    settings = {"clips and labels": cache.hash_of(rows), "prepared pictures": cache.hash_of(list(ready["file"][good])), "folds": cache.hash_of(folds.to_dict("records")),
                 "constraint": constraint, "what was taken over": borrowed, "seed": recipe.seed}
     state = cache.fresh(work, settings=settings, code="deft.licensed.stages", name="described", files=DESCRIBED)
 
@@ -56,11 +56,6 @@ def describing(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFram
             pretrain.extract(name, "bench", work)
 
     return Step(state, make)
-
-
-def describe(recipe: Recipe, clips: Sequence[RecordedClip], table: pd.DataFrame, ready: pd.DataFrame, borrowed: str) -> str:
-    """Do `describing`, unless it is done; -> its key."""
-    return describing(recipe, clips, table, ready, borrowed).do()
 
 
 def verdicts(recipe: Recipe) -> pd.Series:
@@ -83,7 +78,7 @@ def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print
     """Ask every test clip, the peers and `ELSEWHERE`, and write predictions.jsonl. A set without emotions: `ELSEWHERE` and the textbook alone."""
     work, (jobs, settings) = recipe.work, runs_of(recipe)
     others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / DEFT / "seed0").glob("fold*/model.safetensors"))
-    runs = key_of([tune.state_of(job, work, settings).key for job in jobs])
+    runs = cache.hash_of([tune.state_of(job, work, settings).key for job in jobs])
     state = cache.fresh(work, others, {"described": described, "tuned": runs}, "deft.licensed.stages", name="answered", files=["predictions.jsonl"])
 
     def make() -> None:

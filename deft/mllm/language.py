@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from deft import cache, runtime, systems
-from deft.mllm import linear as products
+from deft import linear as products
 from deft.mllm import prompt
 from deft.unimer.facts import Facts, text_facts, unit_array
 from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary

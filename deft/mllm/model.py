@@ -25,9 +25,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import ModelOutput
 
+from deft import linear as products
 from deft import runtime
 from deft.clips.facs import EMOTIONS, UNITS
-from deft.mllm import linear as products
 from deft.mllm import prompt
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from deft.clips.facs import EMOTIONS
 from deft.mllm import prompt
 from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
-from deft.mllm.parallel import in_parallel
+from deft.parallel import in_parallel
 from deft.mllm.runs import Job
 from deft.unimer.check import parse
 from deft.unimer.facts import Facts

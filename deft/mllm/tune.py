@@ -25,7 +25,7 @@ from deft.mllm import language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
-from deft.mllm.parallel import in_parallel, quiet_worker  # noqa: F401
+from deft.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
 from deft.unimer import lessons
 

@@ -100,11 +100,11 @@ def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, floa
 
 # ---------------------------------------------------------------- space
 
-def project(vectors: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Matched filter: z (N, 34) of region vectors (N, 36, 2) px on each template, each judged alone; noise: (N,) px."""
-    template = (TEMPLATES / RELATIVE[:, None]).reshape(len(TEMPLATES), -1)
+def project(vectors: np.ndarray, noise: np.ndarray, relative: np.ndarray = RELATIVE) -> np.ndarray:
+    """Matched filter: z (N, 34) of region vectors (N, 36, 2) px on each template, each judged alone; noise: (N,) px; relative: (36,)."""
+    template = (TEMPLATES / relative[:, None]).reshape(len(TEMPLATES), -1)
     template = template / np.linalg.norm(template, axis=1, keepdims=True)
-    return (vectors / RELATIVE[:, None]).reshape(len(vectors), -1) @ template.T / np.asarray(noise)[:, None]
+    return (vectors / relative[:, None]).reshape(len(vectors), -1) @ template.T / np.asarray(noise)[:, None]
 
 
 def explain(vectors: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -177,10 +177,8 @@ def plain(courses: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
     """
     courses = np.asarray(courses, np.float64)
     many = courses if courses.ndim == 4 else courses[None]
-    at = filters(many.shape[1])[0]
-    flat = np.einsum("t,ntrc->nrc", at, many[..., :2]).reshape(len(many), -1)
-    template = TEMPLATES.reshape(len(TEMPLATES), -1)
-    z = flat @ (template / np.linalg.norm(template, axis=1, keepdims=True)).T / np.broadcast_to(noise, (len(many),))[:, None]
+    peak = np.einsum("t,ntrc->nrc", filters(many.shape[1])[0], many[..., :2])
+    z = project(peak, np.broadcast_to(noise, (len(many),)), np.ones(len(REGIONS)))
     return z.reshape(courses.shape[:-3] + (len(UNITS), 2))
 
 

@@ -47,8 +47,7 @@ class Hashes:
         """The files behind a promised path: itself, or everything in the folder; hidden and half-written files do not count."""
         place = self.chain.place(name)
         if place.is_dir():
-            inner = sorted(p for p in place.rglob("*") if p.is_file())
-            return [f"{name}/{p.relative_to(place).as_posix()}" for p in inner if not any(part.startswith(".") for part in p.relative_to(place).parts)]
+            return [f"{name}/{p.relative_to(place).as_posix()}" for p in cache.visible(place)]
         return [name] if place.is_file() else []
 
 

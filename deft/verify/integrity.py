@@ -38,12 +38,11 @@ def stages(profile: str, notebooks: Path) -> list[Problem]:
     from deft.run import stale
     from deft.run.chain import Chain
 
-    found = []
-    for row in stale.states(Chain(profile, notebooks), deep=True):
+    found, chain = [], Chain(profile, notebooks)
+    for row in stale.states(chain, deep=True):
         if row["state"] != stale.DONE:
             bad = row["reason"].startswith("output ") and row["state"] == stale.STALE
             found.append(Problem(ALTERED if bad else UNCHECKED, row["stage"], f"{row['state']}: {row['reason']}"))
-    chain = Chain(profile, notebooks)
     for stage in chain.stages:
         executed, told = chain.executed / f"{stage.name}.ipynb", (chain.record(stage) or {}).get("executed_sha256")
         if told and (not executed.is_file() or runtime.sha256(executed) != told):

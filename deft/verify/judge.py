@@ -17,12 +17,16 @@ SAME, NEAR, OTHER, UNKNOWN = "as in the reference", "near its bar", "differs", "
 SHOWN = 8  # of a table's differing cells, on the screen; --json gives all
 
 
+def _nothing() -> dict:
+    return {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0}
+
+
 def compare_tables(where: Path, mine: Path, runs: dict) -> dict[str, dict]:
     """{table: what was compared and what differs}; the checks of the verdicts stand under `claims`."""
     found = {a.id: _exact(a.id, where, mine, runs) for a in cells.tables() if (where / f"{a.id}.csv").is_file()}
-    found[reference.CHECKS] = {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0}
+    found[reference.CHECKS] = _nothing()
     for key, words in _intervals(where, mine, runs):
-        entry = found.setdefault(key[0], {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0})
+        entry = found.setdefault(key[0], _nothing())
         entry["statistical"] += 1
         if words:
             entry["outside"].append({"row": key[1], "column": key[2], "words": words})
@@ -32,7 +36,7 @@ def compare_tables(where: Path, mine: Path, runs: dict) -> dict[str, dict]:
 def _exact(id: str, where: Path, mine: Path, runs: dict) -> dict:
     """Exact cells of one table. A row that has cells of the machine alone may be absent on either side, and so may a
     trained number that some of the reference runs have and others have not."""
-    entry = {"exact": 0, "differs": [], "statistical": 0, "outside": [], "machine": 0}
+    entry = _nothing()
     if not (mine / "tables" / f"{id}.csv").is_file():
         entry["differs"].append({"row": "", "column": "", "words": "was not made; run `make reproduce`"})
         return entry

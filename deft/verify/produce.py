@@ -7,7 +7,6 @@ no limit, the usual threads) is taken over whole where it is finished. `--fresh`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft import config, paths, runtime
+from deft import cache, config, paths, runtime
 from deft.closure import Closure
 from deft.run import RunError, book, driver, execute, stale
 from deft.run.chain import Chain
@@ -113,7 +112,7 @@ def code_key(chain: Chain) -> str:
     closure = Closure(chain.root)
     parts = [[stage.name, stage.cells, closure.files([source for _, source in stage.cells], stage.modules),
               {k: repr(v) for k, v in chain.parameters(stage).items() if k != "draw"}] for stage in needed(chain)]
-    return hashlib.sha256(json.dumps([parts, chain.lock_hash()], sort_keys=True).encode()).hexdigest()[:16]
+    return cache.hash_of([parts, chain.lock_hash()])[:16]
 
 
 def _work(plan: Plan, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""B8: joint tuning and text pretraining with `deft.mllm.linear` against torch's and peft's own layers: time and loss, side by side in one process.
+"""B8: joint tuning and text pretraining with `deft.linear` against torch's and peft's own layers: time and loss, side by side in one process.
 
 The demo's base from a random start and the made-up bench of the tests; CPU seconds of one thread, so that neighbours on the machine count little.
 """
@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from deft import paths
-from deft.mllm import language, linear, prompt, tune
+from deft import linear
+from deft.mllm import language, prompt, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 
 SETTINGS, STEPS, ROUNDS = language.LanguageSettings(heads=2, intermediate=341), 6, 3
@@ -61,7 +62,7 @@ def measure() -> list[dict]:
     for what, one in (("joint tuning", lambda ours: _tuning(tokenizer, bench, course, ours)), ("text pretraining", lambda ours: _text(tokenizer, batches, ours))):
         found = [(one(False), one(True)) for _ in range(ROUNDS + 1)][1:]    # the first round warms up
         ratios, apart = [a[0] / b[0] for a, b in found], [abs(a[1] - b[1]) for a, b in found]
-        rows += [{"id": "B8", "what": f"{what}: torch and peft / deft.mllm.linear", "value": statistics.median(ratios), "unit": "ratio", "low": min(ratios),
+        rows += [{"id": "B8", "what": f"{what}: torch and peft / deft.linear", "value": statistics.median(ratios), "unit": "ratio", "low": min(ratios),
                   "high": max(ratios), "runs": ROUNDS, "limit": "-"},
                  {"id": "B8", "what": f"{what}: difference of the loss after {STEPS} steps", "value": max(apart), "unit": "", "low": min(apart), "high": max(apart),
                   "runs": ROUNDS, "limit": "1e-4"}]

@@ -16,8 +16,6 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from deft.clips.facs import OBJECTIVE, unit_sides
-from deft.clips.notation import ActionUnit, ParsedUnits
 from deft.clips.record import Clip
 
 HERE = Path(__file__).parent
@@ -69,21 +67,6 @@ def composite(clip: Clip) -> str | None:
     if clip.dataset not in COMPOSITE_DATASETS or key in COMPOSITE_WITHOUT or key in CHANGED_IN_2019:
         return None
     return _rows().get((clip.dataset, clip.emotion), {}).get("composite") or None
-
-
-def objective_class(units: ParsedUnits | Iterable[ActionUnit]) -> int | None:
-    """Objective class 1..7 of a unit combination (Davison, Merghani, Yap 2018, table of classes): by units alone.
-
-    Sides and intensities do not count. VII (7) is every other combination; None when no unit is certain.
-    """
-    parsed = units if isinstance(units, ParsedUnits) else ParsedUnits(tuple(units))
-    codes = "+".join(str(code) for code in sorted(unit_sides(parsed)))
-    if not codes:
-        return None
-    for number, (_, members) in enumerate(OBJECTIVE.items(), start=1):
-        if codes in members:
-            return number
-    return 7
 
 
 def check_counts(clips: Iterable[Clip]) -> pd.DataFrame:
