@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deft import runtime
 from deft.clips.facs import EMOTIONS, MIDLINE, REGION_INDEX, SIDES, UNIT_INDEX, UNITS, expected_vectors
 from deft.unimer import balance, build, check, datasheet, export, folder, kinds, lessons, parse, rephrase, schema, timing
 from deft.unimer.check import Evidence
-from deft.unimer.facts import (DIRECTIONS, EVENTS, FRAMED, GROUPS, Facts, MotionFact, TimeFact, UnitFact, facts_from_units, hard_negatives, stated_by, supports, supports_unit,
+from deft.unimer.facts import (DIRECTIONS, EVENTS, FRAMED, GROUPS, LISTS, Facts, MotionFact, TimeFact, UnitFact, facts_from_units, hard_negatives, stated_by, supports, supports_unit,
                                text_facts, unit_array)
 from deft.unimer.kinds import KINDS, SCHOOLED
 from deft.unimer.wording import fill, tokens
@@ -490,7 +491,7 @@ def test_schema_is_valid_json_schema():
 def test_megc_round_trips(clips, tmp_path):
     index, probability, courses, noise, *_ = clips
     records = build.build_records(index, probability, courses, noise)
-    export.write_megc(tmp_path / "m.jsonl", records)
+    runtime.write_jsonl(tmp_path / "m.jsonl", export.to_megc(records))
     back = export.from_megc(tmp_path / "m.jsonl")
     assert export.to_megc(back) == export.to_megc(records)
     by_id = {r["id"]: r for r in records}
@@ -647,11 +648,16 @@ def test_the_folder_reads_back_and_its_card_names_the_columns(many, tmp_path):
 
     assignment = balance.split(many)
     written = folder.write(tmp_path / "uni-mer", many, assignment, datasheet.datasheet(many, assignment))
-    back = folder.read(tmp_path / "uni-mer")
+    back = {name: runtime.read_jsonl(tmp_path / "uni-mer" / "data" / f"{name}.jsonl") for name in written}
     assert {name: len(rows) for name, rows in back.items()} == written and sum(written.values()) == len(many)
     by_id = {r["id"]: r for r in many}
     for name, rows in back.items():
-        assert all(r == by_id[r["id"]] and assignment[(r["dataset"], r["subject"])] == name for r in rows)
+        for row in rows:
+            told = {key: [[int(w) if w.isdigit() else w for w in fact.split("|")] for fact in row[f"facts_{key}"]] for key in LISTS}
+            record = by_id[row["id"]]
+            assert {**told, "emotion": row["facts_emotion"], "coarse": row["facts_coarse"]} == record["facts"]
+            assert row["answer"] == record["answer"] and row["evidence"] == record["evidence"]
+            assert assignment[(row["dataset"], row["subject"])] == name
     head = yaml.safe_load((tmp_path / "uni-mer" / "README.md").read_text().split("---\n")[1])
     columns = [f["name"] for f in head["dataset_info"]["features"]]
     first = json.loads((tmp_path / "uni-mer" / "data" / "train.jsonl").read_text().splitlines()[0])
@@ -688,7 +694,7 @@ def test_the_datasheet_is_counted_from_the_records(many):
 ])
 def test_megc_round_trips_every_kind(tmp_path, kind, stated, question, answer):
     record = {"id": "c/1", "clip": "c", "dataset": "sim-a", "subject": "s", "kind": kind, "stated": stated.to_json()}
-    export.write_megc(tmp_path / "m.jsonl", [record])
+    runtime.write_jsonl(tmp_path / "m.jsonl", export.to_megc([record]))
     (back,) = export.from_megc(tmp_path / "m.jsonl")
     assert (back["kind"], back["question"], back["answer"]) == (kind, question, answer) and Facts.from_json(back["stated"]) == stated
     assert export.to_megc([back]) == export.to_megc([record])

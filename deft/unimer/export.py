@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from deft import runtime
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, NAMES
 from deft.unimer.facts import Facts, UnitFact
 from deft.unimer.kinds import KINDS
@@ -52,13 +51,6 @@ def to_megc(records: Iterable[Mapping]) -> list[dict]:
             values = (record["id"], record["dataset"], clip, record["subject"], clip, *text)
             rows.append(dict(zip(TRAIN_FIELDS, values)))
     return rows
-
-
-def write_megc(path: Path, records: Iterable[Mapping]) -> int:
-    """Write `to_megc(records)`, one row per line; returns how many."""
-    rows = to_megc(records)
-    runtime.write_jsonl(path, rows)
-    return len(rows)
 
 
 def from_megc(path: Path) -> list[dict]:

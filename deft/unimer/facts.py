@@ -259,25 +259,20 @@ def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[st
     return replace(facts, denied=hard_negatives(facts, stated_by(facts), rng))
 
 
-def _atoms(fact: Fact) -> list[tuple]:
-    """One key per claimed side."""
-    key = (fact.code,) if isinstance(fact, UnitFact) else (fact.region, fact.direction)
-    return [(*key, side) for side in sides_of(fact.side)]
-
-
 def stated_by(facts: Facts) -> Callable[[Fact], bool]:
     """-> a test for "`facts` state this on any of its sides" (a statement about both sides states each of them)."""
-    known = {atom for fact in (*facts.units, *facts.motions) for atom in _atoms(fact)}
-    return lambda fact: any(atom in known for atom in _atoms(fact))
+    known = {replace(fact, side=side) for fact in (*facts.units, *facts.motions) for side in sides_of(fact.side)}
+    return lambda fact: any(replace(fact, side=side) in known for side in sides_of(fact.side))
 
 
 def hard_negatives(facts: Facts, possible: Callable[[Fact], bool], rng: np.random.Generator, count: int = 2) -> tuple[Fact, ...]:
     """False facts that are close to the true ones: right unit and wrong side, right region and wrong direction or side;
     after the first one an absent unit may take the place of a close one. A candidate of which `possible` says True is never used.
     """
-    close: list[Fact] = [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.units if f.side != "B"]
+    other = {"L": "R", "R": "L"}
+    close: list[Fact] = [replace(f, side=other[f.side]) for f in facts.units if f.side != "B"]
     close += [replace(f, direction=_OPPOSITE[f.direction]) for f in facts.motions]
-    close += [replace(f, side={"L": "R", "R": "L"}[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE]
+    close += [replace(f, side=other[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE]
     close = [fact for fact in dict.fromkeys(close) if not possible(fact)]
     close = [close[i] for i in rng.permutation(len(close))]
     stated = {fact.code for fact in facts.units}

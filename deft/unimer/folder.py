@@ -1,7 +1,6 @@
 """Uni-MER as a folder that `datasets.load_dataset(folder)` reads: data/<split>.jsonl and a README.md whose head names files and features.
 
-Arrow columns hold one type, so facts travel as strings ("12|L", "lip corner|L|up", "start|cheek|B|2|2"); `record_of` gives the record
-back. The layout is that of the Hugging Face Hub's dataset cards. The package `datasets` is not in the lock and is not needed to write this.
+Arrow columns hold one type, so facts travel as strings ("12|L", "lip corner|L|up", "start|cheek|B|2|2"). The layout is that of the Hugging Face Hub's dataset cards. The package `datasets` is not in the lock and is not needed to write this.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ import yaml
 
 from deft import runtime
 from deft.unimer import schema
-from deft.unimer.facts import Facts
+from deft.unimer.facts import LISTS
 
 TEXT = ("id", "clip", "dataset", "subject", "condition", "kind", "question", "answer", "constraint")
-FACTS = ("units", "motions", "denied", "times")
 EVIDENCE = {"unit": "int64", "probability": "float64", "region": "string", "side": "string", "direction": "string", "px": "float64", "z": "float64"}
 VERDICT = {"unit": "int64", "side": "string", "verdict": "string", "probability": "float64", "posterior": "float64"}
 
@@ -27,17 +25,8 @@ def row_of(record: Mapping) -> dict:
     row = {name: record[name] for name in TEXT}
     for part in ("facts", "stated"):
         row |= {f"{part}_{name}": record[part][name] for name in ("emotion", "coarse")}
-        row |= {f"{part}_{name}": ["|".join(map(str, fact)) for fact in record[part].get(name, ())] for name in FACTS}
+        row |= {f"{part}_{name}": ["|".join(map(str, fact)) for fact in record[part].get(name, ())] for name in LISTS}
     return row | {"evidence": list(record["evidence"]), "verdicts": list(record["verdicts"])}
-
-
-def record_of(row: Mapping) -> dict:
-    """The record of a row; the inverse of `row_of`."""
-    def facts(part: str) -> dict:
-        lists = {name: [[int(word) if word.isdigit() else word for word in fact.split("|")] for fact in row[f"{part}_{name}"]] for name in FACTS}
-        return Facts.from_json({"emotion": row[f"{part}_emotion"], "coarse": row[f"{part}_coarse"], **lists}).to_json()
-
-    return {name: row[name] for name in TEXT} | {"facts": facts("facts"), "stated": facts("stated"), "evidence": row["evidence"], "verdicts": row["verdicts"]}
 
 
 def features() -> list[dict]:
@@ -48,7 +37,7 @@ def features() -> list[dict]:
     found = [{"name": name, "dtype": "string"} for name in TEXT]
     for part in ("facts", "stated"):
         found += [{"name": f"{part}_{name}", "dtype": "string"} for name in ("emotion", "coarse")]
-        found += [{"name": f"{part}_{name}", "sequence": "string"} for name in FACTS]
+        found += [{"name": f"{part}_{name}", "sequence": "string"} for name in LISTS]
     return found + [{"name": "evidence", "list": struct(EVIDENCE, [{"name": "frames", "sequence": "int64"}])}, {"name": "verdicts", "list": struct(VERDICT)}]
 
 
@@ -73,18 +62,3 @@ def write(target: Path, records: Iterable[Mapping], assignment: Mapping[tuple[st
             runtime.write_jsonl(fresh / "data" / f"{name}.jsonl", rows)
         (fresh / "README.md").write_text(f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n{card or '# Uni-MER'}\n", encoding="utf-8")
     return {name: len(rows) for name, rows in splits.items()}
-
-
-def read(source: Path) -> dict[str, list[dict]]:
-    """The folder back as {split: validated records}, by the file names that its card gives."""
-    text = (Path(source) / "README.md").read_text(encoding="utf-8")
-    parts = text.split("---\n", 2)
-    if len(parts) < 3:
-        raise ValueError(f"{source}/README.md has no head between '---' lines; write the folder again")
-    found = {}
-    for entry in yaml.safe_load(parts[1])["configs"][0]["data_files"]:
-        rows = [record_of(row) for row in runtime.read_jsonl(Path(source) / entry["path"])]
-        for line, record in enumerate(rows, 1):
-            schema.refuse(record, f"{source}/{entry['path']}:{line}")
-        found[entry["split"]] = rows
-    return found

@@ -1,9 +1,9 @@
-"""The kinds of questions that Uni-MER asks, one class each: wording, what is asked of a clip's facts, what an answer states.
+"""The kinds of questions of Uni-MER, one class each: wording, what it asks of a clip's facts, what its answer states.
 
-To add a kind, write its class and name it in `KINDS`: records, schema, splits, exports, reading and checking go by that table.
+To add a kind, write its class and name it in `KINDS`: records, schema, splits, exports and reading go by that table.
 An answer begins with its class where it has one: in that order a small model wrote better text
-(docs/method.md#what-learns-at-this-size). No pattern about time uses a word of direction. The Micro-Expression Grand Challenge
-(MEGC) asks six of these kinds in words of its own (`Kind.task`).
+(docs/method.md#what-learns-at-this-size). No pattern about time uses a word of direction. The Micro-Expression Grand
+Challenge (MEGC) asks six of these kinds in words of its own (`Kind.task`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import UnionType
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Kind:
         return Facts(**{field: getattr(facts, field) for field in self.says})
 
     def question(self, facts: Facts, rng: np.random.Generator | None = None) -> str:
-        """A question about `facts`; without `rng` the plain one. ValueError: it is about one fact, and there is none."""
+        """A question about `facts`; without `rng` the plain one. ValueError: it is about a fact, and there is none."""
         return pick(self.wording.questions, rng)
 
     def answer(self, facts: Facts, rng: np.random.Generator | None = None) -> str:
@@ -90,7 +91,7 @@ class Kind:
         return None
 
 
-# --- what moves, and what it means -------------------------------------------------------------------------------------
+# --- what moves, and what it means -----------------------------------------------------------------------------------
 class Motion(Kind):
     """What moves, and where to?"""
 
@@ -228,10 +229,10 @@ class Joint(Kind):
                 "the action {unit} present {be} : {list} . | {unit} : {list} . | the face shows the {unit} {list} ."
             )
             for classes in patterns("""
-                therefore , the fine - grained expression class is {emotion} , and the coarse expression class is {coarse} .
-                fine class : {emotion} . coarse class : {coarse} .
-                so the fine class is {emotion} and the coarse class is {coarse} .
-                the fine - grained class is {emotion} , the coarse class is {coarse} .""")
+            therefore , the fine - grained expression class is {emotion} , and the coarse expression class is {coarse} .
+            fine class : {emotion} . coarse class : {coarse} .
+            so the fine class is {emotion} and the coarse class is {coarse} .
+            the fine - grained class is {emotion} , the coarse class is {coarse} .""")
         ),
     )
 
@@ -245,9 +246,10 @@ class Joint(Kind):
     def task(self, stated: Facts) -> tuple[str, str]:
         verb = "units present are" if len(stated.units) > 1 else "unit present is"
         return (
-            "What are the action units present, and based on them, what are the fine-grained and coarse expression classes?",
-            f"The action {verb}: {_named(stated, ', ')}. Therefore, the fine-grained expression class is {stated.emotion}, "
-            f"and the coarse expression class is {stated.coarse}.",
+            "What are the action units present, and based on them, "
+            "what are the fine-grained and coarse expression classes?",
+            f"The action {verb}: {_named(stated, ', ')}. Therefore, the fine-grained expression class is "
+            f"{stated.emotion}, and the coarse expression class is {stated.coarse}.",
         )
 
 
@@ -255,13 +257,15 @@ def _named(stated: Facts, between: str) -> str:
     return between.join(NAMES[fact.code] for fact in stated.units) or NONE
 
 
-# --- one fact: where is it, when is it, is it so? ----------------------------------------------------------------------
+# --- one fact: where is it, when is it, is it so? --------------------------------------------------------------------
 class OneFact(Kind):
-    """A question about a single fact: the first that `fits`, of the stated ones, in a yes-no question of the denied ones before."""
+    """A question about the first fact that `fits`: a stated one, in a yes-no question a denied one before those."""
+
+    about: type | UnionType = UnitFact
 
     def fits(self, fact: Fact) -> bool:
         """Is it a fact of the sort asked about?"""
-        raise NotImplementedError
+        return isinstance(fact, self.about)
 
     def told(self, facts: Iterable[Fact]) -> list[Fact]:
         """Those that fit."""
@@ -274,9 +278,10 @@ class OneFact(Kind):
     def asked(self, facts: Facts) -> tuple[Fact, bool]:
         """The fact, and is it denied? ValueError if there is none."""
         denied = self.told(facts.denied) if self.yes_no else []
-        for fact in (*denied, *self.told(facts.stated)):
-            return fact, bool(denied)
-        raise self.cannot(facts)
+        told = denied or self.told(facts.stated)
+        if not told:
+            raise self.cannot(facts)
+        return told[0], bool(denied)
 
     def one(self, facts: Facts, rng: np.random.Generator) -> Facts:
         """Any of the stated facts, by itself."""
@@ -302,10 +307,10 @@ class OneFact(Kind):
 
     def answer(self, facts: Facts, rng: np.random.Generator | None = None) -> str:
         fact, denied = self.asked(facts)
-        pattern = pick(self.worded(fact).denials if denied else self.worded(fact).answers, rng)
-        return fill(
-            pattern, fact, None if denied or " not " in pattern else rng
-        )  # "both do not" could mean that one does
+        wording = self.worded(fact)
+        pattern = pick(wording.denials if denied else wording.answers, rng)
+        no = denied or " not " in pattern  # then never "both": "both do not" could mean that one does
+        return fill(pattern, fact, None if no else rng)
 
 
 class Side(OneFact):
@@ -324,9 +329,6 @@ class Side(OneFact):
             {au} is active on {sides} . | {sides} for {au} . | the side of {au} is {side} . | {side} : {au} .""",
     )
 
-    def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, UnitFact)
-
     def task(self, stated: Facts) -> tuple[str, str]:
         ask = f"On which side of the face is the action unit {_named(stated, ', ')} shown, left, right or both?"
         return ask, SIDE_WORD[stated.units[0].side]
@@ -336,6 +338,7 @@ class Negative(OneFact):
     """Is this unit active, does this region move that way? Yes or no."""
 
     schooled = yes_no = True
+    about = UnitFact | MotionFact
     unit = Wording.of(
         questions="""
             is {au} active on {sides} ? | is {au} {name} present on {sides} ? | do you see {au} on {sides} ?
@@ -362,9 +365,6 @@ class Negative(OneFact):
             no , {np} {do} not shift {ward} .""",
     )
 
-    def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, UnitFact | MotionFact)
-
     def worded(self, fact: Fact) -> Wording:
         return self.unit if isinstance(fact, UnitFact) else self.motion
 
@@ -378,7 +378,7 @@ class Negative(OneFact):
         return True  # some unit is always absent
 
     def draw(self, facts: Facts, rng: np.random.Generator) -> Facts:
-        """In half of the cases something that is denied, so that always answering "yes" is right only half of the time."""
+        """In half of the cases a denied fact, so that always answering "yes" is right only half of the time."""
         absent = [unit for unit in UNITS if unit not in {fact.code for fact in facts.units}]
         denied = facts.denied or (UnitFact(int(rng.choice(absent))),)
         if not self.told(facts.stated) or rng.random() < 0.5:
@@ -414,15 +414,13 @@ class Present(OneFact):
             no : the unit {name} is not on the face . | no . not the unit {name} .""",
     )
 
-    def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, UnitFact)
-
     def told(self, facts: Iterable[Fact]) -> list[Fact]:
         return [UnitFact(fact.code, "A") for fact in super().told(facts)]
 
     def asks(self, facts: Facts, rng: np.random.Generator, absent: Sequence[int], frames: int) -> Iterable[Facts]:
-        """One absent and one present unit. The absent one is drawn in proportion to how often the prototypes hold it: if common units
-        were mostly asked about when present, and rare ones when absent, the question alone would predict the answer."""
+        """One absent and one present unit. The absent one is drawn in proportion to how often the prototypes hold it:
+        if common units were mostly asked about when present, and rare ones when absent, the question alone would
+        predict the answer."""
         if not self.can_ask(facts):  # without a "yes" to pair with the "no", answers would be biased towards "no"
             return
         if len(absent):
@@ -445,12 +443,16 @@ def _commonness() -> np.ndarray:
     return np.maximum(share, share[share > 0].min() / 2)
 
 
-# --- time, in frames of the stored clip, onset = frame 0 ---------------------------------------------------------------
+# --- time, in frames of the stored clip, onset = frame 0 -------------------------------------------------------------
 class Event(OneFact):
-    """An event in the course of one region; a subclass is named after its event."""
+    """An event in the course of one region; a subclass is named after its event, or names several."""
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        return (self.name,)
 
     def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, TimeFact) and fact.event == self.name
+        return isinstance(fact, TimeFact) and fact.event in self.events
 
 
 class Start(Event):
@@ -527,6 +529,7 @@ class First(Event):
 class Back(Event):
     """Does the region come back, or does it stay displaced?"""
 
+    events = ("back", "stay")
     wording = Wording.of(
         questions="""
             {do} {np} come back ? | {do} {np} come back in the end ? | {be} {np} back in the end ?
@@ -549,9 +552,6 @@ class Back(Event):
             {np} {do} not move back . | no . {np} stay{s} displaced . | the clip shows {np} stay displaced ."""),
     )
 
-    def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, TimeFact) and fact.event in ("back", "stay")
-
     def worded(self, fact: Fact) -> Wording:
         return self.stay if fact.event == "stay" else self.wording
 
@@ -560,6 +560,7 @@ class Timed(Event):
     """Does the region start, peak or fade in this frame? Yes or no."""
 
     yes_no = True
+    events = FRAMED
     wording = Wording.of(
         questions="""
             {do} {np} {event} in {when} ? | is the {event} of {np} in {when} ? | do you see {np} {event} in {when} ?
@@ -583,9 +584,6 @@ class Timed(Event):
             no . in {when} {np} {do} not {event} . | no , {np} : not {event} in {when} .""",
     )
 
-    def fits(self, fact: Fact) -> bool:
-        return isinstance(fact, TimeFact) and fact.event in FRAMED
-
     def asks(self, facts: Facts, rng: np.random.Generator, absent: Sequence[int], frames: int) -> Iterable[Facts]:
         """One event in a wrong frame and one in its own; neither without the other, so that yes and no stay even."""
         if self.can_ask(facts) and (wrong := near_miss(self.one(facts, rng).times[0], frames, rng)):
@@ -594,7 +592,8 @@ class Timed(Event):
 
 
 def near_miss(fact: TimeFact, frames: int, rng: np.random.Generator) -> TimeFact | None:
-    """The same event of the same region in a wrong frame of 1..`frames`, at least two frames off (a measured time may be off by one)."""
+    """The same event of the same region in a wrong frame of 1..`frames`, at least two frames off (a measured time may
+    be off by one). None if there is no such frame."""
     wrong = [t for t in range(1, frames + 1) if t <= fact.first - 2 or t >= fact.last + 2]
     if not wrong:
         return None
@@ -602,7 +601,7 @@ def near_miss(fact: TimeFact, frames: int, rng: np.random.Generator) -> TimeFact
     return replace(fact, first=frame, last=frame)
 
 
-# --- all of them -------------------------------------------------------------------------------------------------------
+# --- all of them -----------------------------------------------------------------------------------------------------
 class _Kinds(dict[str, Kind]):
     def __missing__(self, name: str) -> Kind:
         raise ValueError(f"unknown kind '{name}'; known: {', '.join(self)}")
@@ -625,15 +624,15 @@ def parts(
 ) -> Iterable[tuple[Kind, Facts]]:
     """(kind, what the question is about) for every question of these kinds that a clip's facts can answer.
 
-    absent: units of which it is known that they are shown on neither side ("present" needs them to say no). frames: of the
-    clip, after the onset.
+    absent: units that are known to be shown on neither side ("present" needs them to say no). frames: of the clip,
+    after the onset. The next part is drawn from `rng` only when it is asked for.
     """
     for name in kinds:
         yield from ((KINDS[name], part) for part in KINDS[name].asks(facts, rng, absent, frames))
 
 
 def vocabulary(kinds: Iterable[str] = SCHOOLED) -> list[str]:
-    """Every token that a question or an answer of these kinds can contain, sorted. By default that of a language model."""
+    """Every token that a question or an answer of these kinds can contain, sorted. Default: a language model's."""
     return sorted(words(p for name in kinds for wording in KINDS[name].wordings() for p in wording.all()))
 
 

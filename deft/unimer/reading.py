@@ -1,7 +1,8 @@
-"""Parsing: any text -> facts. Our own sentences, a paraphrase, or the malformed output of a model; no text raises an error.
+"""Parsing: any text -> facts. Our own sentences, a paraphrase, the malformed output of a model; none raises an error.
 
-A sentence is parsed for units first (by code, else by name), then motions, then times; the later steps see only the words that
-the units left. A negation applies to every unit and motion of its sentence. Unknown words are skipped and counted.
+A sentence is parsed for units first (by code, else by name), then motions, then times; the later steps see only the
+words that the units left. A negation applies to every unit and motion of its sentence. Unknown words are skipped and
+counted.
 """
 
 from __future__ import annotations
@@ -80,14 +81,14 @@ def _sentences(words: list[str]) -> list[list[str]]:
 
 
 def _by_class(sentence: list[str]) -> list[list[str]]:
-    """A sentence that tells the fine *and* the coarse class, cut before each of these words; any other sentence whole."""
+    """A sentence that tells the fine *and* the coarse class, cut before each of these words; any other one whole."""
     cuts = [i for i, word in enumerate(sentence) if word in ("fine", "coarse")]
     if len({sentence[i] for i in cuts}) < 2:
         return [sentence]
     return [sentence[a:b] for a, b in zip([0, *cuts], [*cuts, len(sentence)])]
 
 
-# --- units -------------------------------------------------------------------------------------------------------------
+# --- units -----------------------------------------------------------------------------------------------------------
 def _unit_code(word: str) -> int | None:
     digits = word[2:]
     return int(digits) if word.startswith("au") and digits.isdecimal() and int(digits) in UNIT_INDEX else None
@@ -115,8 +116,8 @@ def _read_units(words: list[str]) -> tuple[list[UnitFact], list[str]]:
 
 
 def _read_names(words: list[str]) -> tuple[list[UnitFact], list[str]]:
-    """A sentence without unit codes -> (units told by name, the words that are left). A side may follow a name: "dimpler left",
-    "dimpler is shown on the left side"; without one it is "A"."""
+    """A sentence without unit codes -> (units told by name, the words that are left). A side may follow a name:
+    "dimpler left", "dimpler is shown on the left side"; without one it is "A"."""
     facts, rest, i = [], [], 0
     while i < len(words):
         name, unit = next(((name, unit) for name, unit in _NAMES if words[i : i + len(name)] == name), (None, None))
@@ -134,7 +135,7 @@ def _read_names(words: list[str]) -> tuple[list[UnitFact], list[str]]:
     return facts, rest
 
 
-# --- regions -----------------------------------------------------------------------------------------------------------
+# --- regions ---------------------------------------------------------------------------------------------------------
 def _region_at(words: list[str], i: int) -> tuple[str, int] | None:
     """-> (spoken region, number of words) if one starts at i."""
     for spelled, group in _tables()[0].get(words[i], ()) if i < len(words) else ():
@@ -164,16 +165,17 @@ def _places(words: list[str]) -> Places:
 
 
 def _side_before(words: list[str], i: int) -> str:
-    """The side that belongs to a region starting at i: "the left cheek", "the left and right cheeks", "left side of the jaw"."""
+    """The side of a region starting at i: "the left cheek", "the left and right cheeks", "left side of the jaw"."""
     before = [word for word in words[max(0, i - 5) : i] if word not in ("the", "of", "side")]
     if len(before) >= 3 and before[-2] == "and" and {before[-1], before[-3]} == {"left", "right"}:
         return "B"
     return _SIDE.get(before[-1], "B") if before else "B"
 
 
-# --- motions and times -------------------------------------------------------------------------------------------------
+# --- motions and times -----------------------------------------------------------------------------------------------
 def _read_motions(words: list[str], places: Places) -> list[MotionFact]:
-    """One sentence. A direction belongs to the regions waiting for it, else to the last one ("up and outward"), else to the next."""
+    """One sentence. A direction belongs to the regions waiting for it, else to the last one ("up and outward"), else to
+    the next."""
     facts: list[MotionFact] = []
     waiting: list[tuple[str, str]] = []
     last: list[tuple[str, str]] = []
@@ -196,7 +198,8 @@ def _read_motions(words: list[str], places: Places) -> list[MotionFact]:
 
 
 def _read_times(words: list[str], places: Places) -> Iterator[tuple[TimeFact, bool]]:
-    """One sentence -> (time, is it denied). A comma or a further region ends what is said of the one before, once something was said."""
+    """One sentence -> (time, is it denied). A comma or a further region ends what is said of the one before, once
+    something was said."""
     place, said, frames = None, [], []
     for i, word in enumerate([*words, ","]):
         if (i in places or word == ",") and place and (fact := _event(place, said, frames, words)):

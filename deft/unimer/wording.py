@@ -1,7 +1,8 @@
-"""Facts in words: patterns with slots, filled so that verb and noun agree. The patterns are those of `deft.unimer.kinds`.
+"""Facts in words: patterns with slots, filled so that verb and noun agree. The patterns are those of `kinds`.
 
-A small, closed English: lower case with blanks around punctuation, so a word-level tokenizer needs `words(patterns)` and no more.
-Every text can be read back into its facts (`deft.unimer.reading`); that is tested, and it is what makes statements checkable.
+A small, closed English: lower case with blanks around punctuation, so a word-level tokenizer needs `words(patterns)`
+and no more. Every text can be read back into its facts (`deft.unimer.reading`); that is tested, and it is what makes
+statements checkable.
 """
 
 from __future__ import annotations
@@ -53,14 +54,15 @@ _FILLED = MappingProxyType({
     "au": tuple(f"au{unit}" for unit in UNITS), "name": tuple(NAMES.values()), "side": tuple(SIDE_WORD.values()),
     "sides": ("the left side", "the right side", "both sides"), "emotion": EMOTIONS, "coarse": COARSE_CLASSES,
     "list": (*UNIT_CLAUSES, ", and", NONE), "clauses": (*MOTION_CLAUSES, ", and", NO_MOTION),
-    "when": ("frame", "frames to", *map(str, range(FRAMES))), "event": FRAMED, "events": tuple(event + "{s}" for event in FRAMED),
+    "when": ("frame", "frames to", *map(str, range(FRAMES))),
+    "event": FRAMED, "events": tuple(event + "{s}" for event in FRAMED),
 })  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How something is asked and answered. questions, answers: patterns; denials: answers that say no; nothing: there is
-    nothing to tell."""
+    """How something is asked and answered. questions, answers: patterns; denials: answers that say no; nothing: answers
+    when there is nothing to tell."""
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
@@ -137,8 +139,8 @@ def unit_list(units: Sequence[UnitFact], rng: np.random.Generator | None = None)
 
 
 def clauses(motions: Sequence[MotionFact], rng: np.random.Generator | None = None, plain: float = 0.0) -> str:
-    """One pattern for all motions of an answer; `plain`: chance of the first pattern on top of its share (a reasoning is
-    mostly plain and keeps to SHORT_CLAUSES)."""
+    """One pattern for all motions of an answer; `plain`: chance of the first pattern on top of its share (a reasoning
+    is mostly plain and keeps to SHORT_CLAUSES)."""
     keep = rng is None or rng.random() < plain
     pattern = MOTION_CLAUSES[0] if keep else pick(SHORT_CLAUSES if plain else MOTION_CLAUSES, rng)
     return _join([fill(pattern, fact, rng) for fact in motions], rng)
