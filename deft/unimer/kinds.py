@@ -43,6 +43,7 @@ class Kind:
 
     @property
     def name(self) -> str:
+        """The class's name in lower case."""
         return type(self).__name__.lower()
 
     def wordings(self) -> list[Wording]:
@@ -449,6 +450,7 @@ class Event(OneFact):
 
     @property
     def events(self) -> tuple[str, ...]:
+        """Those of EVENTS that it asks about."""
         return (self.name,)
 
     def fits(self, fact: Fact) -> bool:
