@@ -78,6 +78,8 @@ class Artifact:
     function: str
     inputs: tuple[str, ...]
     cells: Cells | None = None  # tables only
+    alt: str = ""  # figures only: what is seen, for those who cannot see it
+    key: str = ""  # figures only: how to read it
 
     @property
     def kind(self) -> str:
@@ -89,15 +91,15 @@ class Artifact:
         """File names relative to figures/<profile>."""
         if self.kind == "table":
             return tuple(f"tables/{self.id}.{suffix}" for suffix in ("csv", "md", "tex", "html"))
-        return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf"))
+        return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf", "md"))
 
 
 def _table(id, title, claim, inputs, cells, module="tables"):
     return Artifact(id, title, claim, "09_tables", f"deft.evaluation.{module}.{id.lower()}", inputs, cells)
 
 
-def _figure(id, title, claim, inputs):
-    return Artifact(id, title, claim, "10_figures", f"deft.evaluation.figures.{id.lower()}", inputs)
+def _figure(id, title, claim, inputs, alt, key):
+    return Artifact(id, title, claim, "10_figures", f"deft.evaluation.figures.{id.lower()}", inputs, alt=alt, key=key)
 
 
 # Words and counts are the same in every run, in whatever table they stand.
@@ -127,12 +129,35 @@ REGISTRY: tuple[Artifact, ...] = (
              Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),))),
     _table("T9", "Cost: time and memory of every stage, parameters of every model", (), ("status", "experts", "mllm"),
            Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),))),
-    _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl")),
-    _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer")),
-    _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts")),
-    _figure("F4", "Answers with their evidence", ("C6",), ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench")),
-    _figure("F6", "Confusion matrices, tie kept and tie broken", ("C5",), ("predictions.jsonl",)),
-    _figure("F8", "Training curves", (), ("experts", "mllm")),
+    _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl"),
+            "Four rows of onset, apex, their difference, the magnified motion and the flow: two people, two emotions each. Beside them UF1 of four systems.",
+            "Rows: the same two emotions, with the same moving units, in two people who differ in look. Onset and apex look alike, the difference shows edges, only "
+            "the flow shows the emotion (colour and arrows: direction; strength: speed). Points: UF1 with 95 % intervals over subjects and draws of training, on clips "
+            "in which looks go with emotions as in training (tie kept) and in which they do not (tie broken)."),
+    _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer"),
+            "Nine frames of a face; below them the motion of its regions over time, a chart of all regions on the face, bars of evidence per action unit, the "
+            "verdict on each annotated unit, and the sentences of the record.",
+            "One clip from frames to sentences. Grey band: the noise floor of the clip; dashed: what a statement needs. Blue: the person's left; green: the person's "
+            "right; orange: what truly moved, which only a simulated clip can tell."),
+    _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts"),
+            "Three experts, each with its input, lead through projectors and soft words into one language model with adapters; three heads come out of it.",
+            "Names, numbers of weights and shapes (without the batch axis) are read off the saved experts and one tuned model. Grey: fixed during joint tuning; blue: "
+            "tuned; yellow: no weights of its own. Inputs: those of the clip that is followed; the residual is that of the clip with the deepest furrows."),
+    _figure("F4", "Answers with their evidence", ("C6",), ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench"),
+            "Five clips as rows: the onset, its magnified motion, its flow, the evidence per action unit, and the statements of DEFT and of the RGB-only model.",
+            "Clips with the tie broken, taken in the order of a hash of their names. ✓: the truth or the measured motion bears the statement out; ✗: neither does. "
+            "Bars: probability from motion of the units that moved, are stated or reach one half; blue: left; green: right; orange: truly moved. Red ring: the region with "
+            "most measured motion among those that truly stood still; the flow is wrong there."),
+    _figure("F6", "Confusion matrices, tie kept and tie broken", ("C5",), ("predictions.jsonl",),
+            "Confusion matrices of four systems over five emotions, above with the tie kept, below with the tie broken.",
+            "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, mean over the draws of training. Above each: UF1 with its 95 % interval."),
+    _figure("F8", "Training curves", (), ("experts", "mllm"),
+            "Six panels of curves over epochs or steps: four experts, text pretraining, joint tuning of DEFT.",
+            "Experts: parts of the training loss relative to the first epoch; black: what validation subjects gave, its range drawn from 0 to 1. Adversaries (dotted) should stay flat: "
+            "what they look for is not there. Language model: running means, one line per run."),
+    _figure("F9", "Main results: every system with the tie kept and broken, and DEFT held against each", ("C1", "C5"), ("predictions.jsonl",),
+            "A forest plot: systems as rows; UF1 with intervals with the tie kept, with the tie broken, and the difference between DEFT and the system.",
+            "Points: UF1 as in table T2, with 95 % intervals over subjects and, for what is tuned, draws of training. Best on top (tie broken)."),
 )
 NOT_MADE = {  # planned for the paper's claims, and why this edition has them not
     "T5": "disentanglement as a table of its own needs probes for every draw, with intervals; 06 and T3 show those of one draw",
@@ -174,13 +199,18 @@ def read_table(id: str, profile: str) -> DataFrame:
     return pd.read_csv(path)
 
 
-def save_figure(fig: Figure, id: str, profile: str, seed: int = 7) -> None:
-    """Stamp the matplotlib figure and write it as PNG and PDF under figures/<profile>. No dates inside: same data, same bytes."""
-    get(id)
-    fig.text(0.995, 0.002, stamp(profile, seed), ha="right", va="bottom", fontsize=6, color="0.35")
-    for suffix, metadata in (("png", {"Software": "deft"}), ("pdf", {"CreationDate": None, "Creator": "deft"})):
+def save_figure(fig: Figure, found: str, id: str, profile: str, seed: int = 7) -> None:
+    """Stamp the matplotlib figure and write it, at the size at which it is drawn, as PNG and PDF under figures/<profile>; beside them its caption.
+
+    found: what the figure shows, in words. No dates inside: same data, same bytes.
+    """
+    artifact = get(id)
+    fig.text(0.995, 0.002, stamp(profile, seed), ha="right", va="bottom", fontsize=7, color="0.35")
+    for suffix, metadata in (("png", {"Software": "deft", "Description": artifact.alt}), ("pdf", {"CreationDate": None, "Creator": "deft", "Subject": artifact.alt})):
         with runtime.atomic(paths.figures(profile) / f"{id}.{suffix}") as temporary:
-            fig.savefig(temporary, dpi=160, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
+            fig.savefig(temporary, dpi=200, metadata=metadata)
+    with runtime.atomic(paths.figures(profile) / f"{id}.md") as temporary:
+        temporary.write_text(f"**{id}. {artifact.title}.** {found} *{artifact.key}* {stamp(profile, seed)}.\n", encoding="utf-8")
 
 
 def products(folder: Path) -> list[Path]:

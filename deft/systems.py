@@ -65,9 +65,9 @@ LISTED = {  # where -> its systems, in the order of rows or panels
     "T2": (DEFT, *OPPONENTS, "deft-flat"),
     "T3": ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm", DEFT),
     "T4": ("deft-none", "deft-au", "deft-flow", DEFT),
-    "F1": ("lr-pixels", "lr-flow", DEFT),
+    "F1": ("lr-pixels", RGB, "lr-flow", DEFT),
     "F4": (DEFT, RGB),
-    "F6": (DEFT, "lr-flow", RGB),
+    "F6": (DEFT, "lr-flow", RGB, "lr-pixels"),
     "C5": OPPONENTS,
     "licensed": (MAJORITY, "lr-flow", "lr-experts", BLIND),  # the readers that answer a licensed set
 }

@@ -14,7 +14,7 @@ from deft.evaluation import figures
 from deft.evaluation.figures import data, f1_problem, f3_architecture, f4_answers, f8_curves
 
 PROFILE = "made-up"
-IDS = ("f1", "f2", "f3", "f4", "f6", "f8")
+IDS = tuple(a.id.lower() for a in artifacts.REGISTRY if a.kind == "figure")
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,11 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def drawn(world):
-    """id -> figure, drawn once."""
-    return {id: figures.f3(PROFILE, model()) if id == "f3" else getattr(figures, id)(PROFILE) for id in IDS}
+    """id -> (figure, what is found), drawn and saved once."""
+    made = {id: figures.f3(PROFILE, model()) if id == "f3" else getattr(figures, id)(PROFILE) for id in IDS}
+    for id, (figure, found) in made.items():
+        artifacts.save_figure(figure, found, id.upper(), PROFILE)
+    return made
 
 
 def model():
@@ -49,7 +52,7 @@ def model():
 
 def words_of(fig):
     """Every text that is drawn. Matplotlib also keeps labels of ticks outside the limits, and those of hidden axes."""
-    found = list(fig.texts)
+    found = [*fig.texts, *(text for key in fig.legends for text in key.get_texts())]
     for ax in fig.axes:
         found += [*ax.texts, ax.title, ax._left_title, *(ax.get_legend().get_texts() if ax.get_legend() else [])]
         if ax.axison:
@@ -62,7 +65,7 @@ def words_of(fig):
 @pytest.mark.parametrize("id", IDS)
 def test_nothing_is_clipped_covered_or_empty(drawn, id):
     """Text lies inside the canvas, no words lie over other words, no axes is empty, and the picture is not blank."""
-    fig = drawn[id]
+    fig, _ = drawn[id]
     canvas = FigureCanvasAgg(fig)
     canvas.draw()
     boxes = [(t, t.get_window_extent(canvas.get_renderer())) for t in words_of(fig)]
@@ -76,29 +79,47 @@ def test_nothing_is_clipped_covered_or_empty(drawn, id):
     assert (picture < 250).any(axis=(1, 2)).mean() > 0.5 and picture.std() > 10
 
 
-def test_what_is_saved_says_that_it_is_simulated(drawn, world):
-    artifacts.save_figure(drawn["f6"], "F6", PROFILE)
-    assert cv2.imread(str(paths.figures(PROFILE) / "F6.png")).std() > 10
-    assert (paths.figures(PROFILE) / "F6.pdf").read_bytes().startswith(b"%PDF")
-    assert any("SIMULATED" in t.get_text() for t in words_of(drawn["f6"]))
+@pytest.mark.parametrize("id", IDS)
+def test_a_figure_is_printed_at_the_width_of_a_journal_with_words_that_can_be_read(drawn, world, id):
+    """7.1 inches wide as drawn and as saved, no taller than a page, no words below 7 pt; nothing of it is scaled afterwards."""
+    fig, _ = drawn[id]
+    width, height = fig.get_size_inches()
+    assert width == pytest.approx(7.1) and height < 8
+    small = [(t.get_text(), t.get_fontsize()) for t in words_of(fig) if t.get_fontsize() < 7]
+    assert not small, small[:5]
+    from PIL import Image
+
+    with Image.open(paths.figures(PROFILE) / f"{id.upper()}.png") as picture:
+        assert picture.width / picture.info["dpi"][0] == pytest.approx(7.1, abs=0.01)
+        assert picture.text["Description"] == artifacts.get(id.upper()).alt
 
 
-def test_every_registered_figure_has_its_function():
-    for artifact in artifacts.REGISTRY:
-        if artifact.kind == "figure":
-            assert artifact.function == f"deft.evaluation.figures.{artifact.id.lower()}" and hasattr(figures, artifact.id.lower())
+@pytest.mark.parametrize("id", IDS)
+def test_what_is_saved_says_that_it_is_simulated_and_what_it_shows(drawn, world, id):
+    artifact, (fig, found) = artifacts.get(id.upper()), drawn[id]
+    assert artifact.function == f"deft.evaluation.figures.{id}" and len(artifact.alt) > 60 and artifact.key.endswith(".")
+    assert any("SIMULATED" in t.get_text() for t in words_of(fig))
+    assert (paths.figures(PROFILE) / f"{artifact.id}.pdf").read_bytes().startswith(b"%PDF")
+    assert any(c.isdigit() for c in found) and found in (paths.figures(PROFILE) / f"{artifact.id}.md").read_text()
 
 
-def test_bars_stand_where_the_table_says(drawn, world):
-    heights = sorted(round(p.get_height(), 6) for ax in drawn["f1"].axes for p in ax.patches)
-    wanted = [s.value for (system, _), s in data.recognition(PROFILE).items() if system in systems.LISTED["F1"]]
-    assert heights == sorted(round(v, 6) for v in wanted)
+@pytest.mark.parametrize("id, chosen", [("f1", systems.LISTED["F1"]), ("f9", ("deft", "rgb-only", "lr-flow", "lr-pixels"))])
+def test_points_and_captions_say_what_the_table_says(drawn, world, id, chosen):
+    scores = data.recognition(PROFILE)
+    axes = [ax for ax in drawn[id][0].axes if ax.get_xlabel().startswith("UF1")]
+    points = {round(float(line.get_xdata()[0]), 6) for ax in axes for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1}
+    assert points == {round(s.value, 6) for (system, _), s in scores.items() if system in chosen}
+    assert f"{scores['lr-pixels', 'kept'].value:.2f} to {scores['lr-pixels', 'broken'].value:.2f}" in drawn[id][1]
+
+
+def test_guessing_is_worth_one_fifth_where_emotions_are_equally_common(world):
+    assert data.guessing(PROFILE) == {"kept": pytest.approx(0.2), "broken": pytest.approx(0.2)}
 
 
 def test_f1_takes_one_person_per_look_and_the_same_two_emotions(world):
-    table = data.index(PROFILE)
-    rows = f1_problem.choose(table, np.ones(len(table)), np.ones(len(table)))
-    picked = table.loc[rows]
+    table = data.index(PROFILE).assign(motion=lambda t: t.units)
+    picked = table.loc[f1_problem.choose(table, np.ones(len(table)))]
+    assert picked.motion.tolist()[:2] == picked.motion.tolist()[2:]
     assert picked.groupby("look").subject.nunique().tolist() == [1, 1]
     assert picked.emotion.tolist()[:2] == picked.emotion.tolist()[2:] and picked.emotion.nunique() == 2
 
@@ -146,7 +167,7 @@ def test_f3_reads_a_saved_model(world):
     assert list(found.experts) == ["texture", "motion"] and found.inputs["motion"] == {"peak": (4, 64, 64), "regions": (181,)}
     assert found.projectors["motion"].out == (4, 32) and found.language.out[-1] == 32 and found.heads[0].out == (5,)
     assert found.language.tuned == sum(p.numel() for n, p in llm.named_parameters() if "lora_" in n)
-    assert f3_architecture.f3(PROFILE, found).axes
+    assert f3_architecture.f3(PROFILE, found)[0].axes
 
 
 # ------------------------------------------------------------------------------------------------------ helpers
@@ -183,5 +204,5 @@ def test_a_running_mean_moves_no_curve():
 
 def test_models_are_drawn_from_what_they_are(world):
     changed = dataclasses.replace(model(), facts={**model().facts, "layers": 9})
-    words = " ".join(t.get_text() for t in words_of(figures.f3(PROFILE, changed)))
+    words = " ".join(t.get_text() for t in words_of(figures.f3(PROFILE, changed)[0]))
     assert "9 layers" in words and "Qwen3ForCausalLM" in words

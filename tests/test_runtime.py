@@ -115,9 +115,9 @@ def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path))
     rows = [{"kind": "simulated", "what": "stage", "name": "05_a&b", "seconds": 0.5, "peak_memory_gib": 1.0}]
     tables.save(pd.DataFrame(rows), "T9", "tiny", seed=9)
-    artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
+    artifacts.save_figure(Figure(), "A falls.", "F1", "tiny", seed=9)
     first = (tmp_path / "tiny" / "F1.png").read_bytes()
-    artifacts.save_figure(Figure(), "F1", "tiny", seed=9)
+    artifacts.save_figure(Figure(), "A falls.", "F1", "tiny", seed=9)
     assert (tmp_path / "tiny" / "F1.png").read_bytes() == first
     artifacts.write_manifest("tiny", seed=9)
     manifest = runtime.read_json(paths.figures("tiny") / "manifest.json")
@@ -127,6 +127,8 @@ def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     assert text["csv"] == "kind,what,name,seconds,peak_memory_gib\nsimulated,stage,05_a&b,0.5,1.0\n"
     assert all("SIMULATED · tiny · seed 9" in text[suffix] for suffix in ("md", "tex", "html"))
     assert "05 a&b" in text["md"] and r"05 a\&b" in text["tex"] and "05 a&amp;b" in text["html"]
+    caption = (tmp_path / "tiny/F1.md").read_text()
+    assert "A falls." in caption and artifacts.get("F1").key in caption and "SIMULATED" in caption
 
 
 def test_the_register_is_consistent():

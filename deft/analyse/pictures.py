@@ -17,7 +17,7 @@ STRIP = 9              # frames shown between onset and offset
 
 def _png(fig):
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.06)
+    fig.savefig(buffer, format="png", dpi=180, bbox_inches="tight", pad_inches=0.06)
     return buffer.getvalue()
 
 
@@ -27,24 +27,25 @@ def strip(frames: np.ndarray, moments: Moments) -> bytes:
     between = np.linspace(moments.onset, max(moments.offset, moments.onset + 1), STRIP).round().astype(int)
     shown = sorted({int(t) for t in between if t < len(frames)} | set(names))
     with draw.style():
-        fig = draw.canvas(10.2, 10.2 / len(shown) + 0.35)
+        height = draw.WIDTH / len(shown) + 0.3
+        fig = draw.canvas(height)
         for i, t in enumerate(shown):
-            ax = fig.add_axes([i / len(shown), 0, 0.97 / len(shown), 1 - 0.3 / (10.2 / len(shown) + 0.35)])
-            draw.show(ax, frames[t], f"{names.get(t, '')} {t}".strip(), fontweight="bold" if t in names else "normal", fontsize=8)
+            ax = fig.add_axes([i / len(shown), 0, 0.97 / len(shown), 1 - 0.22 / height])
+            draw.show(ax, frames[t], f"{names.get(t, '')} {t}".strip(), fontweight="bold" if t in names else "normal", fontsize=draw.SMALLEST)
         return _png(fig)
 
 
 def energy(moments: Moments, fps: float) -> bytes:
     """Motion energy over the clip with its moments; fps: 1/s."""
     with draw.style():
-        fig = draw.canvas(8.4, 2.3)
+        fig = draw.canvas(2.1)
         ax = fig.add_axes([0.08, 0.22, 0.9, 0.66])
         ax.plot(moments.energy, color=draw.BLUE, lw=1.4, marker="o", ms=2.2)
         ax.axvspan(moments.onset, moments.offset, color="#EFEFEF", zorder=0, lw=0)
         top = max(float(moments.energy.max()) * 1.25, 1e-3)
         for name, colour, where in (("onset", draw.GREEN, moments.onset), ("apex", draw.RED, moments.apex), ("offset", draw.PINK, moments.offset)):
             ax.axvline(where, color=colour, lw=1.4)
-            ax.text(where, top, f"{name} {where}", color=draw.INK, ha="center", va="bottom", fontsize=8)
+            ax.text(where, top, f"{name} {where}", color=draw.INK, ha="center", va="bottom")
         ax.set(xlim=(-0.5, len(moments.energy) - 0.5), ylim=(min(0, float(moments.energy.min())), top), ylabel="energy, px",
                xlabel=f"frame (1 frame = {1000 / fps:.3g} ms)")
         return _png(fig)
@@ -71,11 +72,12 @@ def flow(onset: np.ndarray, apex: np.ndarray, field: np.ndarray) -> bytes:
     """Onset, apex (S, S, 3) uint8, their difference, the flow (S, S, 2) px in colour and its wheel, in one row."""
     limit = draw.flow_limit(field)
     with draw.style():
-        fig = draw.canvas(10, 2.75)
-        pictures = ((onset, "onset"), (apex, "apex"), (draw.difference(onset, apex), f"difference ×{draw.MAGNIFY}"),
-                    (draw.flows.colour(field, limit), "flow, onset to apex"))
-        for i, (picture, title) in enumerate(pictures):
-            draw.show(fig.add_axes([0.225 * i, 0.02, 0.215, 0.86]), picture, title)
+        fig = draw.canvas(1.98)
+        places = [fig.add_axes([0.225 * i, 0.02, 0.215, 0.86]) for i in range(4)]
+        pictures = ((onset, "onset"), (apex, "apex"), (draw.difference(onset, apex), f"difference ×{draw.MAGNIFY}"))
+        for ax, (picture, title) in zip(places, pictures):
+            draw.show_face(ax, picture, title)
+        draw.show_flow(places[3], field, limit, "flow, onset to apex")
         draw.show_wheel(fig.add_axes([0.915, 0.3, 0.08, 0.34]), limit)
         return _png(fig)
 
@@ -83,7 +85,7 @@ def flow(onset: np.ndarray, apex: np.ndarray, field: np.ndarray) -> bytes:
 def regions(motion: np.ndarray, noise: float) -> bytes:
     """Chart of the regions. motion: (36, 2) px at the apex; noise: px."""
     with draw.style():
-        fig = draw.canvas(6.8, 4.6)
+        fig = draw.canvas(4.4, 5.6)
         draw.region_chart(fig.add_axes([0.18, 0.12, 0.8, 0.86]), motion, noise)
         return _png(fig)
 
@@ -91,8 +93,8 @@ def regions(motion: np.ndarray, noise: float) -> bytes:
 def units(probability: np.ndarray) -> bytes:
     """Chart of the units. probability: (17, 2), sides L, R."""
     with draw.style():
-        fig = draw.canvas(5.4, 4.4)
-        ax = fig.add_axes([0.1, 0.12, 0.6, 0.86])
+        fig = draw.canvas(3.4, 4.8)
+        ax = fig.add_axes([0.28, 0.12, 0.42, 0.86])
         draw.unit_chart(ax, probability)
         draw.unit_legend(ax, annotated=False, truth=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
         return _png(fig)

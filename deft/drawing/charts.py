@@ -7,6 +7,7 @@ from collections.abc import Collection
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from deft.clips import facs
 from deft.drawing.style import INK, PAPER
@@ -71,12 +72,12 @@ def unit_chart(
                 ax.plot(1.14, y + shift, marker="D", color=TRUTH, mec="none", ms=3.6, clip_on=False)
     ax.axvline(threshold, color=INK, lw=0.7, ls=(0, (3, 3)), zorder=3)
     ax.set(xlim=(0, 1.2), ylim=(count - 0.5, -0.5), yticks=range(count), xticks=(0, 0.5, 1))
-    ax.set_yticklabels([f"AU{u}" for u in facs.UNITS], fontsize=7)
+    ax.set_yticklabels([f"{facs.NAMES[u]} {u}" for u in facs.UNITS], fontsize=7)
     ax.set_xlabel("probability from motion")
     ax.tick_params(length=2)
 
 
-def unit_legend(ax: Axes, annotated: bool = True, truth: bool = True, **place: object) -> None:
+def unit_legend(ax: Axes | Figure, annotated: bool = True, truth: bool = True, **place: object) -> None:
     """The key of `unit_chart`; place: keyword arguments of matplotlib's legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 
 from deft.faces import regions
 from deft.motion import flow as flows
+from deft.palette import arrows
 
-MAGNIFY = 8          # times: the factor by which motion is exaggerated in every picture that exaggerates it
+MAGNIFY = 8  # times: the factor by which motion is exaggerated in every picture that exaggerates it
+FACE = (0.085, 0.915, 0.05, 0.88)  # shares of the aligned picture: left, right, top and bottom of the face. Below it, alignment repeats the last row
 
 
 def magnify(image: np.ndarray, flow: np.ndarray, times: float = MAGNIFY, steps: int = 24, blur: float = 1.5) -> np.ndarray:
@@ -58,6 +60,19 @@ def show(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> None:
     ax.spines[:].set(visible=True, color="#CCCCCC", linewidth=0.5)  # a border, or a flow picture without motion is a hole
     if title:
         ax.set_title(title, pad=3, **text)
+
+
+def show_face(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> None:
+    """`show`, cut to the face of an aligned picture (S, S[, 3])."""
+    show(ax, image, title, **text)
+    left, right, top, bottom = (share * len(image) for share in FACE)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def show_flow(ax: Axes, flow: np.ndarray, limit: float, title: str = "") -> None:
+    """The face's flow (S, S, 2) px as colour and arrows; limit: px of full colour, and of an arrow as long as its cell."""
+    show_face(ax, flows.colour(flow, limit), title)
+    arrows(ax, flow, limit)
 
 
 def show_wheel(ax: Axes, limit: float) -> None:

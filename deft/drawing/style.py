@@ -1,4 +1,4 @@
-"""The frame of a figure: its look, canvas and heading. Colours: `deft.palette`."""
+"""The frame of a figure: its look and its canvas. Colours: `deft.palette`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import matplotlib
 from matplotlib.figure import Figure
 
-from deft import artifacts
-from deft.palette import GREY, RED, SKY, TEXT
+from deft.palette import RED, SKY, TEXT
 
 INK, PAPER = "#222222", "#FFFFFF"
+WIDTH = 7.1  # inches: two columns of a journal; a figure is printed at the size at which it is drawn
+SMALLEST = 7  # pt: no words of a figure are smaller
 CONDITIONS = {"kept": ("tie kept", SKY), "broken": ("tie broken", RED)}
 SETTINGS = {
-    **TEXT, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
+    **TEXT, "font.family": "DejaVu Sans", "font.size": 7.5, "axes.titlesize": 8, "axes.labelsize": 7.5, "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST, "legend.fontsize": SMALLEST, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#888888", "axes.linewidth": 0.7, "xtick.color": INK, "ytick.color": INK, "text.color": INK,
     "axes.labelcolor": INK, "figure.facecolor": PAPER, "savefig.facecolor": PAPER, "pdf.fonttype": 42, "text.parse_math": False,
 }
@@ -27,14 +29,6 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(width: float, height: float) -> Figure:
-    """An empty figure; width, height: inches. It belongs to no window, so nothing has to be closed."""
+def canvas(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure; height, width: inches. It belongs to no window, so nothing has to be closed."""
     return Figure(figsize=(width, height), dpi=150)
-
-
-def heading(fig: Figure, id: str, *notes: str, x: float = 0.012) -> None:
-    """Id and title from the register at the top left, then up to two lines that say how to read the figure."""
-    height = fig.get_figheight()
-    fig.text(x, 1 - 0.08 / height, f"{id} · {artifacts.get(id).title}", fontsize=12, weight="bold", va="top")
-    for line, note in enumerate(notes):
-        fig.text(x, 1 - (0.36 + 0.19 * line) / height, note, fontsize=8.5, color=GREY, va="top")

@@ -152,7 +152,7 @@ def chart(
 ) -> Axes:
     """Draw one value per region on a face chart; returns the matplotlib axes.
 
-    values: (36,) numbers, coloured symmetrically around 0 up to `limit`. landmarks: (68, 2) px. image: optional frame
+    values: (36,) numbers, coloured symmetrically around 0 up to `limit`; what is 0 is left empty. landmarks: (68, 2) px. image: optional frame
     underneath. vectors: optional (36, 2) px, drawn as arrows magnified `scale` times.
     """
     import matplotlib.pyplot as plt
@@ -168,8 +168,8 @@ def chart(
     if image is not None:
         ax.imshow(image, cmap="gray" if np.ndim(image) == 2 else None)
     for centre, (rx, ry), value in zip(middle, radius, values):
-        ax.add_patch(Ellipse(centre, 1.5 * rx, 1.5 * ry, angle=angle, facecolor=colours(0.5 + 0.5 * np.clip(value / limit, -1, 1)),
-                             edgecolor="0.3", linewidth=0.5, alpha=0.85))
+        ax.add_patch(Ellipse(centre, 1.5 * rx, 1.5 * ry, angle=angle, facecolor=colours(0.5 + 0.5 * np.clip(value / limit, -1, 1), 0.85) if value else "none",
+                             edgecolor="0.3", linewidth=0.5))
     if image is None:
         points = np.asarray(landmarks)
         for first, last, closed in ((0, 17, 0), (17, 22, 0), (22, 27, 0), (27, 31, 0), (31, 36, 0), (36, 42, 1), (42, 48, 1), (48, 60, 1)):

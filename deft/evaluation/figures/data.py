@@ -13,7 +13,7 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips import facs
 from deft.clips.store import ClipStore
-from deft.evaluation import source, tables
+from deft.evaluation import metrics, source, tables
 from deft.evaluation.metrics import Interval
 
 
@@ -60,7 +60,7 @@ class Pictures:
     """One clip as the figures show it.
 
     rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed, inside the face;
-    motion: (36, 2) px per region, mean of apex and hold; noise: px.
+    motion: (36, 2) px per region, mean of apex and hold; noise: px; landmarks: (68, 2) px.
     """
 
     row: pd.Series
@@ -68,6 +68,7 @@ class Pictures:
     flow: np.ndarray
     motion: np.ndarray
     noise: float
+    landmarks: np.ndarray
 
 
 def pictures(profile: str, table: pd.DataFrame, row: int) -> Pictures:
@@ -78,8 +79,9 @@ def pictures(profile: str, table: pd.DataFrame, row: int) -> Pictures:
     peak = np.asarray(array(profile, "motion", "peak", "03_motion")[row], np.float32)
     courses = array(profile, "motion", "courses", "03_motion")[row:row + 1]
     noise = float(array(profile, "motion", "noise", "03_motion")[row])
-    mask = face_mask(np.asarray(array(profile, "faces", "landmarks", "02_faces")[row]), rgb.shape[1])
-    return Pictures(table.loc[row], rgb, enlarge(peak[..., :2], rgb.shape[1]) * mask[..., None], source.peak_flow(courses)[0], noise)
+    landmarks = np.asarray(array(profile, "faces", "landmarks", "02_faces")[row])
+    field = enlarge(peak[..., :2], rgb.shape[1]) * face_mask(landmarks, rgb.shape[1])[..., None]
+    return Pictures(table.loc[row], rgb, field, source.peak_flow(courses)[0], noise, landmarks)
 
 
 def annotated(row: NamedTuple | pd.Series) -> set[tuple[int, str]]:
@@ -100,8 +102,18 @@ def table(profile: str, name: str) -> pd.DataFrame:
     return pd.read_csv(need(paths.figures(profile) / "tables" / f"{name}.csv", "09_tables"))
 
 
-def recognition(profile: str) -> dict[tuple[str, str], Interval]:
-    """UF1 with its interval per (system, condition), as table T2 prints it."""
+def recognition(profile: str, measure: str = "uf1") -> dict[tuple[str, str], Interval]:
+    """UF1 (or another column of T2) with its interval per (system, condition), as the table has it; rows without the number are left out."""
     t2 = table(profile, "T2")
-    t2 = t2[(t2.kind == "simulated") & (t2["set"] == "bench")]
-    return {(r.system, r.condition): Interval(r.uf1, r.uf1_low, r.uf1_high) for r in t2.itertuples()}
+    t2 = t2[(t2.kind == "simulated") & (t2["set"] == "bench")].dropna(subset=[measure])
+    return {(system, condition): Interval(*numbers) for system, condition, *numbers in
+            t2[["system", "condition", measure, f"{measure}_low", f"{measure}_high"]].itertuples(index=False)}
+
+
+def guessing(profile: str) -> dict[str, float]:
+    """{condition: UF1 that is expected of guessing among the emotions}."""
+    found, kinds = {}, len(facs.EMOTIONS)
+    for condition, part in predictions(profile).drop_duplicates(["clip", "condition"]).groupby("condition"):
+        counts = part.truth.value_counts().reindex(facs.EMOTIONS, fill_value=0).to_numpy()
+        found[condition] = metrics.scores_of_counts(np.outer(counts, [1 / kinds] * kinds + [0]))["uf1"]
+    return found

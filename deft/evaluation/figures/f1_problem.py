@@ -3,93 +3,79 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from deft.evaluation import source
 from deft import drawing as draw
+from deft.clips import facs
+from deft.clips.benchmark import LOOKS
+from deft.evaluation import source
 from deft.evaluation.figures import data
+from deft.evaluation.figures.f9_results import forest
 from deft.systems import LISTED, spoken
 
-COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"apex, motion ×{draw.MAGNIFY}", "flow")
+COLUMNS = ("onset", "apex", f"difference ×{draw.MAGNIFY}", f"motion ×{draw.MAGNIFY}", "flow")
+SIDE, LEFT = 0.78, 1.08  # inches: a picture, and what stands to the left of the first
 
 
-def f1(profile: str) -> Figure:
-    """Faces of two looks and two emotions with their motion magnified, and what three systems make of them."""
-    table = data.index(profile)
-    moved = np.linalg.norm(source.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1)   # (N, 36) px
-    chosen = choose(table, np.sort(moved, axis=1)[:, -5:].mean(1), np.asarray(data.array(profile, "motion", "noise", "03_motion")))
+def f1(profile: str) -> tuple[Figure, str]:
+    """Faces of two looks and two emotions with their motion magnified, and what four systems make of them; and what is found."""
+    table, scores = data.index(profile), data.recognition(profile)
+    table["motion"] = [", ".join(facs.NAMES[facs.UNITS[u]] for u in np.flatnonzero(moved)) for moved in data.clips(profile).array("units_true").any(-1)]
+    speed = np.sort(np.linalg.norm(source.peak_flow(data.array(profile, "motion", "courses", "03_motion")), axis=-1), axis=1)[:, -5:].mean(1)
+    chosen = choose(table, speed / np.maximum(data.array(profile, "motion", "noise", "03_motion"), 1e-6))
     clips = [data.pictures(profile, table, row) for row in chosen]
-    scores = data.recognition(profile)
     limit = draw.flow_limit(*(c.flow for c in clips))
     with draw.style():
-        height = 1.25 + 1.24 * len(clips)
-        fig = draw.canvas(11.4, height)
-        grid = fig.add_gridspec(len(clips), 5, left=0.085, right=0.615, top=1 - 0.92 / height, bottom=0.28 / height, wspace=0.04, hspace=0.04)
+        height = 0.5 + (SIDE + 0.03) * len(clips)
+        fig = draw.canvas(height)
         for r, clip in enumerate(clips):
             onset, apex = clip.rgb[0], clip.rgb[1]
-            images = (onset, apex, draw.difference(onset, apex), draw.magnify(onset, clip.flow), draw.flows.colour(clip.flow, limit))
-            for c, image in enumerate(images):
-                ax = fig.add_subplot(grid[r, c])
-                draw.show(ax, image, COLUMNS[c] if r == 0 else "")
-                if c == 0:
-                    ax.text(-0.08, 0.5, f"look {clip.row.look}\n{clip.row.emotion}", transform=ax.transAxes, ha="right", va="center", fontsize=9)
-        draw.show_wheel(fig.add_axes([0.625, 0.12, 0.06, 0.12]), limit)
-        _bars(fig.add_axes([0.74, 0.17, 0.25, 0.6]), scores)
-        draw.heading(fig, "F1", "Onset and apex look the same. Rows of one look share their pixels; what tells the emotions apart is the motion, and one emotion has several. Tie broken"
-                     + ("; one person per look." if table.subject[chosen].nunique() == 2 else "."))
-    return fig
+            y = height - 0.22 - SIDE - (SIDE + 0.03) * r
+            for c, image in enumerate((onset, apex, draw.difference(onset, apex), draw.magnify(onset, clip.flow), None)):
+                ax = fig.add_axes([(LEFT + (SIDE + 0.03) * c) / draw.WIDTH, y / height, SIDE / draw.WIDTH, SIDE / height])
+                title = COLUMNS[c] if r == 0 else ""
+                draw.show_face(ax, image, title) if image is not None else draw.show_flow(ax, clip.flow, limit, title)
+            fig.text((LEFT - 0.06) / draw.WIDTH, (y + SIDE - 0.02) / height, clip.row.emotion, weight="bold", ha="right", va="top")
+            fig.text((LEFT - 0.06) / draw.WIDTH, (y + SIDE - 0.17) / height, "\n".join(textwrap.wrap(clip.row.motion, 15)), fontsize=draw.SMALLEST, ha="right", va="top")
+            if r % 2 == 0:
+                hair = LOOKS[clip.row.look].hair
+                fig.text(0.1 / draw.WIDTH, (y - 0.015) / height, hair if hair == "bald" else f"{hair} hair", weight="bold", rotation=90, va="center")
+        draw.show_wheel(fig.add_axes([6.1 / draw.WIDTH, 0.36 / height, 0.5 / draw.WIDTH, 0.5 / height]), limit)
+        ax = fig.add_axes([5.86 / draw.WIDTH, 1.5 / height, 1.18 / draw.WIDTH, (height - 1.98) / height])
+        shown = [s for s in LISTED["F1"] if (s, "broken") in scores]
+        for shift, (condition, (words, colour)) in zip((-0.17, 0.17), draw.CONDITIONS.items()):
+            forest(ax, {textwrap.fill(spoken(s), 11): scores.get((s, condition)) for s in shown}, colour, shift, words)
+        ax.set(xlim=(0, 1.15), xlabel="UF1, five emotions", xticks=(0, 0.5, 1))
+        ax.legend(loc="lower right", bbox_to_anchor=(1.05, 1.0), ncols=2, handlelength=1, columnspacing=0.8, handletextpad=0.4, borderaxespad=0.2)
+    fall = {s: scores[s, "kept"].value - scores[s, "broken"].value for s in shown if (s, "kept") in scores}
+    worst = max(fall, key=fall.get)
+    return fig, (f"What a look shows, no emotion moves: {spoken(worst)} falls from UF1 {scores[worst, 'kept'].value:.2f} to {scores[worst, 'broken'].value:.2f} "
+                 "when looks no longer go with emotions; " + ", ".join(f"{spoken(s)} changes by {-fall[s]:+.2f}" for s in fall if s != worst) + ".")
 
 
-def choose(table: pd.DataFrame, speed: np.ndarray, noise: np.ndarray) -> list[int]:
+def choose(table: pd.DataFrame, ratio: np.ndarray) -> list[int]:
     """Rows of four clips: the two most frequent looks x two emotions, motion that stands out most from the noise floor.
 
-    Broken-tie clips without distractors, where every look shows every emotion. The first pair of emotions that both looks show,
-    most frequent first; each look in one person if somebody shows both (a small profile may have nobody). speed, noise: (N,) px.
+    table: the index with `motion`, what moved, in words. ratio: (N,) motion over noise. Broken-tie clips without distractors, where every look
+    shows every emotion. An emotion moves the same in both looks and a look is one person; where a small profile has no such clips, first the
+    one is given up, then the other. The first pair of emotions that both looks show, most frequent first.
     """
-    free = table[(table.condition == "broken") & (table.distractor == "")].copy()
-    free["ratio"] = (speed / np.maximum(noise, 1e-6))[free.index]
+    free = table.assign(ratio=ratio, row=table.index)[(table.condition == "broken") & (table.distractor == "")]
     looks = [free[free.look == look] for look in free.look.value_counts().index[:2]]
-    for find in (_one_person, _anybody):
+    for person, motion in ((["subject"], ["motion_x", "motion_y"]), (["subject"], []), ([], [])):
         for pair in itertools.combinations(free.emotion.value_counts().index, 2):
-            rows = [find(part, pair) for part in looks]
-            if len(rows) == 2 and all(rows):
-                return rows[0] + rows[1]
+            found = []
+            for part in looks:
+                a, b = (part[part.emotion == emotion].assign(any="") for emotion in pair)
+                both = a.merge(b, on=person or "any")
+                both["total"] = both.ratio_x + both.ratio_y
+                found.append(both.sort_values("total", ascending=False).assign(any="").drop_duplicates(motion or "any"))
+            both = found[0].merge(found[1], on=motion or "any") if len(found) == 2 else ()
+            if len(both):
+                best = both.loc[(both.total_x + both.total_y).idxmax()]
+                return [int(best[name]) for name in ("row_x_x", "row_y_x", "row_x_y", "row_y_y")]
     raise data.FigureError("no two looks of the benchmark share two emotions with the tie broken; render more clips (notebook 01_clips)")
-
-
-def _one_person(part, pair):
-    """The person who shows both emotions of `pair` most clearly -> [row, row], or [] when nobody shows both."""
-    best = part[part.emotion.isin(pair)].groupby(["subject", "emotion"]).ratio.idxmax().unstack().reindex(columns=pair).dropna()
-    if best.empty:
-        return []
-    total = best.apply(lambda column: part.ratio.reindex(column).to_numpy()).sum(axis=1)
-    return [int(r) for r in best.loc[total.idxmax()]]
-
-
-def _anybody(part, pair):
-    """The clearest clip of each emotion of `pair`, or [] when one of them does not occur."""
-    found = [part[part.emotion == emotion].ratio for emotion in pair]
-    return [int(r.idxmax()) for r in found] if all(len(r) for r in found) else []
-
-
-def _bars(ax, scores):
-    """UF1 of three systems, tie kept and broken, with intervals over subjects and draws."""
-    present = [s for s in LISTED["F1"] if (s, "broken") in scores]
-    for offset, (condition, (name, colour)) in zip((-0.2, 0.2), draw.CONDITIONS.items()):
-        for x, system in enumerate(present):
-            score = scores.get((system, condition))
-            if score is None:
-                continue
-            ax.bar(x + offset, score.value, width=0.38, color=colour, label=name if x == 0 else None, zorder=2)
-            ax.errorbar(x + offset, score.value, yerr=[[score.value - score.low], [score.high - score.value]], fmt="none",
-                        ecolor=draw.INK, elinewidth=1.1, capsize=3, zorder=3)
-            ax.text(x + offset, score.high + 0.02, f"{score.value:.2f}", ha="center", va="bottom", fontsize=8)
-    ax.set(xticks=range(len(present)), ylim=(0, 1.08), ylabel="UF1, five emotions", yticks=np.arange(0, 1.01, 0.2))
-    ax.set_xticklabels([spoken(s).replace(" on ", "\non ") for s in present])
-    ax.grid(axis="y", color="#E4E4E4", lw=0.6, zorder=0)
-    ax.tick_params(length=0)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01), ncols=2, handlelength=1.2, columnspacing=1.4)
-    ax.set_xlabel("bars: 95 % interval over subjects\nand, for DEFT, draws of training", fontsize=7.5, color=draw.GREY, labelpad=6)

@@ -7,6 +7,7 @@ inside `read_model`, so that the other figures stay light.)
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from deft import drawing as draw
 from deft import paths, runtime
 from deft.clips.story import story
-from deft import drawing as draw
 from deft.evaluation.figures import data
 from deft.systems import DEFT
 
 FROZEN, TRAINED, MEASURED = "#E3E3E3", "#CFE6F5", "#FFF3D6"
+HEIGHT, LINE = 4.6, 0.145  # inches: of the figure, of a line of words
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def read_model(profile: str) -> Model:
     text = model.config.text_config
     facts = {"layers": text.num_hidden_layers, "hidden": text.hidden_size, "heads": text.num_attention_heads, "words": text.vocab_size,
              "rank": model.config.rank, "length": len(example["input_ids"]), "streams": model.config.streams,
-             "weights": {"emotion_head": model.config.emotion_weight, "unit_head": model.config.unit_weight},
+             "weights": {"emotion_head": model.config.emotion_weight, "unit_head": model.config.unit_weight,
+                         "alignment": model.config.align_weight, "decorrelation of the streams": model.config.disentangle_weight},
              "folder": folder.relative_to(work / "mllm" / "runs").as_posix()}
     return Model({s: part(s, m, tuple(features[s].shape[1:])) for s, m in experts.items()},
                  {s: {k: _seen(m, k) for k in m.keys} for s, m in experts.items()},
@@ -124,104 +127,93 @@ def _seen(expert, key):
 
 # ----------------------------------------------------------------------------------------------------- drawing
 
-def f3(profile: str, model: Model | None = None) -> Figure:
-    """Boxes and arrows; pass a `Model` to draw another one than the profile's own."""
+def f3(profile: str, model: Model | None = None) -> tuple[Figure, str]:
+    """Boxes and arrows; pass a `Model` to draw another one than the profile's own. And what is found: how little of it is tuned."""
     model = model or read_model(profile)
-    streams = list(model.experts)
     thumbs = _thumbnails(profile)
     with draw.style():
-        fig = draw.canvas(12.4, 5.6)
+        fig = draw.canvas(HEIGHT)
         ax = fig.add_axes([0, 0, 1, 1])
-        ax.set(xlim=(0, 124), ylim=(0, 56))
+        ax.set(xlim=(0, draw.WIDTH), ylim=(0, HEIGHT))
         ax.set_axis_off()
-        span = 42 / len(streams)
-        for i, stream in enumerate(streams):
-            y = 49 - span * (i + 0.5)
-            _thumbnail(fig, thumbs.get(stream), 1.5, y - 4.2, 8.4)
-            words = "\n".join(f"{k}\n{_times(s)}" for k, s in model.inputs[stream].items())
-            ax.text(10.7, y, words, fontsize=6.6, va="center", color=draw.GREY, linespacing=1.15)
-            expert, projector = model.experts[stream], model.projectors[stream]
-            _box(ax, 22.5, y - 5.2, 19, 10.4, FROZEN, expert.kind, _lines(expert, 3), name=f"{stream} expert")
-            _arrow(ax, (18.6, y), (22.3, y))
-            _box(ax, 52, y + 0.2, 17, 5.2, TRAINED, projector.kind, [_count(projector.weights)])
-            _arrow(ax, (41.7, y + 2.6), (51.8, y + 2.6), _times(expert.out))
-            _arrow(ax, (69.2, y + 2.6), (78.8, y + 2.6), _times(projector.out))
+        span = (HEIGHT - 0.45) / len(model.experts)
+        for i, (stream, expert) in enumerate(model.experts.items()):
+            y, projector = HEIGHT - 0.05 - span * (i + 0.5), model.projectors[stream]
+            if stream in thumbs:
+                thumbs[stream](fig.add_axes([0.05 / draw.WIDTH, (y - 0.14) / HEIGHT, 0.7 / draw.WIDTH, 0.7 / HEIGHT]))
+            ax.text(0.4, y - 0.17, "\n".join(f"{k}\n{_times(s)}" for k, s in model.inputs[stream].items()), va="top", ha="center", fontsize=draw.SMALLEST, color=draw.GREY,
+                    linespacing=1.05)
+            _box(ax, 1.0, y - 0.6, 1.3, 1.2, FROZEN, expert.kind, [_count(expert.weights), *textwrap.wrap(", ".join(expert.children).replace("_", " "), 21)[:4]],
+                 name=f"{stream} expert")
+            _arrow(ax, (0.76, y + 0.2), (1.0, y + 0.2))
+            _box(ax, 2.88, y + 0.08, 0.92, 0.5, TRAINED, projector.kind, [_count(projector.weights)])
+            _arrow(ax, (2.3, y + 0.33), (2.88, y + 0.33), _times(expert.out))
+            _arrow(ax, (3.8, y + 0.33), (4.4, y + 0.33), _times(projector.out))
             if stream in model.said:
-                _box(ax, 52, y - 5.6, 17, 4.6, MEASURED, "soft words", [], name="")
-                _arrow(ax, (41.7, y - 3.3), (51.8, y - 3.3), "units 17 × 2")
-                _arrow(ax, (69.2, y - 3.3), (78.8, y - 3.3), f"17 × {model.facts['hidden']}")
+                _box(ax, 2.88, y - 0.56, 0.92, 0.42, MEASURED, "soft words", [])
+                _arrow(ax, (2.3, y - 0.35), (2.88, y - 0.35), "17 × 2")
+                _arrow(ax, (3.8, y - 0.35), (4.4, y - 0.35), f"17 × {model.facts['hidden']}")
         _language(ax, model)
         _outputs(ax, model)
-        for x, (colour, words) in zip((1.5, 30, 58), ((FROZEN, "weights fixed while the model is tuned"), (TRAINED, "weights the joint tuning moves"),
-                                                      (MEASURED, "no weights of its own"))):
-            ax.add_patch(FancyBboxPatch((x, 2.6), 2.6, 1.6, boxstyle="round,pad=0,rounding_size=0.3", fc=colour, ec="#777777", lw=0.6))
-            ax.text(x + 3.6, 3.4, words, fontsize=8, va="center")
-        draw.heading(fig, "F3", f"Names, weights and shapes as found in {model.facts['folder']} and experts/ for one clip (no batch axis).")
-    return fig
+        for x, (colour, words) in zip((0.1, 1.4, 2.5), ((FROZEN, "fixed weights"), (TRAINED, "tuned weights"), (MEASURED, "no weights of its own"))):
+            ax.add_patch(FancyBboxPatch((x, 0.1), 0.18, 0.1, boxstyle="round,pad=0,rounding_size=0.03", fc=colour, ec="#777777", lw=0.6))
+            ax.text(x + 0.24, 0.15, words, va="center")
+    moved = [*model.projectors.values(), model.language, *model.heads]
+    tuned, whole = sum(part.tuned for part in moved), sum(part.weights for part in [*model.experts.values(), *moved])
+    further = ", ".join(f"{name} × {weight:g}" for name, weight in model.facts["weights"].items() if name not in {head.name for head in model.heads})
+    return fig, (f"The joint tuning moves {tuned:,} of {whole:,} weights ({tuned / whole:.0%}): projectors, adapters and two heads; experts and words stay as they are. "
+                 f"Parts of the loss without a head: {further or 'none'}. Drawn from {model.facts['folder']}.")
 
 
 def _language(ax, model):
     part, facts = model.language, model.facts
-    _box(ax, 79, 7.4, 20, 41.6, FROZEN, part.kind, [
-        f"{facts['layers']} layers · {facts['heads']} heads", f"width {facts['hidden']} · {facts['words']} words", f"frozen: {_count(part.weights - part.tuned)}"],
+    _box(ax, 4.4, 0.45, 1.22, HEIGHT - 0.6, FROZEN, part.kind, [
+        f"{facts['layers']} layers, {facts['heads']} heads", f"width {facts['hidden']}", f"{facts['words']} words", f"fixed: {_count(part.weights - part.tuned)}"],
         name="language model", top=True)
-    _box(ax, 80.2, 20, 17.6, 6.4, TRAINED, f"LoRA, rank {facts['rank']}", [f"{_count(part.tuned)}, every linear layer"])
-    ax.text(89, 15.4, f"prompt of {facts['length']} places:\nnamed streams, slots,\nquestion", ha="center", va="center", fontsize=7.6, linespacing=1.3)
-    ax.text(89, 10.2, f"hidden states {_times(part.out)}", ha="center", fontsize=7.6, va="center")
+    _box(ax, 4.47, 1.75, 1.08, 0.72, TRAINED, f"LoRA, rank {facts['rank']}", [_count(part.tuned), "every linear layer"])
+    ax.text(5.01, 1.1, f"prompt: {facts['length']} places\n(streams, slots,\nquestion)\n\nhidden states\n{_times(part.out)}", ha="center", va="center")
 
 
 def _outputs(ax, model):
-    rows = [("word head", "the tied embedding", "free text: class, evidence,\nreasoning (C, E, R)", FROZEN, "loss × 1")]
+    rows = [("word head", "the tied embedding", "free text: class,\nevidence, reasoning", FROZEN, 1)]
     for head in model.heads:
-        words = "emotion" if "emotion" in head.name else "units, as a correction\nto the experts' log odds"
-        rows.append((head.name, _count(head.weights), f"{words} · {_times(head.out)}", TRAINED, f"loss × {model.facts['weights'][head.name]:g}"))
-    for y, (name, weights, words, colour, loss) in zip((41, 26.5, 12), rows):
-        _box(ax, 105.5, y - 4.6, 17, 9.6, colour, name, [*words.split("\n"), f"{weights} · {loss}"])
-        _arrow(ax, (99.2, y), (105.3, y))
+        words = "emotion" if "emotion" in head.name else "units, added to the\nexperts' log odds"
+        rows.append((head.name.replace("_", " "), _count(head.weights), f"{words}\n{_times(head.out)} numbers", TRAINED, model.facts["weights"][head.name]))
+    step = (HEIGHT - 0.45) / len(rows)
+    for i, (name, weights, words, colour, loss) in enumerate(rows):
+        y = HEIGHT - 0.05 - step * (i + 0.5)
+        _box(ax, 5.86, y - 0.45, 1.2, 0.9, colour, name, [weights, *words.split("\n")])
+        _arrow(ax, (5.62, y), (5.86, y))
+        ax.text(6.46, y - 0.54, f"loss × {loss:g}", ha="center", va="center", color=draw.GREY)
 
 
 def _box(ax, x, y, w, h, colour, title, lines, name="", top=False):
-    ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.7", fc=colour, ec="#666666", lw=0.8, zorder=2))
-    rows = ([(name, dict(fontsize=8.4, weight="bold"))] if name else []) + [(title, dict(fontsize=8, weight="normal" if name else "bold"))]
-    rows += [(line, dict(fontsize=7.1, color="#444444")) for line in lines]
-    step = 1.95
-    start = y + h - 2 if top else y + h / 2 + step * (len(rows) - 1) / 2
+    """Sizes in inches."""
+    ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="#666666", lw=0.8, zorder=2))
+    rows = ([(name, dict(weight="bold"))] if name else []) + [(title, dict(weight="normal" if name else "bold"))]
+    rows += [(line, dict(fontsize=draw.SMALLEST, color="#444444")) for line in lines]
+    start = y + h - 0.14 if top else y + h / 2 + LINE * (len(rows) - 1) / 2
     for i, (words, look) in enumerate(rows):
-        ax.text(x + w / 2, start - step * i, words, ha="center", va="center", zorder=3, **look)
+        ax.text(x + w / 2, start - LINE * i, words, ha="center", va="center", zorder=3, **look)
 
 
 def _arrow(ax, a, b, words=""):
-    ax.annotate("", xy=b, xytext=a, arrowprops=dict(arrowstyle="-|>", color=draw.INK, lw=1, shrinkA=0, shrinkB=0, mutation_scale=9), zorder=1)
+    ax.annotate("", xy=b, xytext=a, arrowprops=dict(arrowstyle="-|>", color=draw.INK, lw=1, shrinkA=0, shrinkB=0, mutation_scale=8), zorder=1)
     if words:
-        ax.text((a[0] + b[0]) / 2, a[1] + 0.5, words, ha="center", va="bottom", fontsize=7)
-
-
-def _lines(part, most):
-    """Weights, then the first named parts of a module."""
-    shown, words = [], ""
-    for name in part.children:
-        if len(words) + len(name) > 26:
-            shown.append(words)
-            words = ""
-        words += (", " if words else "") + name
-    return [_count(part.weights), *[*shown, words][:most - 1]]
+        ax.text((a[0] + b[0]) / 2, a[1] + 0.05, words, ha="center", va="bottom", fontsize=draw.SMALLEST)
 
 
 def _thumbnails(profile):
-    """stream -> what its expert looks at, of the story clip."""
+    """stream -> a function that draws on given axes what its expert looks at, of the story clip; the texture of the strongest clip, or it would be noise."""
     table = data.index(profile)
-    row = story(data.clips(profile))
-    clip = data.pictures(profile, table, row)
-    residual = np.asarray(data.array(profile, "motion", "residual", "03_motion")[row, 0], np.float32)
+    store = data.clips(profile)
+    clip = data.pictures(profile, table, story(store))
+    strong = int(store.array("furrows_true").max(1).argmax())
+    residual = np.asarray(data.array(profile, "motion", "residual", "03_motion")[strong, 0], np.float32)
     scale = max(np.percentile(np.abs(residual), 99.5), 1e-6)
-    return {"structure": clip.rgb[0], "texture": np.clip(128 + 127 * residual / scale, 0, 255).astype(np.uint8),
-            "motion": draw.flows.colour(clip.flow, draw.flow_limit(clip.flow)), "rgb": clip.rgb[1]}
-
-
-def _thumbnail(fig, image, x, y, side):
-    if image is not None:
-        ax = fig.add_axes([x / 124, y / 56, side / 124, side / 56])
-        draw.show(ax, image)
+    grey = np.clip(128 + 127 * residual / scale, 0, 255).astype(np.uint8)
+    return {"structure": lambda ax: draw.show_face(ax, clip.rgb[0]), "texture": lambda ax: draw.show_face(ax, grey),
+            "motion": lambda ax: draw.show_flow(ax, clip.flow, draw.flow_limit(clip.flow)), "rgb": lambda ax: draw.show_face(ax, clip.rgb[1])}
 
 
 def _times(shape):

@@ -8,52 +8,63 @@ import textwrap
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 
-from deft.clips import facs
 from deft import drawing as draw
+from deft.clips import facs
 from deft.evaluation.figures import data
+from deft.faces import regions
 from deft.systems import DEFT, RGB, spoken
-from deft.unimer.check import MIN_PX, Evidence, parse, say
+from deft.unimer.check import MIN_PX, UNIT_THRESHOLD, Evidence, parse, say
 from deft.unimer.facts import UnitFact, supports, supports_unit
 
-RIGHT, WRONG = 3, 2    # clips shown that DEFT's label got right and got wrong
-WIDE = 12.7          # inches
-SAID = 9               # statements printed per answer; more are counted
+RIGHT, WRONG = 3, 2  # clips shown that DEFT's label got right and got wrong
+SIDE, ROW, LINE = 0.79, 1.03, 0.125  # inches: a picture, a clip's row, a line of words
+BARS, SAID = 6, 6  # units with bars and statements per answer at most; further statements are counted
 
 
-def f4(profile: str) -> Figure:
-    """Faces, flow, unit probabilities, DEFT's statements and those of the RGB-only model, each marked."""
+def f4(profile: str) -> tuple[Figure, str]:
+    """Faces, flow, unit probabilities, DEFT's statements and those of the RGB-only model, each marked; and what is found."""
     table, answers = data.index(profile), data.predictions(profile)
     answers = answers[(answers.condition == "broken") & (answers.text.fillna("") != "") & (answers.seed == answers.seed.min())]
-    deft, rgb = (answers[answers.system == s].drop_duplicates("clip").set_index("clip") for s in (DEFT, RGB))
-    chosen = choose(deft)
+    both = {s: answers[answers.system == s].drop_duplicates("clip").set_index("clip") for s in (DEFT, RGB)}
+    chosen = choose(both[DEFT])
     rows = [int(table.index[table["clip"] == clip][0]) for clip in chosen]
     clips = [data.pictures(profile, table, row) for row in rows]
     probability = np.asarray(data.array(profile, "evidence", "probability", "04_evidence"))[rows]
     region_true = np.asarray(data.array(profile, "motion", "region_true", "03_motion"))[rows]
     units_true = data.truth(profile, rows, "units_true")
     limit = draw.flow_limit(*(c.flow for c in clips))
+    counted = {s: [] for s in both}
     with draw.style():
-        height = 1.75 + 1.62 * len(rows)
-        fig = draw.canvas(WIDE, height)
-        right = int((deft.prediction[chosen] == deft.truth[chosen]).sum())
-        draw.heading(fig, "F4", f"Test clips with the tie broken, chosen by a hash of their names: {right} whose emotion DEFT gets right, {len(chosen) - right} it gets wrong.",
-                     "A statement is marked ✓ when the truth or the measured motion bears it out, ✗ when neither does.")
+        height = 0.75 + ROW * len(rows)
+        fig = draw.canvas(height)
         for i, clip in enumerate(clips):
-            top = height - 1.05 - 1.62 * i
-            for c, (picture, title) in enumerate(((clip.rgb[0], "onset"), (draw.magnify(clip.rgb[0], clip.flow), f"motion ×{draw.MAGNIFY}"),
-                                                  (draw.flows.colour(clip.flow, limit), "flow"))):
-                draw.show(fig.add_axes([(0.15 + 1.38 * c) / WIDE, (top - 1.34) / height, 1.34 / WIDE, 1.34 / height]), picture, title if i == 0 else "")
-            _units(fig.add_axes([4.62 / WIDE, (top - 1.2) / height, 2.75 / WIDE, 1.12 / height]), probability[i], units_true[i], title=i == 0, key=i == 0)
-            fig.text(0.15 / WIDE, (top - 1.36) / height, f"{clip.row['clip']} · truth: {clip.row.emotion}", fontsize=7.5, va="top")
+            top = height - 0.22 - ROW * i
+            places = [fig.add_axes([(0.05 + (SIDE + 0.03) * c) / draw.WIDTH, (top - SIDE) / height, SIDE / draw.WIDTH, SIDE / height]) for c in range(3)]
+            titles = ("onset", f"motion ×{draw.MAGNIFY}", "flow") if i == 0 else ("", "", "")
+            _ring(places[2], clip, np.linalg.norm(region_true[i], axis=-1))
+            draw.show_face(places[0], clip.rgb[0], titles[0])
+            draw.show_face(places[1], draw.magnify(clip.rgb[0], clip.flow), titles[1])
+            draw.show_flow(places[2], clip.flow, limit, titles[2])
+            fig.text(0.05 / draw.WIDTH, (top - SIDE - 0.03) / height, f"{clip.row['clip']}: {clip.row.emotion}", fontsize=draw.SMALLEST, va="top")
             evidence = Evidence(clip.motion, clip.noise, probability[i])
-            for x, name, said in ((7.62, DEFT, deft), (10.2, RGB, rgb)):
+            stated = {fact.code for said in both.values() if chosen[i] in said.index for fact in parse(said.text[chosen[i]]).units}
+            ax = fig.add_axes([3.77 / draw.WIDTH, (top - SIDE) / height, 0.55 / draw.WIDTH, SIDE / height])
+            _units(ax, probability[i], units_true[i], stated, last=i == len(clips) - 1)
+            if i == 0:
+                ax.set_title("evidence", pad=3)
+            for x, (name, said) in zip((4.44, 5.8), both.items()):
+                if i == 0:
+                    fig.text(x / draw.WIDTH, (top + 0.05) / height, spoken(name), fontsize=8)
                 if chosen[i] in said.index:
-                    _answer(fig, x, top + 0.06, height, name, said.loc[chosen[i]], evidence, units_true[i], region_true[i])
+                    counted[name] += _answer(fig, x, top, said.loc[chosen[i]], evidence, units_true[i], region_true[i])
                 else:
-                    fig.text(x / WIDE, top / height, f"{spoken(name)}: no text for this clip", fontsize=7.5, color=draw.GREY, va="top")
-        draw.show_wheel(fig.add_axes([3.35 / WIDE, 0.2 / height, 0.42 / WIDE, 0.42 / height]), limit)
-    return fig
+                    fig.text(x / draw.WIDTH, top / height, "no text", fontsize=draw.SMALLEST, color=draw.GREY, va="top")
+        draw.show_wheel(fig.add_axes([1.9 / draw.WIDTH, 0.14 / height, 0.4 / draw.WIDTH, 0.4 / height]), limit)
+    right = sum(both[DEFT].prediction[c] == both[DEFT].truth[c] for c in chosen)
+    held = " and ".join(f"{sum(marks)} of {len(marks)} statements of {spoken(s)}" for s, marks in counted.items())
+    return fig, f"DEFT names the emotion of {right} of these {len(chosen)} clips; the truth or the measured motion bears out {held}, whatever the class."
 
 
 def choose(deft: pd.DataFrame) -> list[str]:
@@ -66,21 +77,28 @@ def choose(deft: pd.DataFrame) -> list[str]:
     return right[:RIGHT] + wrong[:WRONG]
 
 
-def _units(ax, probability, truth, title, key):
-    """The 17 units as pairs of bars, left and right, with a diamond over those that truly moved."""
-    x = np.arange(len(facs.UNITS))
-    for s, (colour, side) in enumerate(((draw.BLUE, "left"), (draw.GREEN, "right"))):
-        ax.bar(x + (0.2, -0.2)[s], probability[:, s], width=0.36, color=colour, label=f"person's {side}")
-        for u in np.flatnonzero(truth[:, s] > 0):
-            ax.plot(u + (0.2, -0.2)[s], 1.09, marker="D", color=draw.ORANGE, ms=3, mec="none", ls="", clip_on=False, label="truly moved" if s == 0 and u == np.flatnonzero(truth[:, s] > 0)[0] else None)
-    ax.axhline(0.5, color=draw.INK, lw=0.6, ls=(0, (3, 3)))
-    ax.set(ylim=(0, 1.15), xlim=(-0.6, len(x) - 0.4), xticks=x, yticks=(0, 0.5, 1))
-    ax.set_xticklabels([str(u) for u in facs.UNITS], fontsize=6)
-    ax.tick_params(length=1.5, labelsize=6, pad=1)
-    ax.text(-0.01, -0.055, "AU", transform=ax.transAxes, fontsize=6, ha="right", va="top")
-    if title:
-        ax.set_title("unit probability from motion", pad=16 if key else 3)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=6.3, handlelength=1, columnspacing=0.9, borderaxespad=0.1)
+def _ring(ax, clip, true):
+    """A ring around the region that truly stood still and in which most motion was measured, if it is enough for a statement. true: (36,) px."""
+    speed = np.where(true < MIN_PX, np.linalg.norm(clip.motion, axis=-1), 0)
+    if speed.max() >= Evidence(noise=clip.noise).threshold_px:
+        middle, radius = regions.centres(clip.landmarks)
+        ax.add_patch(Ellipse(middle[speed.argmax()], *2 * radius[speed.argmax()], fc="none", ec=draw.RED, lw=1, ls=(0, (2, 1.5)), zorder=5))
+
+
+def _units(ax, probability, truth, stated, last):
+    """The units that moved, are stated or reach one half, the most of them by name, as pairs of bars, left and right."""
+    told = [u for u, unit in enumerate(facs.UNITS) if truth[u].any() or unit in stated or probability[u].max() >= UNIT_THRESHOLD]
+    told = sorted(sorted(told, key=lambda u: -probability[u].max() - truth[u].any())[:BARS])
+    y = np.arange(len(told))
+    for s, (colour, shift) in enumerate(((draw.LEFT, 0.2), (draw.RIGHT, -0.2))):
+        ax.barh(y + shift, probability[told, s], height=0.36, color=colour)
+        moved = truth[told, s] > 0
+        ax.plot(np.full(moved.sum(), 1.1), (y + shift)[moved], marker="D", color=draw.TRUTH, ms=2.6, mec="none", ls="", clip_on=False)
+    ax.axvline(UNIT_THRESHOLD, color=draw.INK, lw=0.6, ls=(0, (3, 3)))
+    ax.set(xlim=(0, 1.15), ylim=(max(len(told), 4) - 0.5, -0.5), xticks=(0, 0.5, 1), yticks=y)
+    ax.set_yticklabels([f"{facs.NAMES[facs.UNITS[u]]} {facs.UNITS[u]}" for u in told])
+    ax.set_xticklabels(("0", "½", "1") if last else ())
+    ax.tick_params(length=1.5, pad=2)
 
 
 def statements(text: str, evidence: Evidence, units_true: np.ndarray, region_true: np.ndarray) -> list[tuple[str, bool]]:
@@ -92,20 +110,20 @@ def statements(text: str, evidence: Evidence, units_true: np.ndarray, region_tru
     return found
 
 
-def _answer(fig, x, top, height, system, said, evidence, units_true, region_true):
-    right = said.prediction == said.truth
-    fig.text(x / WIDE, top / height, f"{spoken(system)}: {said.prediction} {'✓' if right else '✗'}", fontsize=8.6, weight="bold", va="top",
+def _answer(fig, x, top, said, evidence, units_true, region_true):
+    """Write the class and the statements of one answer at x, top (inches); -> [supported] of all statements."""
+    height, right = fig.get_figheight(), said.prediction == said.truth
+    fig.text(x / draw.WIDTH, top / height, f"{said.prediction} {'✓' if right else '✗'}", weight="bold", va="top", fontsize=draw.SMALLEST,
              color=draw.BLUE if right else draw.RED)
     found = statements(said.text, evidence, units_true, region_true)
-    y = top - 0.19
-    if said.get("text_class", said.prediction) != said.prediction:   # the label is read off likelihoods, the text is another reading
-        fig.text((x + 0.16) / WIDE, y / height, f"(its text says {said.text_class or 'no class'})", fontsize=7, va="top", color=draw.GREY)
-        y -= 0.138
-    for words, held in found[:SAID]:
-        fig.text(x / WIDE, y / height, "✓" if held else "✗", fontsize=7.5, color=draw.BLUE if held else draw.RED, weight="bold", va="top")
-        fig.text((x + 0.16) / WIDE, y / height, textwrap.shorten(words, 46, placeholder="…"), fontsize=7.2, va="top", color=draw.INK if held else draw.RED)
-        y -= 0.138
-    rest = found[SAID:]
-    if rest or not found:
-        words = f"and {len(rest)} more, {sum(h for _, h in rest)} borne out" if rest else f"no statement to check: “{textwrap.shorten(said.text, 24, placeholder='…')}”"
-        fig.text((x + 0.16) / WIDE, y / height, words, fontsize=7, color=draw.GREY, va="top")
+    lines = [(f"(its text says {said.text_class or 'no class'})", None)] if said.get("text_class", said.prediction) != said.prediction else []
+    lines += [(words.removeprefix("the ").removesuffix(" both").replace(" moves ", " ").replace(" move ", " "), held) for words, held in found[:SAID]]
+    if len(found) > SAID:
+        lines.append((f"and {len(found) - SAID} more", None))
+    for i, (words, held) in enumerate(lines or [("no statement to check", None)]):
+        y = (top - 0.15 - LINE * i) / height
+        if held is not None:
+            fig.text(x / draw.WIDTH, y, "✓" if held else "✗", fontsize=draw.SMALLEST, color=draw.BLUE if held else draw.RED, weight="bold", va="top")
+        fig.text((x + 0.13) / draw.WIDTH, y, textwrap.shorten(words, 25, placeholder="…"), fontsize=draw.SMALLEST, va="top",
+                 color=draw.GREY if held is None else draw.INK if held else draw.RED)
+    return [held for _, held in found]
