@@ -53,8 +53,9 @@ def f1(profile: str) -> tuple[Figure, str]:
         ax.legend(loc="lower right", bbox_to_anchor=(1.05, 1.0), ncols=2, handlelength=1, columnspacing=0.8, handletextpad=0.4, borderaxespad=0.2)
     fall = {s: scores[s, "kept"].value - scores[s, "broken"].value for s in shown if (s, "kept") in scores}
     worst = max(fall, key=fall.get)
-    return fig, (f"What a look shows, no emotion moves: {spoken(worst)} falls from UF1 {scores[worst, 'kept'].value:.2f} to {scores[worst, 'broken'].value:.2f} "
-                 "when looks no longer go with emotions; " + ", ".join(f"{spoken(s)} changes by {-fall[s]:+.2f}" for s in fall if s != worst) + ".")
+    others = ", ".join(f"{spoken(s)} by {'+−'[fall[s] > 0]}{abs(fall[s]):.2f}" for s in fall if s != worst)
+    return fig, (f"When looks no longer go with emotions, {spoken(worst)} falls from UF1 {scores[worst, 'kept'].value:.2f} to {scores[worst, 'broken'].value:.2f}; "
+                 f"the others change: {others}.")
 
 
 def choose(table: pd.DataFrame, ratio: np.ndarray) -> list[int]:
