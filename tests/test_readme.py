@@ -29,8 +29,10 @@ def test_every_verdict_is_told_with_what_decides_it(tmp_path, monkeypatch):
     runtime.write_json(tmp_path / "claims.json", {"profile": "demo", "commit": "abc", "rules": "today", "claims": claims})
     for number, (role, verdict) in enumerate((("complete", "supported"), ("complete", "undecided"), ("complete", "undecided"), ("trial", "supported"))):
         runtime.write_json(tmp_path / f"runs/run{number}/run.json", {"role": role, "verdicts": {"C9": verdict, "C8": "not run"}})
+    (tmp_path / "F1.md").write_text("**F1. What is found.**\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     text = readme.outcome(tmp_path)
+    assert text.endswith("(F1.png)\n\n**F1. What is found.**")
     assert "in 3 complete runs" in text
     assert "| **C9** w | **undecided** | undecided 2, supported 1 | 1 of 2 | undecided: *a beats b (above 0)*: 0.100 [-0.200, 0.300] |" in text
     assert "| **C8** v | **not run** | not run 3 | 0 of 0 | needs T9 |" in text
