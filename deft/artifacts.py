@@ -91,7 +91,7 @@ class Artifact:
         """File names relative to figures/<profile>."""
         if self.kind == "table":
             return tuple(f"tables/{self.id}.{suffix}" for suffix in ("csv", "md", "tex", "html"))
-        return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf", "md"))
+        return tuple(f"{self.id}.{suffix}" for suffix in ("png", "pdf", "txt"))
 
 
 def _table(id, title, claim, inputs, cells, module="tables"):
@@ -209,7 +209,7 @@ def save_figure(fig: Figure, found: str, id: str, profile: str, seed: int = 7) -
     for suffix, metadata in (("png", {"Software": "deft", "Description": artifact.alt}), ("pdf", {"CreationDate": None, "Creator": "deft", "Subject": artifact.alt})):
         with runtime.atomic(paths.figures(profile) / f"{id}.{suffix}") as temporary:
             fig.savefig(temporary, dpi=200, metadata=metadata)
-    with runtime.atomic(paths.figures(profile) / f"{id}.md") as temporary:
+    with runtime.atomic(paths.figures(profile) / f"{id}.txt") as temporary:
         temporary.write_text(f"**{id}. {artifact.title}.** {found} *{artifact.key}* {stamp(profile, seed)}.\n", encoding="utf-8")
 
 

@@ -100,7 +100,7 @@ def test_what_is_saved_says_that_it_is_simulated_and_what_it_shows(drawn, world,
     assert artifact.function == f"deft.evaluation.figures.{id}" and len(artifact.alt) > 60 and artifact.key.endswith(".")
     assert any("SIMULATED" in t.get_text() for t in words_of(fig))
     assert (paths.figures(PROFILE) / f"{artifact.id}.pdf").read_bytes().startswith(b"%PDF")
-    assert any(c.isdigit() for c in found) and found in (paths.figures(PROFILE) / f"{artifact.id}.md").read_text()
+    assert any(c.isdigit() for c in found) and found in (paths.figures(PROFILE) / f"{artifact.id}.txt").read_text()
 
 
 @pytest.mark.parametrize("id, chosen", [("f1", systems.LISTED["F1"]), ("f9", ("deft", "rgb-only", "lr-flow", "lr-pixels"))])

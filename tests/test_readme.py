@@ -29,7 +29,7 @@ def test_every_verdict_is_told_with_what_decides_it(tmp_path, monkeypatch):
     runtime.write_json(tmp_path / "claims.json", {"profile": "demo", "commit": "abc", "rules": "today", "claims": claims})
     for number, (role, verdict) in enumerate((("complete", "supported"), ("complete", "undecided"), ("complete", "undecided"), ("trial", "supported"))):
         runtime.write_json(tmp_path / f"runs/run{number}/run.json", {"role": role, "verdicts": {"C9": verdict, "C8": "not run"}})
-    (tmp_path / "F1.md").write_text("**F1. What is found.**\n")
+    (tmp_path / "F1.txt").write_text("**F1. What is found.**\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     text = readme.outcome(tmp_path)
     assert text.endswith("(F1.png)\n\n**F1. What is found.**")

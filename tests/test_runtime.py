@@ -127,7 +127,7 @@ def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     assert text["csv"] == "kind,what,name,seconds,peak_memory_gib\nsimulated,stage,05_a&b,0.5,1.0\n"
     assert all("SIMULATED · tiny · seed 9" in text[suffix] for suffix in ("md", "tex", "html"))
     assert "05 a&b" in text["md"] and r"05 a\&b" in text["tex"] and "05 a&amp;b" in text["html"]
-    caption = (tmp_path / "tiny/F1.md").read_text()
+    caption = (tmp_path / "tiny/F1.txt").read_text()
     assert "A falls." in caption and artifacts.get("F1").key in caption and "SIMULATED" in caption
 
 

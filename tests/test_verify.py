@@ -61,7 +61,7 @@ def made(tmp_path_factory):
     (paths.figures(PROFILE) / "tables" / "T2.csv").unlink()
     for id in ("T2", "T3", "T7"):
         tables.save(getattr(tables, id.lower())(PROFILE), id, PROFILE)
-    for number, suffix in enumerate(("png", "pdf", "md")):
+    for number, suffix in enumerate(("png", "pdf", "txt")):
         (paths.figures(PROFILE) / f"F6.{suffix}").write_bytes(bytes([number]) * 200)
     claims.write(PROFILE)
     artifacts.write_manifest(PROFILE)

@@ -53,7 +53,7 @@ def outcome(reference: Path = REFERENCE) -> str:
         shares = Counter(verdicts[claim["claim"]] for verdicts in runs).most_common()
         told = ", ".join(f"{verdict} {number}" for verdict, number in shares)
         rows.append(f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {hold} of {len(checks)} | {words} |")
-    figure, caption = (reference / "F1.png").relative_to(paths.ROOT).as_posix(), (reference / "F1.md").read_text(encoding="utf-8").strip()
+    figure, caption = (reference / "F1.png").relative_to(paths.ROOT).as_posix(), (reference / "F1.txt").read_text(encoding="utf-8").strip()
     return "\n".join([
         f"Six claims of the paper, tried on **simulated** faces whose true motion is known (profile `{found['profile']}`, commit {found['commit']}; rules of {found['rules']}: [docs/rules.md](docs/rules.md)).",
         "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*; another complete run, with other draws of all that is trained, may end otherwise. None of this reproduces the paper's own numbers.", "",

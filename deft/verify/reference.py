@@ -208,7 +208,7 @@ def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictu
     tables = sorted((figures / "tables").glob("T*.csv"))
     if not tables:
         raise RunError(f"no tables at {figures / 'tables'}; run `make reproduce` first")
-    for path in [*tables, figures / "claims.json", figures / "claims.md", *(path for path in (pictures or figures).glob("F*") if path.suffix in (".png", ".md"))]:
+    for path in [*tables, figures / "claims.json", figures / "claims.md", *(path for path in (pictures or figures).glob("F*") if path.suffix in (".png", ".txt"))]:
         if path.is_file():
             with runtime.atomic(where / path.name) as temporary:
                 shutil.copyfile(path, temporary)
