@@ -1,13 +1,14 @@
 """Pages of the tables: parts of at most seven columns with spoken names, and captions that say what the numbers show.
 
-The CSV is the table. Its pages (Markdown, LaTeX, HTML) follow from it and from the `PAGE` that stands beside the function that makes it;
-`make verify` writes them again and compares. A finding is a function of the table: no number and no conclusion is typed.
+The CSV is the table. Its pages (Markdown, LaTeX, HTML) follow from it and from the `PAGE` beside the function that makes
+it; `make verify` writes them again and compares. A finding is a function of the table: no number, no conclusion is typed.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -28,10 +29,10 @@ TABLE = "border-collapse:collapse;font-variant-numeric:tabular-nums;border-block
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `name` of the CSV under the spoken `head`, taken from the rows that fulfil `where` ({CSV column: word}).
+    """One column: `name` of the CSV under the spoken `head`, in the rows that fulfil `where` ({CSV column: word}).
 
-    A number is followed by its interval (`*_low`, `*_high`). digits: decimals of the number; its interval has one less. best: `max` or
-    `min`, whose cell is bold. spoken: CSV word -> what it is called on the page.
+    A number is followed by its interval (`*_low`, `*_high`). digits: decimals of the number; its interval has one
+    less. best: `max` or `min`, whose cell is bold. spoken: CSV word -> what it is called on the page.
     """
 
     head: str
@@ -44,9 +45,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """One table of a page: the CSV rows that fulfil `where`. rows: what names a row. finding: those CSV rows -> the sentences of the caption.
+    """One table of a page: the CSV rows that fulfil `where`.
 
-    along: the best cell is sought in every row, not in every column.
+    rows: what names a row. finding: those CSV rows -> the sentences of the caption. along: the best cell is sought in
+    every row, not in every column.
     """
 
     title: str
@@ -250,9 +252,13 @@ def _latex(part: Shown, caption: str, label: str) -> str:
         text = rf"\textbf{{{plain(cell.text)}}}" if cell.best else plain(cell.text)
         return text + (rf" {{\scriptsize {plain(cell.interval)}}}" if cell.interval else "")
 
+    def stacked(head: str, number: bool) -> str:
+        lines = r" \\ ".join(map(plain, textwrap.wrap(head, 15)))
+        return rf"\shortstack[{'r' if number else 'l'}]{{{lines}}}"
+
     place = "".join("r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > SHORT else "l" for n, number in enumerate(_aligned(part)))
     lines = [" & ".join(map(written, row)) + r" \\" for row in part.rows]
-    told, head = rf"\caption{{{plain(caption)}}}\label{{{label}}}", [r"\toprule", " & ".join(map(plain, part.heads)) + r" \\", r"\midrule"]
+    told, head = rf"\caption{{{plain(caption)}}}\label{{{label}}}", [r"\toprule", " & ".join(map(stacked, part.heads, _aligned(part))) + r" \\", r"\midrule"]
     if len(lines) > LONG:
         return "\n".join([rf"{{\footnotesize\begin{{longtable}}{{{place}}}", told + r" \\", *head, r"\endhead", *lines, r"\bottomrule", r"\end{longtable}}", ""])
     return "\n".join([r"\begin{table}\footnotesize", told, rf"\begin{{tabular}}{{{place}}}", *head, *lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
@@ -262,13 +268,13 @@ def fragment(shown: Iterable[Shown]) -> str:
     """Parts as HTML that any page may hold; a table that is wider than its place scrolls by itself."""
     out = []
     for part in shown:
-        edge = [f"text-align:{'right' if number else 'left'};padding:.15rem .5rem;vertical-align:top" for number in _aligned(part)]
+        edge = [f"text-align:{'right' if number else 'left'};padding:.15rem .5rem" for number in _aligned(part)]
         head = "".join(f"<th scope=\"col\" style=\"{style};vertical-align:bottom;border-bottom:1px solid\">{html.escape(word)}</th>" for style, word in zip(edge, part.heads))
         body = []
         for row in part.rows:
             cells = [f"<b>{html.escape(c.text)}</b>" if c.best else html.escape(c.text) for c in row]
             cells = [text + (f" <small>{html.escape(c.interval)}</small>" if c.interval else "") for text, c in zip(cells, row)]
-            whole = [style + ";white-space:nowrap" * (len(c.text) <= SHORT) for style, c in zip(edge, row)]
+            whole = [style + ";vertical-align:top" + ";white-space:nowrap" * (len(c.text) <= SHORT) for style, c in zip(edge, row)]
             body.append("<tr>" + "".join(f"<td style=\"{style}\">{text}</td>" for style, text in zip(whole, cells)) + "</tr>")
         out.append(f"<p><b>{html.escape(part.start)}</b> {html.escape(part.finding)}</p>\n<div style=\"overflow-x:auto\"><table style=\"{TABLE}\">\n"
                    f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table></div>")

@@ -101,5 +101,6 @@ PAGE = Page((
     Part("published numbers, real faces, other protocols", (Column("Protocol", "protocol"), Column("Method", "system")),
          (Column("UF1", "uf1"), Column("UAR", "uar"), Column("How it was counted", "note"), Column("Source", "source")), _printed, {"kind": "reported"}),
 ), "UF1 pooled over folds, mean over draws. Brackets: 95 % intervals over subjects within looks and over draws (with few draws they enclose the truth "
-   "less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond a blind reader: UF1 kept less broken, less the same of prototype Bayes, which cannot "
+   "less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond a blind reader: UF1 kept less "
+   "broken, less the same of prototype Bayes, which cannot "
    "see looks. NLL: lower is better.")

@@ -82,5 +82,6 @@ PAGE = Page((
           *(Column(f"{head}, tie broken", name, BROKEN, best=max) for head, name in (("BLEU", "bleu"), ("ROUGE-1", "rouge1"))),
           Column("Statements per text", "statements_per_text", BROKEN, digits=1)), _worded),
 ), "Unit F1: macro over units that occur often enough. Unsupported: share of the stated units that neither true nor measured motion bears out; precision and recall: of "
-   "all statements, against the truth alone. The template has no language model; its motions are read off the flow that judges, so compare units with it. Brackets: 95 % intervals over subjects "
+   "all statements, against the truth alone. The template has no language model; its motions are read off the flow "
+   "that judges, so compare units with it. Brackets: 95 % intervals over subjects "
    "within looks and over draws. METEOR is left out (needs WordNet).")
