@@ -1,4 +1,6 @@
-"""`python -m deft run|status|see|verify|check|reference|analyse|data-check|licensed|forget`: the command line. Nothing heavy is imported before it is needed."""
+"""`python -m deft run|status|see|verify|check|reference|analyse|data-check|licensed|forget`: the command line.
+Nothing heavy is imported before it is needed.
+"""
 
 import argparse
 import errno
@@ -15,7 +17,10 @@ try:
     from deft.config import ConfigError, nearest
     from deft.run import RunError
 except ModuleNotFoundError as error:
-    raise SystemExit(f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or .venv/bin/python") from error
+    raise SystemExit(
+        f"error: {error.name} is not installed for {sys.executable}; run `make env`, then use the make commands or"
+        " .venv/bin/python"
+    ) from error
 
 COMMANDS = ("run", "status", "see", "verify", "check", "reference", "analyse", "data-check", "licensed", "forget")
 
@@ -32,13 +37,18 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
-    main = Parser(prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands.")
+    main = Parser(
+        prog="deft", description=__doc__.split(":")[0].strip("`") + ". `make help` lists the everyday commands."
+    )
     commands = main.add_subparsers(dest="command", required=True)
-    for name, words in (("run", "run every notebook that needs it"), ("status", "what is stale and why"),
-                        ("see", "every sentence that the notebooks check, with its outcome and its numbers"),
-                        ("verify", "compare a run with the committed reference: verdicts, numbers, integrity"),
-                        ("check", "the reference's tables and verdicts again from its committed answers; nothing is trained"),
-                        ("reference", "make complete runs with other draws, and from them the spread that verify uses")):
+    for name, words in (
+        ("run", "run every notebook that needs it"),
+        ("status", "what is stale and why"),
+        ("see", "every sentence that the notebooks check, with its outcome and its numbers"),
+        ("verify", "compare a run with the committed reference: verdicts, numbers, integrity"),
+        ("check", "the reference's tables and verdicts again from its committed answers; nothing is trained"),
+        ("reference", "make complete runs with other draws, and from them the spread that verify uses"),
+    ):
         command = commands.add_parser(name, help=words)
         command.add_argument("--profile", default="demo", help="a file notebooks/params/<profile>.yaml (default: demo)")
         command.add_argument("--notebooks", type=Path, default=paths.NOTEBOOKS, help=argparse.SUPPRESS)
@@ -49,30 +59,72 @@ def parser() -> argparse.ArgumentParser:
         if name in ("status", "see", "verify", "check"):
             command.add_argument("--json", action="store_true", help="machine-readable")
         if name == "status":
-            command.add_argument("--dataset", default="", help="of what `licensed` made of this data set with the profile's models, instead of the notebooks")
-            command.add_argument("--deep", action="store_true", help="read and hash every product again, whatever its size and time say")
+            command.add_argument(
+                "--dataset",
+                default="",
+                help="of what `licensed` made of this data set with the profile's models, instead of the notebooks",
+            )
+            command.add_argument(
+                "--deep", action="store_true", help="read and hash every product again, whatever its size and time say"
+            )
         if name == "reference":
-            command.add_argument("--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)")
-            command.add_argument("--limits", default="none,avx2", help="instruction sets, taken in turn: none, avx2 (default: both)")
-            command.add_argument("--threads", default="2,1", help="threads of the matrix library, taken in turn (default: 2,1)")
-            command.add_argument("--name", default="", help="put before the runs' names, so that runs of several machines lie side by side")
-            command.add_argument("--trial", action="store_true", help="judge the new runs by the spread of the others, do not count them in it")
-            command.add_argument("--fresh", action="store_true", help="take over no finished stage: each run makes everything")
-            command.add_argument("--carry", action="store_true", help="first: the runs that are there (of older code) count for the spread alone from now on")
-            command.add_argument("--spread-only", action="store_true", help="compute spread.csv from the runs that are there, make none")
+            command.add_argument(
+                "--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)"
+            )
+            command.add_argument(
+                "--limits", default="none,avx2", help="instruction sets, taken in turn: none, avx2 (default: both)"
+            )
+            command.add_argument(
+                "--threads", default="2,1", help="threads of the matrix library, taken in turn (default: 2,1)"
+            )
+            command.add_argument(
+                "--name",
+                default="",
+                help="put before the runs' names, so that runs of several machines lie side by side",
+            )
+            command.add_argument(
+                "--trial",
+                action="store_true",
+                help="judge the new runs by the spread of the others, do not count them in it",
+            )
+            command.add_argument(
+                "--fresh", action="store_true", help="take over no finished stage: each run makes everything"
+            )
+            command.add_argument(
+                "--carry",
+                action="store_true",
+                help="first: the runs that are there (of older code) count for the spread alone from now on",
+            )
+            command.add_argument(
+                "--spread-only", action="store_true", help="compute spread.csv from the runs that are there, make none"
+            )
     analyse = commands.add_parser("analyse", help="look at one clip of your own: a video or a folder of frames")
     analyse.add_argument("clip", type=Path)
     for name in ("onset", "apex", "offset"):
-        analyse.add_argument(f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given")
+        analyse.add_argument(
+            f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given"
+        )
     analyse.add_argument("--landmarks", type=Path, help="OpenFace CSV with 68 points per frame")
     analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
-    check = commands.add_parser("data-check", help="what your copy of a licensed data set holds, and what is odd about it")
-    licensed = commands.add_parser("licensed", help="the chain on a licensed data set: tuned and tested under subject-disjoint folds")
+    check = commands.add_parser(
+        "data-check", help="what your copy of a licensed data set holds, and what is odd about it"
+    )
+    licensed = commands.add_parser(
+        "licensed", help="the chain on a licensed data set: tuned and tested under subject-disjoint folds"
+    )
     for command in (check, licensed):
-        command.add_argument("dataset", help="casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme dfme csv")
-        command.add_argument("--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)")
+        command.add_argument(
+            "dataset",
+            help=(
+                "casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme"
+                " dfme csv"
+            ),
+        )
+        command.add_argument(
+            "--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)"
+        )
     forget = commands.add_parser("forget", help="list every file with faces of a licensed data set, or remove them")
     forget.add_argument("dataset", help="as for licensed")
     forget.add_argument("--yes", action="store_true", help="remove them; without it they are listed")
@@ -108,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.pop(runtime.BY_HAND, None)  # a command that is given in a notebook's cell is not the notebook
     given = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")   # a path that is not UTF-8 is printed as the bytes it has
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path that is not UTF-8 is printed as the bytes it has
     try:
         if given.command == "run":
             from deft.run import driver
@@ -136,8 +188,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 produce.carry(given.profile)
             if given.spread_only:
                 return produce.spread_only(given.profile)
-            return produce.reference_runs(produce.Plan(given.profile, given.notebooks, given.runs, tuple(given.limits.split(",")), tuple(given.threads.split(",")),
-                                                       given.name, given.trial, given.fresh))
+            return produce.reference_runs(
+                produce.Plan(
+                    given.profile,
+                    given.notebooks,
+                    given.runs,
+                    tuple(given.limits.split(",")),
+                    tuple(given.threads.split(",")),
+                    given.name,
+                    given.trial,
+                    given.fresh,
+                )
+            )
         if given.command == "data-check":
             from deft.clips.readers.check import check
 
@@ -153,7 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return forget(given.dataset, given.yes, given.own)
         from deft.analyse import analyse
 
-        report = analyse(given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps)
+        report = analyse(
+            given.clip, given.onset, given.apex, given.offset, given.landmarks, given.profile, given.out, given.fps
+        )
         for note in json.loads((report.parent / "report.json").read_text(encoding="utf-8"))["notes"]:
             print(f"note: {note}")
         print(f"report: {report}")

@@ -40,19 +40,24 @@ NOT_PRODUCTS = ("manifest.json", "reference", "bench.csv")  # what lies beside t
 @dataclass(frozen=True)
 class Rule:
     """Cells of one kind: columns by name or pattern (`model_*`), and rows by the words in a column."""
+
     kind: str
     columns: tuple[str, ...] = ("*",)
     rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def covers(self, row: Mapping[str, str], column: str) -> bool:
         """Whether the cell `column` of a row ({column: text}) is meant."""
-        return any(fnmatchcase(column, pattern) for pattern in self.columns) \
-            and all(row.get(name) in words for name, words in self.rows.items())
+        return any(fnmatchcase(column, pattern) for pattern in self.columns) and all(
+            row.get(name) in words for name, words in self.rows.items()
+        )
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What the cells of a table are: `keys` name a row, the first rule that covers a cell gives its kind, else `otherwise`."""
+    """What the cells of a table are: `keys` name a row, the first rule that covers a cell gives its kind, else
+    `otherwise`.
+    """
+
     keys: tuple[str, ...]
     otherwise: str
     rules: tuple[Rule, ...] = ()
@@ -70,7 +75,10 @@ class Cells:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One table or figure of the paper. `function` is the dotted name that makes it; `inputs` are relative to work/<profile>."""
+    """One table or figure of the paper. `function` is the dotted name that makes it; `inputs` are relative to
+    work/<profile>.
+    """
+
     id: str
     title: str
     claim: tuple[str, ...]
@@ -83,7 +91,7 @@ class Artifact:
 
     @property
     def kind(self) -> str:
-        """"table" or "figure"."""
+        """ "table" or "figure"."""
         return "table" if self.id.startswith("T") else "figure"
 
     @property
@@ -103,67 +111,185 @@ def _figure(id, title, claim, inputs, alt, key):
 
 
 # Words and counts are the same in every run, in whatever table they stand.
-COUNTED = Rule(EXACT, ("kind", "protocol", "note", "source", "experts", "interval", "clips", "draws", "texts", "model", "model_draws"))
+COUNTED = Rule(
+    EXACT,
+    ("kind", "protocol", "note", "source", "experts", "interval", "clips", "draws", "texts", "model", "model_draws"),
+)
 COMPARED = ("deft_minus*", "all_minus*", "rgb_minus*", "*_over_blind*", "*_over_deft*")
-# T8 films people of its own on the spot. Matrix products that differ in their last digit between processors change a grey level here and there,
+# T8 films people of its own on the spot. Matrix products that differ in their last digit between processors change a
+# grey level here and there,
 # and an iterative estimator amplifies it: TV-L1's error moved by up to 6 % between two OpenBLAS kernels on one machine.
 FILMED_ANEW = ("simulator", "simulator: unit regions", "simulator: lips and lids")
 
 REGISTRY: tuple[Artifact, ...] = (
-    _table("T1", "Data and Uni-MER: what the annotations say against what moved", ("C2",), ("clips/bench", "evidence/bench", "unimer"),
-           Cells(("dataset",), EXACT)),
-    _table("T2", "Main results: every system, tie kept and tie broken", ("C1", "C5"), ("predictions.jsonl",),
-           Cells(("protocol", "system", "set", "condition"), STATISTICAL,
-                 (Rule(EXACT, rows={"kind": ("reported",)}), COUNTED, Rule(STATISTICAL, COMPARED), Rule(EXACT, rows={"system": UNTRAINED})))),
-    _table("T3", "Experts: each alone, all pairs, all three", ("C4",), ("predictions.jsonl",), Cells(("system", "condition"), STATISTICAL, (COUNTED,))),
-    _table("T4", "Uni-MER: four constructions against the truth, at three levels of annotation noise", ("C3",),
-           ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"),
-           Cells(("construction", "annotation_noise"), EXACT, (COUNTED, Rule(STATISTICAL, ("model_*", "both_minus_model_*")))), "constructions"),
-    _table("T7", "Interpretability: statements against measured and true motion", ("C6",), ("predictions.jsonl", "clips/bench", "evidence/bench"),
-           Cells(("system", "condition"), STATISTICAL, (COUNTED,))),
-    Artifact("T8", "Flow estimators: error by size of the motion, clean and through a camera, on faces and on pictures no simulator made", ("C2", "C3"),
-             "13_meflow", "deft.evaluation.flow_study.t8", ("meflow",),
-             Cells(("estimator", "set", "nuisance", "magnitude_bin"), EXACT,
-                   (Rule(MACHINE, ("pairs_per_second",)), Rule(STATISTICAL, rows={"estimator": ("meflow",)}), Rule(STATISTICAL, ("epe", "angular_error"), {"set": FILMED_ANEW})))),
-    Artifact("T8b", "What the estimator does to evidence and recognition", ("C2", "C3"), "13_meflow", "deft.evaluation.flow_effect.t8b", ("clips/corpus", "faces/corpus", "meflow"),
-             Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),))),
-    _table("T9", "Cost: time and memory of every stage, parameters of every model", (), ("status", "experts", "mllm"),
-           Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),))),
-    _figure("F1", "The problem: looks that happen to go with emotions, and motion too small to see", ("C1",), ("clips/bench", "predictions.jsonl"),
-            "Four rows of onset, apex, their difference, the magnified motion and the flow: two people, two emotions each. Beside them UF1 of four systems.",
-            "Rows: the same two emotions, with the same moving units, in two people who differ in look. Onset and apex look alike, the difference shows edges, only "
-            "the flow shows the emotion (colour and arrows: direction; strength: speed). Points: UF1 with 95 % intervals over subjects and draws of training, on clips "
-            "in which looks go with emotions as in training (tie kept) and in which they do not (tie broken)."),
-    _figure("F2", "How one Uni-MER record is made", ("C2", "C3"), ("clips/bench", "motion/bench", "evidence/bench", "unimer"),
-            "Nine frames of a face; below them the motion of its regions over time, a chart of all regions on the face, bars of evidence per action unit, the "
-            "verdict on each annotated unit, and the sentences of the record.",
-            "One clip from frames to sentences. Grey band: the noise floor of the clip; dashed: what a statement needs. Blue: the person's left; green: the person's "
-            "right; orange: what truly moved, which only a simulated clip can tell."),
-    _figure("F3", "The architecture, drawn from the live model", (), ("mllm", "experts"),
-            "Three experts, each with its input, lead through projectors and soft words into one language model with adapters; three heads come out of it.",
-            "Names, numbers of weights and shapes (without the batch axis) are read off the saved experts and one tuned model. Grey: fixed during joint tuning; blue: "
-            "tuned; yellow: no weights of its own. Inputs: those of the clip that is followed; the residual is that of the clip with the deepest furrows."),
-    _figure("F4", "Answers with their evidence", ("C6",), ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench"),
-            "Five clips as rows: the onset, its magnified motion, its flow, the evidence per action unit, and the statements of DEFT and of the RGB-only model.",
-            "Clips with the tie broken, taken in the order of a hash of their names. ✓: the truth or the measured motion bears the statement out; ✗: neither does. "
-            "Bars: probability from motion of the units that moved, are stated or reach one half; blue: left; green: right; orange: truly moved. Red ring: the region with "
-            "most measured motion among those that truly stood still; the flow is wrong there."),
-    _figure("F6", "Confusion matrices, tie kept and tie broken", ("C5",), ("predictions.jsonl",),
-            "Confusion matrices of four systems over five emotions, above with the tie kept, below with the tie broken.",
-            "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, mean over the draws of training. Above each: UF1 with its 95 % interval."),
-    _figure("F8", "Training curves", (), ("experts", "mllm"),
-            "Six panels of curves over epochs or steps: four experts, text pretraining, joint tuning of DEFT.",
-            "Experts: parts of the training loss relative to the first epoch; black: what validation subjects gave, its range drawn from 0 to 1. Adversaries (dotted) should stay flat: "
-            "what they look for is not there. Language model: running means, one line per run."),
-    _figure("F9", "Main results: every system with the tie kept and broken, and DEFT held against each", ("C1", "C5"), ("predictions.jsonl",),
-            "A forest plot: systems as rows; UF1 with intervals with the tie kept, with the tie broken, and the difference between DEFT and the system.",
-            "Points: UF1 as in table T2, with 95 % intervals over subjects and, for what is tuned, draws of training. Best on top (tie broken)."),
+    _table(
+        "T1",
+        "Data and Uni-MER: what the annotations say against what moved",
+        ("C2",),
+        ("clips/bench", "evidence/bench", "unimer"),
+        Cells(("dataset",), EXACT),
+    ),
+    _table(
+        "T2",
+        "Main results: every system, tie kept and tie broken",
+        ("C1", "C5"),
+        ("predictions.jsonl",),
+        Cells(
+            ("protocol", "system", "set", "condition"),
+            STATISTICAL,
+            (
+                Rule(EXACT, rows={"kind": ("reported",)}),
+                COUNTED,
+                Rule(STATISTICAL, COMPARED),
+                Rule(EXACT, rows={"system": UNTRAINED}),
+            ),
+        ),
+    ),
+    _table(
+        "T3",
+        "Experts: each alone, all pairs, all three",
+        ("C4",),
+        ("predictions.jsonl",),
+        Cells(("system", "condition"), STATISTICAL, (COUNTED,)),
+    ),
+    _table(
+        "T4",
+        "Uni-MER: four constructions against the truth, at three levels of annotation noise",
+        ("C3",),
+        ("predictions.jsonl", "clips/bench", "motion/bench", "evidence/bench"),
+        Cells(
+            ("construction", "annotation_noise"), EXACT, (COUNTED, Rule(STATISTICAL, ("model_*", "both_minus_model_*")))
+        ),
+        "constructions",
+    ),
+    _table(
+        "T7",
+        "Interpretability: statements against measured and true motion",
+        ("C6",),
+        ("predictions.jsonl", "clips/bench", "evidence/bench"),
+        Cells(("system", "condition"), STATISTICAL, (COUNTED,)),
+    ),
+    Artifact(
+        "T8",
+        "Flow estimators: error by size of the motion, clean and through a camera, on faces and on pictures no"
+        " simulator made",
+        ("C2", "C3"),
+        "13_meflow",
+        "deft.evaluation.flow_study.t8",
+        ("meflow",),
+        Cells(
+            ("estimator", "set", "nuisance", "magnitude_bin"),
+            EXACT,
+            (
+                Rule(MACHINE, ("pairs_per_second",)),
+                Rule(STATISTICAL, rows={"estimator": ("meflow",)}),
+                Rule(STATISTICAL, ("epe", "angular_error"), {"set": FILMED_ANEW}),
+            ),
+        ),
+    ),
+    Artifact(
+        "T8b",
+        "What the estimator does to evidence and recognition",
+        ("C2", "C3"),
+        "13_meflow",
+        "deft.evaluation.flow_effect.t8b",
+        ("clips/corpus", "faces/corpus", "meflow"),
+        Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),)),
+    ),
+    _table(
+        "T9",
+        "Cost: time and memory of every stage, parameters of every model",
+        (),
+        ("status", "experts", "mllm"),
+        Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),)),
+    ),
+    _figure(
+        "F1",
+        "The problem: looks that happen to go with emotions, and motion too small to see",
+        ("C1",),
+        ("clips/bench", "predictions.jsonl"),
+        "Four rows of onset, apex, their difference, the magnified motion and the flow: two people, two emotions each."
+        " Beside them UF1 of four systems.",
+        "Rows: the same two emotions, with the same moving units, in two people who differ in look. Onset and apex look"
+        " alike, the difference shows edges, only the flow shows the emotion (colour and arrows: direction; strength:"
+        " speed). Points: UF1 with 95 % intervals over subjects and draws of training, on clips in which looks go with"
+        " emotions as in training (tie kept) and in which they do not (tie broken).",
+    ),
+    _figure(
+        "F2",
+        "How one Uni-MER record is made",
+        ("C2", "C3"),
+        ("clips/bench", "motion/bench", "evidence/bench", "unimer"),
+        "Nine frames of a face; below them the motion of its regions over time, a chart of all regions on the face,"
+        " bars of evidence per action unit, the verdict on each annotated unit, and the sentences of the record.",
+        "One clip from frames to sentences. Grey band: the noise floor of the clip; dashed: what a statement needs."
+        " Blue: the person's left; green: the person's right; orange: what truly moved, which only a simulated clip can"
+        " tell.",
+    ),
+    _figure(
+        "F3",
+        "The architecture, drawn from the live model",
+        (),
+        ("mllm", "experts"),
+        "Three experts, each with its input, lead through projectors and soft words into one language model with"
+        " adapters; three heads come out of it.",
+        "Names, numbers of weights and shapes (without the batch axis) are read off the saved experts and one tuned"
+        " model. Grey: fixed during joint tuning; blue: tuned; yellow: no weights of its own. Inputs: those of the clip"
+        " that is followed; the residual is that of the clip with the deepest furrows.",
+    ),
+    _figure(
+        "F4",
+        "Answers with their evidence",
+        ("C6",),
+        ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench"),
+        "Five clips as rows: the onset, its magnified motion, its flow, the evidence per action unit, and the"
+        " statements of DEFT and of the RGB-only model.",
+        "Clips with the tie broken, taken in the order of a hash of their names. ✓: the truth or the measured motion"
+        " bears the statement out; ✗: neither does. Bars: probability from motion of the units that moved, are stated"
+        " or reach one half; blue: left; green: right; orange: truly moved. Red ring: the region with most measured"
+        " motion among those that truly stood still; the flow is wrong there.",
+    ),
+    _figure(
+        "F6",
+        "Confusion matrices, tie kept and tie broken",
+        ("C5",),
+        ("predictions.jsonl",),
+        "Confusion matrices of four systems over five emotions, above with the tie kept, below with the tie broken.",
+        "Rows: true emotion; columns: answer. Colour: share of the row; number: clips, mean over the draws of training."
+        " Above each: UF1 with its 95 % interval.",
+    ),
+    _figure(
+        "F8",
+        "Training curves",
+        (),
+        ("experts", "mllm"),
+        "Six panels of curves over epochs or steps: four experts, text pretraining, joint tuning of DEFT.",
+        "Experts: parts of the training loss relative to the first epoch; black: what validation subjects gave, its"
+        " range drawn from 0 to 1. Adversaries (dotted) should stay flat: what they look for is not there. Language"
+        " model: running means, one line per run.",
+    ),
+    _figure(
+        "F9",
+        "Main results: every system with the tie kept and broken, and DEFT held against each",
+        ("C1", "C5"),
+        ("predictions.jsonl",),
+        "A forest plot: systems as rows; UF1 with intervals with the tie kept, with the tie broken, and the difference"
+        " between DEFT and the system.",
+        "Points: UF1 as in table T2, with 95 % intervals over subjects and, for what is tuned, draws of training. Best"
+        " on top (tie broken).",
+    ),
 )
 NOT_MADE = {  # planned for the paper's claims, and why this edition has them not
-    "T5": "disentanglement as a table of its own needs probes for every draw, with intervals; 06 and T3 show those of one draw",
+    "T5": (
+        "disentanglement as a table of its own needs probes for every draw, with intervals; 06 and T3 show those of one"
+        " draw"
+    ),
     "T6": "transfer across data sets needs every system tuned again for every data set that is left out",
     "F5": "feature spaces would draw what T5 measures",
-    "F7": "robustness to amplitude, noise, frame rate and compression needs the benchmark filmed and measured again for every point",
+    "F7": (
+        "robustness to amplitude, noise, frame rate and compression needs the benchmark filmed and measured again for"
+        " every point"
+    ),
 }
 
 
@@ -180,7 +306,9 @@ def readme_table() -> str:
     lines = ["| | what it shows | claim | made by | file |", "|---|---|---|---|---|"]
     for a in REGISTRY:
         notebook = f"[{a.notebook}](notebooks/{a.notebook}.ipynb)"
-        lines.append(f"| {a.id} | {a.title} | {', '.join(a.claim) or '-'} | {notebook} | `figures/<profile>/{a.files[0]}` |")
+        lines.append(
+            f"| {a.id} | {a.title} | {', '.join(a.claim) or '-'} | {notebook} | `figures/<profile>/{a.files[0]}` |"
+        )
     return "\n".join(lines)
 
 
@@ -200,31 +328,55 @@ def read_table(id: str, profile: str) -> DataFrame:
 
 
 def save_figure(fig: Figure, found: str, id: str, profile: str, seed: int = 7) -> None:
-    """Stamp the matplotlib figure and write it, at the size at which it is drawn, as PNG and PDF under figures/<profile>; beside them its caption.
+    """Stamp the matplotlib figure and write it, at the size at which it is drawn, as PNG and PDF under
+    figures/<profile>; beside them its caption.
 
     found: what the figure shows, in words. No dates inside: same data, same bytes.
     """
     artifact = get(id)
     fig.text(0.995, 0.002, stamp(profile, seed), ha="right", va="bottom", fontsize=7, color="0.35")
-    for suffix, metadata in (("png", {"Software": "deft", "Description": artifact.alt}), ("pdf", {"CreationDate": None, "Creator": "deft", "Subject": artifact.alt})):
+    for suffix, metadata in (
+        ("png", {"Software": "deft", "Description": artifact.alt}),
+        ("pdf", {"CreationDate": None, "Creator": "deft", "Subject": artifact.alt}),
+    ):
         with runtime.atomic(paths.figures(profile) / f"{id}.{suffix}") as temporary:
             fig.savefig(temporary, dpi=200, metadata=metadata)
     with runtime.atomic(paths.figures(profile) / f"{id}.txt") as temporary:
-        temporary.write_text(f"**{id}. {artifact.title}.** {found} *{artifact.key}* {stamp(profile, seed)}.\n", encoding="utf-8")
+        temporary.write_text(
+            f"**{id}. {artifact.title}.** {found} *{artifact.key}* {stamp(profile, seed)}.\n", encoding="utf-8"
+        )
 
 
 def products(folder: Path) -> list[Path]:
-    """Every file of figures/<profile> that its manifest must list, sorted: all but NOT_PRODUCTS and what is hidden or half-written."""
-    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-            and p.relative_to(folder).parts[0] not in NOT_PRODUCTS]
+    """Every file of figures/<profile> that its manifest must list, sorted: all but NOT_PRODUCTS and what is hidden
+    or half-written.
+    """
+    return [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        and p.relative_to(folder).parts[0] not in NOT_PRODUCTS
+    ]
 
 
 def manifest(profile: str, seed: int = 7) -> dict:
-    """What lies under figures/<profile>: profile, seed, provenance, the hash of every product there, and what the register has and is missing."""
+    """What lies under figures/<profile>: profile, seed, provenance, the hash of every product there, and what the
+    register has and is missing.
+    """
     folder = paths.figures(profile)
-    files = {str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size} for p in products(folder)}
+    files = {
+        str(p.relative_to(folder)): {"sha256": runtime.sha256(p), "bytes": p.stat().st_size} for p in products(folder)
+    }
     missing = [f for a in REGISTRY for f in a.files if f not in files]
-    return {"profile": profile, "seed": seed, "kind": "simulated", **runtime.provenance(), "files": files, "missing": missing}
+    return {
+        "profile": profile,
+        "seed": seed,
+        "kind": "simulated",
+        **runtime.provenance(),
+        "files": files,
+        "missing": missing,
+    }
 
 
 def write_manifest(profile: str, seed: int = 7) -> None:

@@ -1,14 +1,15 @@
-"""Whether a finished product is still what its inputs, its settings and the code make of it, and whether its files are whole.
+"""Whether a finished product is still what its inputs, its settings and the code make of it, and whether its files are
+whole.
 
     state = cache.fresh(folder, inputs=[...], settings={...}, code="deft.experts.pretrain")
     if not state:       # state.why says what differs
         ...             # write the files
         state.seal()    # last, and whole or not at all: from here on the product is finished
 
-The code is the import closure of a dotted name (`deft.closure`), without docstrings and comments; the lock file and the Python
-version count too. The record lies beside the files as a hidden `.made.json`. What a run took belongs into `seal(seconds=...)` and in no product:
-two runs of the same inputs give the same bytes, and nothing that reads them runs again.
-"""
+The code is the import closure of a dotted name (`deft.closure`), without docstrings and comments; the lock file and the
+Python version count too. The record lies beside the files as a hidden `.made.json`. What a run took belongs into
+`seal(seconds=...)` and in no product: two runs of the same inputs give the same bytes, and nothing that reads them runs
+again."""
 
 import hashlib
 import json
@@ -16,7 +17,7 @@ import platform
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from deft import paths, runtime
@@ -33,20 +34,24 @@ def lock(root: Path = paths.ROOT) -> str:
 _MODULES = Closure(paths.ROOT)  # read once per process, which goes on with the code it has imported
 
 
-@lru_cache(maxsize=None)
+@cache
 def code_of(code: str, apart: tuple[str, ...] = ()) -> dict[str, str]:
     """{file: hash} of everything a dotted name reaches but the modules `apart`."""
     return _MODULES.files([], [code], apart)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _known(path: Path, *_changed) -> str:
     return runtime.sha256(path)
 
 
 def visible(folder: Path) -> list[Path]:
     """The files of a folder but hidden and half-written ones."""
-    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    return [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ]
 
 
 def _inputs(inputs: Iterable) -> dict[str, str]:
@@ -64,8 +69,12 @@ def _inputs(inputs: Iterable) -> dict[str, str]:
 
 
 def _parts(inputs: Iterable, settings: dict | None, code: str, apart: tuple[str, ...] = ()) -> dict[str, dict]:
-    return {"inputs": _inputs(inputs), "settings": json.loads(json.dumps(settings or {}, sort_keys=True, default=str), parse_constant=str),
-            "modules": {name: digest[:16] for name, digest in code_of(code, apart).items()} if code else {}, "lock": {"": lock()} if code else {}}
+    return {
+        "inputs": _inputs(inputs),
+        "settings": json.loads(json.dumps(settings or {}, sort_keys=True, default=str), parse_constant=str),
+        "modules": {name: digest[:16] for name, digest in code_of(code, apart).items()} if code else {},
+        "lock": {"": lock()} if code else {},
+    }
 
 
 def hash_of(value: object) -> str:
@@ -74,14 +83,19 @@ def hash_of(value: object) -> str:
 
 
 def key(inputs: Iterable = (), settings: dict | None = None, code: str = "") -> str:
-    """Hash over the content of `inputs` (files and folders), `settings` (anything JSON holds) and the closure of `code`."""
+    """Hash over the content of `inputs` (files and folders), `settings` (anything JSON holds) and the closure of
+    `code`.
+    """
     return hash_of(_parts(inputs, settings, code))
 
 
 def changes(before: dict, after: dict) -> list[tuple[str, str]]:
     """[(name, added | removed | changed)] in the order of the names."""
-    return [(name, "added" if name not in before else "removed" if name not in after else "changed")
-            for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    return [
+        (name, "added" if name not in before else "removed" if name not in after else "changed")
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
 
 
 def difference(before: dict, after: dict) -> str:
@@ -99,7 +113,9 @@ def difference(before: dict, after: dict) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """True when the product is finished, of the same key and whole. why: in words what is not; about: what `seal` was told."""
+    """True when the product is finished, of the same key and whole. why: in words what is not; about: what `seal`
+    was told.
+    """
 
     folder: Path
     name: str
@@ -119,18 +135,30 @@ class State:
     @property
     def places(self) -> list[Path]:
         """What `seal` may write: the folder, or the files that belong to the product and its record."""
-        return [self.folder] if self.files is None else [_record(self.folder, self.name), *(self.folder / name for name in self.files)]
+        return (
+            [self.folder]
+            if self.files is None
+            else [_record(self.folder, self.name), *(self.folder / name for name in self.files)]
+        )
 
     def seal(self, **about: object) -> None:
-        """Record the files as they are now; nothing of the product may be written later. about: seconds and other things that no hash holds."""
+        """Record the files as they are now; nothing of the product may be written later. about: seconds and other
+        things that no hash holds.
+        """
         given = [self.folder] if self.files is None else [self.folder / name for name in self.files]
         if absent := [path for path in given if not path.exists()]:
             raise FileNotFoundError(f"{absent[0]} was not written")
         files = [path for one in given for path in (visible(one) if one.is_dir() else [one])]
         if not files:
             raise FileNotFoundError(f"nothing was written to {self.folder}")
-        runtime.write_json(_record(self.folder, self.name), {
-            "files": {p.relative_to(self.folder).as_posix(): runtime.sha256(p) for p in files}, "about": about, "parts": self.parts})
+        runtime.write_json(
+            _record(self.folder, self.name),
+            {
+                "files": {p.relative_to(self.folder).as_posix(): runtime.sha256(p) for p in files},
+                "about": about,
+                "parts": self.parts,
+            },
+        )
         runtime.REMADE.difference_update(self.places)
 
 
@@ -161,15 +189,22 @@ def _broken(folder: Path, files: dict[str, str]) -> str:
 
 
 def fresh(
-    place: str | Path, inputs: Iterable = (), settings: dict | None = None, code: str = "", *, name: str = "",
-    files: Iterable[str] | None = None, apart: tuple[str, ...] = ()
+    place: str | Path,
+    inputs: Iterable = (),
+    settings: dict | None = None,
+    code: str = "",
+    *,
+    name: str = "",
+    files: Iterable[str] | None = None,
+    apart: tuple[str, ...] = (),
 ) -> State:
-    """The state of the product in the folder `place`. Hashes every product file; inputs once per process while size and time stand.
+    """The state of the product in the folder `place`. Hashes every product file; inputs once per process while size and
+    time stand.
 
-    files: what belongs to the product, below the folder (default: everything there). name: of the product, where several share a
-    folder. Other files do not count. apart: modules of whose content all that matters stands in `settings`. A finished product of the same key with a damaged file is named in a warning.
-    Raises FileNotFoundError for an input that is not there.
-    """
+    files: what belongs to the product, below the folder (default: everything there). name: of the product, where
+    several share a folder. Other files do not count. apart: modules of whose content all that matters stands in
+    `settings`. A finished product of the same key with a damaged file is named in a warning. Raises FileNotFoundError
+    for an input that is not there."""
     place, parts = Path(place), _parts(inputs, settings, code, apart)
     record, why = _read(place, name)
     if (known := not why) and (why := difference(record["parts"], parts)) and runtime.rule(place) is not None:
@@ -186,7 +221,9 @@ def fresh(
 def _same_settings(product: Path, before: dict, after: dict) -> None:
     """Raise MadeOtherwise with both sets when a product was made with other settings than are asked for."""
     if names := [name for name, _ in changes(before, after)]:
-        first, second = (", ".join(f"{name} = {values.get(name)!r}" for name in names)[:300] for values in (before, after))
+        first, second = (
+            ", ".join(f"{name} = {values.get(name)!r}" for name in names)[:300] for values in (before, after)
+        )
         raise runtime.MadeOtherwise(f"{product} was made with {first}; this call asks for {second}. {runtime.AGAIN}")
 
 
@@ -197,5 +234,7 @@ def fresh_file(path: str | Path, inputs: Iterable = (), settings: dict | None = 
 
 
 def damage(folder: str | Path, name: str = "") -> str:
-    """The first file of a finished product that is missing or altered, in words; empty when all are whole, or nothing is on record."""
+    """The first file of a finished product that is missing or altered, in words; empty when all are whole, or
+    nothing is on record.
+    """
     return _broken(Path(folder), _read(Path(folder), name)[0].get("files", {}))

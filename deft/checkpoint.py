@@ -15,7 +15,9 @@ from deft import runtime
 
 
 def warm_cosine(step: int, steps: int, top: float, warm: int, floor: float) -> float:
-    """Learning rate of a step: linear warm-up over `warm` steps to `top`, then half a cosine down to the share `floor` of it."""
+    """Learning rate of a step: linear warm-up over `warm` steps to `top`, then half a cosine down to the share
+    `floor` of it.
+    """
     if step < warm:
         return top * (step + 1) / warm
     return top * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
@@ -24,15 +26,23 @@ def warm_cosine(step: int, steps: int, top: float, warm: int, floor: float) -> f
 class Checkpoint:
     """Weights, optimiser and history of a training run in one file; key: of what is trained (`deft.cache.State.key`).
 
-    A file of another key is left alone. One that is cut short or altered is named in a warning, and training starts over.
-    """
+    A file of another key is left alone. One that is cut short or altered is named in a warning, and training starts
+    over."""
 
     def __init__(self, folder: Path, key: str):
         self.path, self.key = Path(folder) / ".resume.safetensors", key
 
-    def save(self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, history: list[dict], best: dict[str, Tensor] | None = None) -> None:
+    def save(
+        self,
+        model: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        history: list[dict],
+        best: dict[str, Tensor] | None = None,
+    ) -> None:
         """Write the file, whole or not at all; best: weights of the best epoch so far."""
-        tensors = {f"model/{name}": value for name, value in model.state_dict().items()} | {f"best/{name}": value for name, value in (best or {}).items()}
+        tensors = {f"model/{name}": value for name, value in model.state_dict().items()} | {
+            f"best/{name}": value for name, value in (best or {}).items()
+        }
         for number, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{number}/{name}": value for name, value in state.items()}
         tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
@@ -62,7 +72,9 @@ class Checkpoint:
                 _, number, what = name.split("/")
                 state["state"].setdefault(int(number), {})[what] = value
         optimiser.load_state_dict(state)
-        return json.loads(words["history"]), {name[5:]: value for name, value in tensors.items() if name.startswith("best/")}
+        return json.loads(words["history"]), {
+            name[5:]: value for name, value in tensors.items() if name.startswith("best/")
+        }
 
 
 def _digest(tensors: dict[str, Tensor], words: dict[str, str]) -> str:

@@ -1,8 +1,7 @@
 """Which files of the package some code depends on: its imports, followed through the syntax trees of `deft`.
 
-Imports inside functions count. A package counts with its `__init__` and with the data files (.json, .yaml, .csv) beside it.
-Code is hashed without comments, docstrings and layout, data by content: a changed sentence makes nothing stale.
-"""
+Imports inside functions count. A package counts with its `__init__` and with the data files (.json, .yaml, .csv) beside
+it. Code is hashed without comments, docstrings and layout, data by content: a changed sentence makes nothing stale."""
 
 import ast
 import hashlib
@@ -26,7 +25,7 @@ def imports(source: str | ast.Module, package: str = "", top: str = "deft") -> s
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                parents = package.split(".")[:len(package.split(".")) - node.level + 1]
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base] if base else parents)
             names.add(base)
             names |= {f"{base}.{alias.name}" for alias in node.names}
@@ -43,15 +42,21 @@ def _hash(text: str | bytes) -> str:
 
 
 def syntax_hash(tree: ast.Module) -> str:
-    """Hash of what a module or cell does. Takes the docstrings out of `tree`; any other text that the code holds counts."""
+    """Hash of what a module or cell does. Takes the docstrings out of `tree`; any other text that the code holds
+    counts.
+    """
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
             node.body = node.body[1:]
     return _hash(ast.unparse(tree))
 
 
 def cell_hash(source: str) -> str:
-    """Hash of a notebook's code cell: its syntax, and IPython's own lines by their text. A cell that does not parse counts by its text.
+    """Hash of a notebook's code cell: its syntax, and IPython's own lines by their text. A cell that does not parse
+    counts by its text.
 
     A last `;` counts: it decides whether the notebook shows the value.
     """
@@ -94,15 +99,21 @@ class Closure:
                 try:
                     tree = ast.parse(path.read_bytes())
                     found, digest = imports(tree, package, self.top), syntax_hash(tree)
-                except (SyntaxError, ValueError):  # who imports it will fail and show where; here only its content counts
+                except (
+                    SyntaxError,
+                    ValueError,
+                ):  # who imports it will fail and show where; here only its content counts
                     found, digest = set(), _hash(path.read_bytes())
                 self._known[name] = (path.relative_to(self.root).as_posix(), digest, found)
         return self._known[name]
 
     def _data(self, package_file: str) -> dict[str, str]:
         folder = (self.root / package_file).parent
-        return {p.relative_to(self.root).as_posix(): _hash(p.read_bytes())
-                for p in sorted(folder.iterdir()) if p.suffix in DATA and p.is_file()}
+        return {
+            p.relative_to(self.root).as_posix(): _hash(p.read_bytes())
+            for p in sorted(folder.iterdir())
+            if p.suffix in DATA and p.is_file()
+        }
 
     def files(self, sources: Iterable[str], extra: Iterable[str] = (), apart: Iterable[str] = ()) -> dict[str, str]:
         """{path relative to root: hash} of everything the sources (code cells) and the extra dotted names reach.
@@ -113,7 +124,9 @@ class Closure:
         for name in extra:
             outer, _, inner = name.rpartition(".")
             if file_of(name, self.root) is None and not (
-                    (path := file_of(outer, self.root)) and re.search(rf"^(async )?(def|class) {inner}\b", path.read_text(encoding="utf-8"), re.M)):
+                (path := file_of(outer, self.root))
+                and re.search(rf"^(async )?(def|class) {inner}\b", path.read_text(encoding="utf-8"), re.M)
+            ):
                 raise ValueError(f"{name} is no module of {self.top} and no function of one")
         waiting = set(extra)
         for source in sources:

@@ -1,8 +1,8 @@
 """Profiles, read strictly: notebooks/params/<profile>.yaml overrides literals of each notebook's own `parameters` cell.
 
-The file maps a notebook's name to {parameter: value}; the section `all` applies to every notebook that has the parameter.
-Anything unknown or of another type is an error with the nearest valid name, before anything runs (papermill alone only warns).
-"""
+The file maps a notebook's name to {parameter: value}; the section `all` applies to every notebook that has the
+parameter. Anything unknown or of another type is an error with the nearest valid name, before anything runs (papermill
+alone only warns)."""
 
 import ast
 import difflib
@@ -48,13 +48,20 @@ def literals(source: str, where: str) -> dict:
         raise ConfigError(f"{where}: the parameters cell does not parse ({error.msg}, line {error.lineno})") from error
     found = {}
     for node in body:
-        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else getattr(node, "target", None)
+        target = (
+            node.targets[0]
+            if isinstance(node, ast.Assign) and len(node.targets) == 1
+            else getattr(node, "target", None)
+        )
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(target, ast.Name) or node.value is None:
             raise ConfigError(f"{where}: line {node.lineno} of the parameters cell is not `name = literal`")
         try:
             value = ast.literal_eval(node.value)
         except ValueError as error:
-            raise ConfigError(f"{where}: parameter {target.id!r} is not a plain literal; papermill could not override what is derived from it") from error
+            raise ConfigError(
+                f"{where}: parameter {target.id!r} is not a plain literal; papermill could not override what is derived"
+                " from it"
+            ) from error
         if target.id in found:
             raise ConfigError(f"{where}: parameter {target.id!r} is set twice")
         found[target.id] = value
@@ -90,12 +97,16 @@ def _read(path: Path) -> dict:
         raise ConfigError(f"{path}: expected a mapping of notebook names, found {type(content).__name__}")
     for section, values in content.items():
         if values is not None and not isinstance(values, dict):
-            raise ConfigError(f"{path}: section {section!r} must be a mapping of parameters, found {type(values).__name__} {values!r}")
+            raise ConfigError(
+                f"{path}: section {section!r} must be a mapping of parameters, found {type(values).__name__} {values!r}"
+            )
     return {section: values or {} for section, values in content.items()}
 
 
 def checked(value: Any, default: Any, where: str) -> Any:
-    """`value` if it has the type of `default` (a whole number may stand for a float); otherwise an error with both types."""
+    """`value` if it has the type of `default` (a whole number may stand for a float); otherwise an error with both
+    types.
+    """
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if default is None or type(value) is type(default):
@@ -104,12 +115,19 @@ def checked(value: Any, default: Any, where: str) -> Any:
         return value
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(value)
-    hint = "; YAML reads 1e-4 as text, write 1.0e-4" if isinstance(default, (int, float)) and isinstance(value, str) else ""
-    raise ConfigError(f"{where} must be {type(default).__name__} (like {default!r}), found {type(value).__name__} {value!r}{hint}")
+    hint = (
+        "; YAML reads 1e-4 as text, write 1.0e-4"
+        if isinstance(default, (int, float)) and isinstance(value, str)
+        else ""
+    )
+    raise ConfigError(
+        f"{where} must be {type(default).__name__} (like {default!r}), found {type(value).__name__} {value!r}{hint}"
+    )
 
 
 def overrides(profile: str, defaults: dict[str, dict], notebooks: Path) -> dict[str, dict]:
-    """What a profile changes in each notebook: {notebook: {parameter: value}}, checked against `defaults` (the parameters cells).
+    """What a profile changes in each notebook: {notebook: {parameter: value}}, checked against `defaults` (the
+    parameters cells).
 
     Raises ConfigError for an unknown profile, notebook or parameter, a wrong type, or a file that cannot be read.
     """
@@ -117,7 +135,7 @@ def overrides(profile: str, defaults: dict[str, dict], notebooks: Path) -> dict[
     if profile not in profiles(notebooks):
         raise ConfigError(f"unknown profile {profile!r} (no {path}); {nearest(profile, profiles(notebooks))}")
     content = _read(path)
-    result = {name: ({"profile": profile} if "profile" in known else {}) for name, known in defaults.items()}
+    result = {name: {"profile": profile} if "profile" in known else {} for name, known in defaults.items()}
     for section, values in content.items():
         if section != SHARED and section not in defaults:
             raise ConfigError(f"{path}: no notebook {section!r}; {nearest(section, [*defaults, SHARED])}")

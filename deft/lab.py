@@ -1,4 +1,5 @@
-"""What notebooks call to be read: which parameters they show, sentences that are checked, functions shown beside their formula.
+"""What notebooks call to be read: which parameters they show, sentences that are checked, functions shown beside their
+formula.
 
 `lab` shows; it computes no product, so the driver does not count it among the code that a stage's result depends on.
 """
@@ -24,19 +25,22 @@ _shown = SimpleNamespace(profile=SMALL, opened=None)  # what the notebook in thi
 
 
 def parameters(names: dict, notebook: str, again: bool = False) -> SimpleNamespace:
-    """The parameters that notebook `notebook` (01_clips, ...) shows, as an object and in `names` (pass `globals()`); one line says what that is.
+    """The parameters that notebook `notebook` (01_clips, ...) shows, as an object and in `names` (pass `globals()`);
+    one line says what that is.
 
-    Under the driver they are what it injected. Opened by hand: the profile that is typed into the parameters cell, else `$DEFT_PROFILE`, else
-    the newest complete one, else smoke; the other parameters from that profile's file; a value that somebody typed stands above both.
-    By hand no product that is there is replaced, and a call that would replace it by one of other parameters raises
-    `runtime.MadeOtherwise`. again: the products of this notebook may be replaced.
+    Under the driver they are what it injected. Opened by hand: the profile that is typed into the parameters cell, else
+    `$DEFT_PROFILE`, else the newest complete one, else smoke; the other parameters from that profile's file; a value
+    that somebody typed stands above both. By hand no product that is there is replaced, and a call that would replace
+    it by one of other parameters raises `runtime.MadeOtherwise`. again: the products of this notebook may be replaced.
     """
     if hand.driven():
         print(f"profile {names['profile']}, run by the driver")
         _shown.profile = names["profile"]
         return SimpleNamespace(**_literals(names))
     if _shown.opened is None and (shell := _shell()):
-        shell.events.register("pre_run_cell", lambda info: None if "lab.parameters(" in info.raw_cell else _look_again(shell.user_ns))
+        shell.events.register(
+            "pre_run_cell", lambda info: None if "lab.parameters(" in info.raw_cell else _look_again(shell.user_ns)
+        )
         shell.events.register("post_run_cell", lambda result: _say(_shown.opened.after(result.success)))
     _compute_alike()
     return _open(hand.Opened(notebook, _literals(names), again), names)
@@ -70,19 +74,29 @@ def _literals(names: dict) -> dict:
 
 
 def _look_again(names: dict) -> None:
-    """Somebody ran the parameters cell again, and not the setup cell: an edit counts from here on, the committed literals do not."""
+    """Somebody ran the parameters cell again, and not the setup cell: an edit counts from here on, the committed
+    literals do not.
+    """
     before = _shown.opened
     if any(names.get(name) != value for name, value in before.values.items()):
         now = hand.Opened(before.name, _literals(names), before.again, before.notebooks)
         moved = now.chain.profile != before.chain.profile
-        _open(now, names, f"profile {now.chain.profile} is typed: run the setup cell again; no product is replaced before" if moved else "")
+        _open(
+            now,
+            names,
+            (
+                f"profile {now.chain.profile} is typed: run the setup cell again; no product is replaced before"
+                if moved
+                else ""
+            ),
+        )
 
 
 def made(*names: str) -> bool:
     """Whether these paths, as the notebook's metadata promises them, are there and need not be made; one line says so.
 
-    Always False under the driver, which decides that itself. Raises `runtime.MadeOtherwise` when they were made with other parameters.
-    """
+    Always False under the driver, which decides that itself. Raises `runtime.MadeOtherwise` when they were made with
+    other parameters."""
     if _shown.opened is None or not _shown.opened.made(names):
         return False
     print(f"{', '.join(names)}: made {hand.when(_shown.opened.record)}, not computed again")
@@ -108,19 +122,21 @@ def _shell():
 def see(words: str, holds: object, numbers: str = "", *, small: bool = False, unanswered: str = "") -> None:
     """Print the sentence `words` with the outcome of its check: *as expected*, or *not here* with the numbers.
 
-    holds: truth value of the sentence, computed in this cell. numbers: what it was computed from, in words; required reading when it does not
-    hold. small: the sentence can be judged in profile `smoke` too; by default smoke says that it is too small. unanswered: why an
-    expectation that fails is left standing as an open question; without it `python -m deft see` exits 1 on the failure.
-    """
+    holds: truth value of the sentence, computed in this cell. numbers: what it was computed from, in words; required
+    reading when it does not hold. small: the sentence can be judged in profile `smoke` too; by default smoke says that
+    it is too small. unanswered: why an expectation that fails is left standing as an open question; without it `python
+    -m deft see` exits 1 on the failure."""
     if not isinstance(words, str) or isinstance(holds, str):
         raise TypeError("see(words, holds): the sentence first, then what was computed")
     outcome = TOO_SMALL if _shown.profile == SMALL and not small else EXPECTED if bool(holds) else NOT_HERE
     check = {"words": words, "outcome": outcome, "numbers": numbers, "unanswered": unanswered}
-    _display({"text/plain": told(check), "text/html": f"<p class=\"deft-see\">{escape(told(check))}</p>", MIME: check})
+    _display({"text/plain": told(check), "text/html": f'<p class="deft-see">{escape(told(check))}</p>', MIME: check})
 
 
 def source(function: Callable | type) -> None:
-    """Show the source of a function or class of `deft`, with file and line: what stands under a formula cannot go stale."""
+    """Show the source of a function or class of `deft`, with file and line: what stands under a formula cannot go
+    stale.
+    """
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer

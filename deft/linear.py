@@ -1,12 +1,13 @@
 """Linear layers on a CPU: matrix products by oneDNN, and LoRA as one product.
 
-On a CPU torch gives float32 products to MKL, which on processors of other makers than its own takes a slower road; oneDNN takes the widest
-instructions that it finds anywhere (`ONEDNN_MAX_CPU_ISA` limits it). On the shapes of this project one AMD core does 80 GFLOP/s with
-the one and 200 with the other. Elsewhere (GPU, other number formats, builds without oneDNN) torch's own product is used.
+On a CPU torch gives float32 products to MKL, which on processors of other makers than its own takes a slower road;
+oneDNN takes the widest instructions that it finds anywhere (`ONEDNN_MAX_CPU_ISA` limits it). On the shapes of this
+project one AMD core does 80 GFLOP/s with the one and 200 with the other. Elsewhere (GPU, other number formats, builds
+without oneDNN) torch's own product is used.
 
-LoRA is computed as x (W + s B A)^T instead of x W^T + s (x A^T) B^T: the sum of the weights is made once per call, so that a layer passes over
-its inputs once. The base is frozen: its gradient is never formed, only those of A and B, through products as thin as the adapter.
-"""
+LoRA is computed as x (W + s B A)^T instead of x W^T + s (x A^T) B^T: the sum of the weights is made once per call, so
+that a layer passes over its inputs once. The base is frozen: its gradient is never formed, only those of A and B,
+through products as thin as the adapter."""
 
 from __future__ import annotations
 
@@ -39,12 +40,16 @@ class _Plain(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
-        return (product(grad, weight.T) if ctx.needs_input_grad[0] else None,
-                product(grad.T, x.T) if ctx.needs_input_grad[1] else None)
+        return (
+            product(grad, weight.T) if ctx.needs_input_grad[0] else None,
+            product(grad.T, x.T) if ctx.needs_input_grad[1] else None,
+        )
 
 
 class _LowRank(torch.autograd.Function):
-    """x (N, I), weight (O, I) = frozen + scale * up @ down, down (R, I), up (O, R) -> (N, O); gradients for x, down and up."""
+    """x (N, I), weight (O, I) = frozen + scale * up @ down, down (R, I), up (O, R) -> (N, O); gradients for x, down
+    and up.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
@@ -57,8 +62,8 @@ class _LowRank(torch.autograd.Function):
         x, weight, down, up = ctx.saved_tensors
         grad = grad.contiguous()
         to_x = product(grad, weight.T) if ctx.needs_input_grad[0] else None
-        to_down = product(product(grad, up.T).T, x.T)                       # (R, I)
-        to_up = product(product(x, down).T, grad.T).T                       # (O, R)
+        to_down = product(product(grad, up.T).T, x.T)  # (R, I)
+        to_up = product(product(x, down).T, grad.T).T  # (O, R)
         return to_x, None, ctx.scale * to_down, ctx.scale * to_up, None
 
 
@@ -87,10 +92,16 @@ def _lora(layer: LoraLinear, x: Tensor, *args, **kwargs) -> Tensor:
 
 
 def install(language: nn.Module) -> None:
-    """Let the linear layers of `language` compute so, and those with LoRA as one product (one adapter, no dropout, no variant)."""
+    """Let the linear layers of `language` compute so, and those with LoRA as one product (one adapter, no dropout,
+    no variant).
+    """
     for layer in language.modules():
         if type(layer) is nn.Linear:
             layer.forward = _plain.__get__(layer)
-        elif type(layer) is LoraLinear and len(layer.active_adapters) == 1 and not layer.lora_variant and \
-                all(isinstance(drop, nn.Identity) for drop in layer.lora_dropout.values()):
+        elif (
+            type(layer) is LoraLinear
+            and len(layer.active_adapters) == 1
+            and not layer.lora_variant
+            and all(isinstance(drop, nn.Identity) for drop in layer.lora_dropout.values())
+        ):
             layer.forward = _lora.__get__(layer)

@@ -23,7 +23,9 @@ def quiet_worker() -> None:
 
 
 def _start_worker(parent: int) -> None:
-    """A worker is quiet and leaves when its parent is killed, at its start too, instead of waiting for work for ever. parent: process id."""
+    """A worker is quiet and leaves when its parent is killed, at its start too, instead of waiting for work for
+    ever. parent: process id.
+    """
     quiet_worker()
 
     def watch():
@@ -43,7 +45,11 @@ def _work(function, arguments: tuple):
 
 
 def in_parallel(
-    function: Callable, arguments: Sequence[tuple], workers: int | None = None, log: Callable[[str], None] | None = None, what: str = "runs"
+    function: Callable,
+    arguments: Sequence[tuple],
+    workers: int | None = None,
+    log: Callable[[str], None] | None = None,
+    what: str = "runs",
 ) -> list:
     """function(*a) for each of `arguments` in separate processes; results in their order.
 
@@ -71,14 +77,20 @@ def _here(function: Callable, arguments: Sequence[tuple], _: int) -> Iterator[tu
 
 def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[tuple[int, Any]]:
     """(position, result) as they are finished."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")                           # children read both before torch does
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")          # of 1,024: code for shapes that do not come again fills memory
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # children read both before torch does
+    os.environ.setdefault(
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"
+    )  # of 1,024: code for shapes that do not come again fills memory
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
+    ) as pool:
         waiting = {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
         for future in as_completed(waiting):
             try:
                 result = future.result()
             except Exception as error:
                 pool.shutdown(cancel_futures=True)
-                raise RuntimeError(f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on") from error
+                raise RuntimeError(
+                    f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on"
+                ) from error
             yield waiting[future], result

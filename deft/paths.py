@@ -1,8 +1,7 @@
 """Where things live: the repository, the work folder (intermediate data) and the figures folder (tables and figures).
 
-`DEFT_WORK` and `DEFT_FIGURES` move the two output folders, `DEFT_DATA` is the folder of licensed data sets; everything else in
-the package asks here.
-"""
+`DEFT_WORK` and `DEFT_FIGURES` move the two output folders, `DEFT_DATA` is the folder of licensed data sets; everything
+else in the package asks here."""
 
 import os
 from pathlib import Path
@@ -16,7 +15,9 @@ def _base(variable: str, default: str) -> Path:
 
 
 def work(profile: str) -> Path:
-    """Folder of one profile's intermediate data: `$DEFT_WORK/<profile>`, by default `work/<profile>`. Not created here."""
+    """Folder of one profile's intermediate data: `$DEFT_WORK/<profile>`, by default `work/<profile>`. Not created
+    here.
+    """
     return _base("DEFT_WORK", "work") / profile
 
 
@@ -26,13 +27,20 @@ def figures(profile: str) -> Path:
 
 
 def of_draw(folder: Path, number: int) -> Path:
-    """Where draw `number` of what is trained lies below `folder`: the folder itself for draw 0, `folder/draw<number>` for another."""
+    """Where draw `number` of what is trained lies below `folder`: the folder itself for draw 0,
+    `folder/draw<number>` for another.
+    """
     return Path(folder) if number == 0 else Path(folder) / f"draw{number}"
 
 
 def data(dataset: str) -> Path:
-    """Folder of one licensed data set: `$DEFT_DATA/<dataset>`. It has no default, so that no face lands in the repository."""
+    """Folder of one licensed data set: `$DEFT_DATA/<dataset>`. It has no default, so that no face lands in the
+    repository.
+    """
     base = os.environ.get("DEFT_DATA")
     if not base:
-        raise ValueError(f"DEFT_DATA is not set: export DEFT_DATA=/where/your/data/sets/are (with {dataset}/ in it), or give the folder itself")
+        raise ValueError(
+            f"DEFT_DATA is not set: export DEFT_DATA=/where/your/data/sets/are (with {dataset}/ in it), or give the"
+            " folder itself"
+        )
     return Path(base).expanduser().absolute() / dataset

@@ -1,4 +1,5 @@
-"""How a run stays repeatable and safe: seeds derived at the point of use, files that appear whole or not at all, provenance.
+"""How a run stays repeatable and safe: seeds derived at the point of use, files that appear whole or not at all,
+provenance.
 
 numpy is imported inside the functions that need it, so that `python -m deft status` stays light.
 """
@@ -30,14 +31,30 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-RECORDED_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "opencv-contrib-python-headless", "torch", "transformers",
-                     "peft", "tokenizers", "safetensors", "matplotlib", "papermill", "ipykernel")
+RECORDED_PACKAGES = (
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-learn",
+    "opencv-contrib-python-headless",
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "matplotlib",
+    "papermill",
+    "ipykernel",
+)
 
 
 # ---------------------------------------------------------------- seeds
 
+
 def seed_of(seed: int, what: str, index: int = 0) -> int:
-    """One 63-bit seed per (seed, what, index): two uses never share a stream, and none depends on the order of calls."""
+    """One 63-bit seed per (seed, what, index): two uses never share a stream, and none depends on the order of
+    calls.
+    """
     digest = hashlib.sha256(f"{int(seed)}/{what}/{int(index)}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -51,13 +68,14 @@ def rng(seed: int, what: str, index: int = 0) -> np.random.Generator:
 
 # ---------------------------------------------------------------- files
 
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any failure it is removed.
 
-    The temporary name keeps the suffix (`np.save` and friends look at it). A folder written there replaces the old folder.
-    In a notebook that was opened by hand a product stays as it is (`replaceable`): what was written is thrown away.
-    """
+    The temporary name keeps the suffix (`np.save` and friends look at it). A folder written there replaces the old
+    folder. In a notebook that was opened by hand a product stays as it is (`replaceable`): what was written is thrown
+    away."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -83,9 +101,12 @@ def _remove(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-BY_HAND = "DEFT_BY_HAND"  # the rules of a notebook that was opened by hand, {place: why its products must not be replaced}; for its workers too
-AGAIN = ("It is not replaced. To replace it, say lab.parameters(..., again=True) in the setup cell; to keep both, write a profile of your own "
-         "(a file in notebooks/params) and name it in the parameters cell")
+# the rules of a notebook that was opened by hand, {place: why its products must not be replaced}; for its workers too
+BY_HAND = "DEFT_BY_HAND"
+AGAIN = (
+    "It is not replaced. To replace it, say lab.parameters(..., again=True) in the setup cell; to keep both, write a"
+    " profile of your own (a file in notebooks/params) and name it in the parameters cell"
+)
 KEPT: dict[Path, bool] = {}  # products that were not written again, and whether they would have been the same
 REMADE: set[Path] = set()  # products that were unfinished or damaged: they are written whatever the rules say
 
@@ -95,14 +116,22 @@ class MadeOtherwise(RuntimeError):
 
 
 def rule(path: str | Path) -> str | None:
-    """Why a product must not be replaced, "" when it just stays as it is, None when it may be: always, but in a notebook opened by hand."""
+    """Why a product must not be replaced, "" when it just stays as it is, None when it may be: always, but in a
+    notebook opened by hand.
+    """
     places = json.loads(os.environ.get(BY_HAND) or "{}")
     above = {str(path), *map(str, Path(path).parents)}
-    return next((why for place, why in places.items() if place in above), None) if above.isdisjoint(map(str, REMADE)) else None
+    return (
+        next((why for place, why in places.items() if place in above), None)
+        if above.isdisjoint(map(str, REMADE))
+        else None
+    )
 
 
 def replaceable(path: str | Path) -> bool:
-    """Whether `path` may be written or removed; False for a product that stays as it is. Raises MadeOtherwise, see `rule`."""
+    """Whether `path` may be written or removed; False for a product that stays as it is. Raises MadeOtherwise, see
+    `rule`.
+    """
     why = rule(path) if Path(path).exists() else None
     if why:
         raise MadeOtherwise(f"{path}: {why}. {AGAIN}")
@@ -116,7 +145,9 @@ def sha256(path: str | Path) -> str:
 
 
 def _plain(value):
-    """JSON has no NaN and knows no numpy: NaN and infinity become null, numpy scalars and arrays become numbers and lists."""
+    """JSON has no NaN and knows no numpy: NaN and infinity become null, numpy scalars and arrays become numbers and
+    lists.
+    """
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -164,8 +195,10 @@ def read_jsonl(path: str | Path) -> list[dict]:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not readable as JSON ({error}); "
-                                 f"the file may be half-written: remove it and run its stage again") from error
+                raise ValueError(
+                    f"{path}, line {number}: not readable as JSON ({error}); "
+                    "the file may be half-written: remove it and run its stage again"
+                ) from error
     return rows
 
 
@@ -195,7 +228,9 @@ DRIVEN = "DEFT_DRIVEN"  # set in the kernels of the driver
 
 
 def bar(items: Iterable, total: int, what: str, unit: str) -> Iterator:
-    """Yield `items` under a progress bar; in a kernel of the driver, whose page is read afterwards, one line at the end takes its place."""
+    """Yield `items` under a progress bar; in a kernel of the driver, whose page is read afterwards, one line at the
+    end takes its place.
+    """
     from tqdm.auto import tqdm
 
     began, driven = time.monotonic(), bool(os.environ.get(DRIVEN))
@@ -205,6 +240,7 @@ def bar(items: Iterable, total: int, what: str, unit: str) -> Iterator:
 
 
 # ---------------------------------------------------------------- machine and provenance
+
 
 @contextmanager
 def environment(**changes: str) -> Iterator[None]:
@@ -246,11 +282,16 @@ def peak_memory_gib() -> float:
 @lru_cache(maxsize=1)
 def commit() -> str:
     """Short git commit of the repository, with `+` when tracked files differ from it; `unknown` outside git."""
+
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=7", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "--short=7", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 
@@ -280,5 +321,14 @@ def provenance() -> dict:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    return {"commit": commit(), "python": platform.python_version(), "versions": versions,
-            "hardware": {"system": f"{platform.system()} {platform.machine()}", "cpu": _cpu(), "cores": jobs(), "memory_gib": _memory_gib()}}
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "hardware": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": _cpu(),
+            "cores": jobs(),
+            "memory_gib": _memory_gib(),
+        },
+    }

@@ -8,7 +8,13 @@ Profiles (`notebooks/params/*.yaml`) choose the models that are tuned by name.
 from dataclasses import dataclass
 
 STREAMS = {"s": "structure", "t": "texture", "m": "motion", "r": "rgb"}  # letter -> expert, in the order of the prompt
-DEFT, RGB, BLIND, MAJORITY, TEMPLATE = "deft", "rgb-only", "bayes-experts", "majority", "template"  # roles in tables and claims; the blind
+DEFT, RGB, BLIND, MAJORITY, TEMPLATE = (
+    "deft",
+    "rgb-only",
+    "bayes-experts",
+    "majority",
+    "template",
+)  # roles in tables and claims; the blind
 # reader sees unit probabilities alone, so no look
 ELSEWHERE = "deft-sim"  # DEFT as tuned on a profile's simulated clips, asked about a licensed set
 
@@ -17,8 +23,8 @@ ELSEWHERE = "deft-sim"  # DEFT as tuned on a profile's simulated clips, asked ab
 class System:
     """One system. spoken: its name in figures. note: what it is, in T2.
 
-    Of a model: streams (letters of `STREAMS`), base ("base", or "base-flat": text pretrained without emotion prototypes), construction of
-    Uni-MER that it is taught. on_experts: a reader of what one draw of the experts says.
+    Of a model: streams (letters of `STREAMS`), base ("base", or "base-flat": text pretrained without emotion
+    prototypes), construction of Uni-MER that it is taught. on_experts: a reader of what one draw of the experts says.
     """
 
     name: str
@@ -43,7 +49,13 @@ _ROWS = (
     System("deft", "DEFT", "three experts, soft words, small language model", "stm"),
     *map(_subset, ("s", "t", "m", "st", "sm", "tm")),
     System("rgb-only", "RGB-only LM", "the same language model on an RGB encoder of the same size and training", "r"),
-    System("deft-flat", "DEFT, flat text", "deft, its text pretrained with flat emotion prototypes", "stm", base="base-flat"),
+    System(
+        "deft-flat",
+        "DEFT, flat text",
+        "deft, its text pretrained with flat emotion prototypes",
+        "stm",
+        base="base-flat",
+    ),
     System("deft-none", "DEFT, no constraint", streams="stm", construction="none"),
     System("deft-au", "DEFT, annotation only", streams="stm", construction="au"),
     System("deft-flow", "DEFT, flow only", streams="stm", construction="flow"),
@@ -51,9 +63,19 @@ _ROWS = (
     System("lr-pixels", "LR on pixels", "logistic regression on apex pixels"),
     System("lr-flow", "LR on region flow", "logistic regression on DIS region flow"),
     System("lr-experts", "LR on experts", "logistic regression on the experts' outputs", on_experts=True),
-    System("bayes-experts", "prototype Bayes", "textbook prototypes on the motion expert's unit probabilities", on_experts=True),
+    System(
+        "bayes-experts",
+        "prototype Bayes",
+        "textbook prototypes on the motion expert's unit probabilities",
+        on_experts=True,
+    ),
     System("template", "template", "the motion expert's unit probabilities read out in words", on_experts=True),
-    System(ELSEWHERE, "DEFT, tuned on simulated clips", "deft as tuned on the profile's simulated clips, never on these", "stm"),
+    System(
+        ELSEWHERE,
+        "DEFT, tuned on simulated clips",
+        "deft as tuned on the profile's simulated clips, never on these",
+        "stm",
+    ),
 )
 SYSTEMS = {system.name: system for system in _ROWS}
 MODELS = tuple(s.name for s in _ROWS if s.streams and s.name != ELSEWHERE)  # what 07 can tune

@@ -1,4 +1,6 @@
-"""What several tests share: tiny made-up notebooks for the driver, and the products of one smoke run of the real ones."""
+"""What several tests share: tiny made-up notebooks for the driver, and the products of one smoke run of the real
+ones.
+"""
 
 import os
 import subprocess
@@ -17,8 +19,11 @@ def write_notebook(folder, name, cells, reads=(), writes=(), parameters=PARAMETE
     book = nbformat.v4.new_notebook()
     book.metadata["deft"] = {"reads": list(reads), "writes": list(writes)}
     tagged = nbformat.v4.new_code_cell(parameters, id="parameters", metadata={"tags": ["parameters"]})
-    book.cells = [nbformat.v4.new_markdown_cell("# made up", id="title"), tagged,
-                  *(nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(cells))]
+    book.cells = [
+        nbformat.v4.new_markdown_cell("# made up", id="title"),
+        tagged,
+        *(nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(cells)),
+    ]
     path = Path(folder) / f"{name}.ipynb"
     nbformat.write(book, path)
     return path
@@ -44,8 +49,14 @@ def smoke_run(tmp_path_factory):
     given = os.environ.get("DEFT_SMOKE_RUN")
     folder = Path(given) if given else tmp_path_factory.mktemp("smoke")
     environment = {**os.environ, "DEFT_WORK": str(folder / "work"), "DEFT_FIGURES": str(folder / "figures")}
-    done = subprocess.run([sys.executable, "-m", "deft", "run", "--profile", "smoke"], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-m", "deft", "run", "--profile", "smoke"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     (folder / "log.txt").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, f"the smoke run failed:\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     return folder

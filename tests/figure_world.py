@@ -19,19 +19,35 @@ def mean_face():
     half = np.linspace(0, np.pi, 17)
     jaw = np.stack([64 - 40 * np.cos(half), 52 + 56 * np.sin(half) ** 0.8], 1)
     brow = np.stack([np.linspace(37, 58, 5), 42 - 4 * np.sin(np.linspace(0, np.pi, 5))], 1)
-    nose = np.concatenate([np.stack([np.full(4, 64.0), np.linspace(52, 70, 4)], 1), np.stack([np.linspace(56, 72, 5), [75, 76, 77, 76, 75]], 1)])
+    nose = np.concatenate(
+        [
+            np.stack([np.full(4, 64.0), np.linspace(52, 70, 4)], 1),
+            np.stack([np.linspace(56, 72, 5), [75, 76, 77, 76, 75]], 1),
+        ]
+    )
     turn = np.linspace(np.pi, -np.pi, 7)[:6]
     eye = np.stack([6 * np.cos(turn), -2.5 * np.sin(turn)], 1)
     outer, inner = np.linspace(np.pi, -np.pi, 13)[:12], np.linspace(np.pi, -np.pi, 9)[:8]
-    mouth = np.concatenate([np.stack([64 + 13 * np.cos(outer), 90 - 5 * np.sin(outer)], 1), np.stack([64 + 10 * np.cos(inner), 90 - 2 * np.sin(inner)], 1)])
-    return np.concatenate([jaw, brow, np.stack([128 - brow[::-1, 0], brow[::-1, 1]], 1), nose, eye + [49, 50], eye + [79, 50], mouth])
+    mouth = np.concatenate(
+        [
+            np.stack([64 + 13 * np.cos(outer), 90 - 5 * np.sin(outer)], 1),
+            np.stack([64 + 10 * np.cos(inner), 90 - 2 * np.sin(inner)], 1),
+        ]
+    )
+    return np.concatenate(
+        [jaw, brow, np.stack([128 - brow[::-1, 0], brow[::-1, 1]], 1), nose, eye + [49, 50], eye + [79, 50], mouth]
+    )
 
 
 def picture(subject, generator):
     """(128, 128, 3) uint8: a drawn face."""
     image = np.full((128, 128, 3), 90 + 15 * (subject % 5), np.uint8)
     points = mean_face().astype(np.int32)
-    cv2.fillPoly(image, [np.concatenate([points[:17], [[104, 20], [64, 8], [24, 20]]])], (200 - 12 * subject, 165 - 10 * subject, 140 - 8 * subject))
+    cv2.fillPoly(
+        image,
+        [np.concatenate([points[:17], [[104, 20], [64, 8], [24, 20]]])],
+        (200 - 12 * subject, 165 - 10 * subject, 140 - 8 * subject),
+    )
     for part in (points[36:42], points[42:48], points[48:60]):
         cv2.fillPoly(image, [part], (120, 60, 60) if part[0, 1] > 80 else (240, 240, 240))
     for part in (points[17:22], points[22:27]):
@@ -65,23 +81,63 @@ def make(profile, subjects=4, emotions=facs.EMOTIONS):
                 apex = cv2.remap(onset, x - field[..., 0], y - field[..., 1], cv2.INTER_LINEAR)
                 small = cv2.resize(field, (64, 64))
                 motion = np.tensordot(regions.masks(mean_face()), field, axes=([1, 2], [0, 1]))
-                course = np.concatenate([motion, np.linalg.norm(motion, axis=1, keepdims=True), np.full((36, 2), 0.5)], 1)
-                for name, value in dict(rgb=[onset, apex, apex], gray=np.stack([onset] * 2 + [apex] * 4 + [onset] * 3).mean(-1).astype(np.uint8), peak=np.dstack([small, small * 0]).astype(np.float16), noise=0.09,
-                                        courses=np.linspace(0.3, 1, 8)[:, None, None] * course, region_true=motion * 0.9,
-                                        probability=np.clip(0.9 * (truth > 0) + generator.uniform(0, 0.3, (17, 2)), 0, 1), units_true=truth).items():
+                course = np.concatenate(
+                    [motion, np.linalg.norm(motion, axis=1, keepdims=True), np.full((36, 2), 0.5)], 1
+                )
+                for name, value in dict(
+                    rgb=[onset, apex, apex],
+                    gray=np.stack([onset] * 2 + [apex] * 4 + [onset] * 3).mean(-1).astype(np.uint8),
+                    peak=np.dstack([small, small * 0]).astype(np.float16),
+                    noise=0.09,
+                    courses=np.linspace(0.3, 1, 8)[:, None, None] * course,
+                    region_true=motion * 0.9,
+                    probability=np.clip(0.9 * (truth > 0) + generator.uniform(0, 0.3, (17, 2)), 0, 1),
+                    units_true=truth,
+                ).items():
                     arrays[name].append(value)
-                mine.append(dict(clip=f"s{subject:02d}-{condition}-{emotion}", dataset="sim-a", subject=f"s{subject:02d}", condition=condition,
-                                 look=subject % 2, emotion=emotion, coarse=facs.COARSE[emotion], fps=200.0, onset=0, apex=3, offset=8,
-                                 units="+".join(map(str, sorted(chosen))), distractor="", split=""))
-        units = np.array(arrays["units_true"][-len(mine):], np.float32)
-        store.write_shard(work / "clips" / "bench" / f"s{subject:02d}.npz", mine, "made-up", units_true=units, furrows_true=units[:, :10, 0])
+                mine.append(
+                    dict(
+                        clip=f"s{subject:02d}-{condition}-{emotion}",
+                        dataset="sim-a",
+                        subject=f"s{subject:02d}",
+                        condition=condition,
+                        look=subject % 2,
+                        emotion=emotion,
+                        coarse=facs.COARSE[emotion],
+                        fps=200.0,
+                        onset=0,
+                        apex=3,
+                        offset=8,
+                        units="+".join(map(str, sorted(chosen))),
+                        distractor="",
+                        split="",
+                    )
+                )
+        units = np.array(arrays["units_true"][-len(mine) :], np.float32)
+        store.write_shard(
+            work / "clips" / "bench" / f"s{subject:02d}.npz",
+            mine,
+            "made-up",
+            units_true=units,
+            furrows_true=units[:, :10, 0],
+        )
         rows += mine
     arrays["residual"] = generator.normal(0, 0.01, (len(rows), 2, 64, 64)).astype(np.float16)
-    for stage, names in (("faces", ["rgb", "gray"]), ("motion", ["peak", "courses", "noise", "region_true", "residual"]), ("evidence", ["probability"])):
+    for stage, names in (
+        ("faces", ["rgb", "gray"]),
+        ("motion", ["peak", "courses", "noise", "region_true", "residual"]),
+        ("evidence", ["probability"]),
+    ):
         for name in names:
             value = np.array(arrays[name])
-            runtime.save_array(work / stage / "bench", name, value if value.dtype in (np.uint8, np.float16) else value.astype(np.float32))
-    runtime.save_array(work / "faces" / "bench", "landmarks", np.repeat(mean_face()[None].astype(np.float32), len(rows), 0))
+            runtime.save_array(
+                work / stage / "bench",
+                name,
+                value if value.dtype in (np.uint8, np.float16) else value.astype(np.float32),
+            )
+    runtime.save_array(
+        work / "faces" / "bench", "landmarks", np.repeat(mean_face()[None].astype(np.float32), len(rows), 0)
+    )
     table = pd.DataFrame(rows)
     measured = [np.array(arrays[k], np.float32) for k in ("probability", "courses", "noise")]
     schema.write_records(work / "unimer" / "bench.jsonl", build.build_records(table, *measured))
@@ -99,8 +155,22 @@ def _answers(work, rows, generator):
                 right = generator.random() < {"deft": 0.85, "lr-flow": 0.7}.get(system, 0.3)
                 said = row["emotion"] if right else str(generator.choice(facs.EMOTIONS))
                 units = facts_from_units({unit: "B" for unit in max(facs.PROTOTYPES[said])[1]}, generator, said)
-                lines.append(dict(clip=row["clip"], dataset=row["dataset"], subject=row["subject"], fold=0, system=system, condition=row["condition"],
-                                  truth=row["emotion"], prediction=said, scores={e: 0.2 for e in facs.EMOTIONS}, text_class=str(generator.choice((said, ""))), text=KINDS["reasoning"].answer(units, generator) if system in ("deft", "rgb-only") else "", seed=seed))
+                lines.append(
+                    dict(
+                        clip=row["clip"],
+                        dataset=row["dataset"],
+                        subject=row["subject"],
+                        fold=0,
+                        system=system,
+                        condition=row["condition"],
+                        truth=row["emotion"],
+                        prediction=said,
+                        scores={e: 0.2 for e in facs.EMOTIONS},
+                        text_class=str(generator.choice((said, ""))),
+                        text=KINDS["reasoning"].answer(units, generator) if system in ("deft", "rgb-only") else "",
+                        seed=seed,
+                    )
+                )
     runtime.write_jsonl(work / "predictions.jsonl", lines)
 
 
@@ -109,20 +179,42 @@ def _histories(work, generator):
         return start * np.exp(-np.arange(n) / n * 2) + generator.uniform(0, 0.05, n)
 
     for name, measure in (("structure", "landmark_px"), ("texture", "auroc"), ("motion", "auroc"), ("rgb", "auroc")):
-        runtime.write_json(work / "experts" / name / "history.json",
-                           [{"epoch": i + 1, "seconds": 1.0, "units": a, "regions": b, "score": a, measure: 1 - a} for i, (a, b) in enumerate(zip(curve(12, 1.0), curve(12, 1.2)))])
-    runtime.write_json(work / "mllm" / "base" / "history.json", {"settings": {}, "soft_from": 60, "loss": curve(90, 4.0)})
+        runtime.write_json(
+            work / "experts" / name / "history.json",
+            [
+                {"epoch": i + 1, "seconds": 1.0, "units": a, "regions": b, "score": a, measure: 1 - a}
+                for i, (a, b) in enumerate(zip(curve(12, 1.0), curve(12, 1.2)))
+            ],
+        )
+    runtime.write_json(
+        work / "mllm" / "base" / "history.json", {"settings": {}, "soft_from": 60, "loss": curve(90, 4.0)}
+    )
     for system in ("deft", "rgb-only"):
         for fold in range(3):
-            runtime.write_json(work / "mllm" / "runs" / system / "seed0" / f"fold{fold}" / "history.json",
-                               {"curve": [{"loss": a, "text": a / 2, "emotion": b} for a, b in zip(curve(80, 2.0), curve(80, 1.0))]})
+            runtime.write_json(
+                work / "mllm" / "runs" / system / "seed0" / f"fold{fold}" / "history.json",
+                {"curve": [{"loss": a, "text": a / 2, "emotion": b} for a, b in zip(curve(80, 2.0), curve(80, 1.0))]},
+            )
 
 
 def _tables(profile, generator):
-    rows = [dict(kind="simulated", set="bench", system=s, condition=c, uf1=v, uf1_low=v - 0.05, uf1_high=v + 0.05,
-                 **({} if s == "deft" else dict(deft_minus=0.8 - v, deft_minus_low=0.75 - v, deft_minus_high=0.85 - v)))
-            for s, pair in dict(deft=(.78, .8), **{"rgb-only": (.5, .2), "lr-flow": (.76, .7), "lr-pixels": (.6, .2), "majority": (.1, .09)}).items()
-            for c, v in zip(("kept", "broken"), pair)]
+    rows = [
+        dict(
+            kind="simulated",
+            set="bench",
+            system=s,
+            condition=c,
+            uf1=v,
+            uf1_low=v - 0.05,
+            uf1_high=v + 0.05,
+            **({} if s == "deft" else dict(deft_minus=0.8 - v, deft_minus_low=0.75 - v, deft_minus_high=0.85 - v)),
+        )
+        for s, pair in dict(
+            deft=(0.78, 0.8),
+            **{"rgb-only": (0.5, 0.2), "lr-flow": (0.76, 0.7), "lr-pixels": (0.6, 0.2), "majority": (0.1, 0.09)},
+        ).items()
+        for c, v in zip(("kept", "broken"), pair)
+    ]
     path = paths.figures(profile) / "tables" / "T2.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)

@@ -1,4 +1,6 @@
-"""A profile whose networks have random weights, in the form that the stages leave it in: what licensed sets borrow and own clips are answered by."""
+"""A profile whose networks have random weights, in the form that the stages leave it in: what licensed sets borrow
+and own clips are answered by.
+"""
 
 import numpy as np
 
@@ -23,15 +25,23 @@ def write_profile(work):
         pretrain.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
         runtime.write_json(folder / "config.json", {"name": name, "sizes": {}, "settings": {}, "words": [], "key": ""})
         if name in pretrain.SPEAKING:
-            Calibration.fit(rng.standard_normal((40, 17, 2)), rng.random((40, 17, 2)) < 0.3, np.arange(40) % 8).save(folder / "calibration.json")
+            Calibration.fit(rng.standard_normal((40, 17, 2)), rng.random((40, 17, 2)) < 0.3, np.arange(40) % 8).save(
+                folder / "calibration.json"
+            )
     tokenizer = language.build_tokenizer()
     language.build_base(tokenizer, TINY).save_pretrained(work / "mllm" / "base")
     tokenizer.save_pretrained(work / "mllm" / "base")
-    evidence.Calibration((1.0,) * 17, (0.2,) * 17, (-1.5,) * 17, (0.12,) * 17, 40, "random").save(work / "evidence" / "calibration.json")
+    evidence.Calibration((1.0,) * 17, (0.2,) * 17, (-1.5,) * 17, (0.12,) * 17, 40, "random").save(
+        work / "evidence" / "calibration.json"
+    )
     stages_of_none = landmarks.Cascade(np.zeros((0, 1)), np.zeros((0, 1, 136)), np.zeros((0, 136)), {"cascade": 0.0})
-    stages_of_none.save(work / "faces" / "landmarks")  # a cascade without stages: points stay where eyes and face put them
+    stages_of_none.save(
+        work / "faces" / "landmarks"
+    )  # a cascade without stages: points stay where eyes and face put them
     row = dict.fromkeys(store.INDEX_COLUMNS, "") | {"clip": "c", "subject": "s"}
-    store.write_shard(work / "clips" / "corpus" / "s.npz", [row], "made up", units_true=np.full((1, 17, 2), 0.3, np.float32))
+    store.write_shard(
+        work / "clips" / "corpus" / "s.npz", [row], "made up", units_true=np.full((1, 17, 2), 0.3, np.float32)
+    )
 
 
 def write_run(work):

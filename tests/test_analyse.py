@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from deft import analyse, cache, config, paths, runtime
-from deft.__main__ import main as command
 from deft import drawing as draw
+from deft.__main__ import main as command
 from deft.analyse import page, pictures
 from deft.clips import keyframes, simulator
 from deft.clips.footage import Footage
@@ -21,9 +21,9 @@ from deft.mllm import pipeline
 from deft.motion import courses, locate, moments
 from deft.run import book
 
-FPS, HOSTILE = 100.0, "<img src=x onerror=alert(1)> & \"q\" {{ 7*7 }}.avi"
+FPS, HOSTILE = 100.0, '<img src=x onerror=alert(1)> & "q" {{ 7*7 }}.avi'
 TIMING = simulator.Timing(130, 40, 170)
-TIMES = np.arange(-60, 400, 1000 / FPS)   # ms; the onset is frame 6, the apex frame 21, the offset frame 40
+TIMES = np.arange(-60, 400, 1000 / FPS)  # ms; the onset is frame 6, the apex frame 21, the offset frame 40
 CAMERA = simulator.Camera(noise=2.0, head_drift=1.5, jpeg=85)
 
 
@@ -33,7 +33,10 @@ def film():
     person = simulator.sample_identity(1021, size=160)
     show = dict(timing=TIMING, camera=CAMERA, seed=3, fps=FPS)
     truth = simulator.render_clip(person, {"6": 0.3, "12": 0.35}, times_ms=[0.0], truth="all", **show).truth
-    return simulator.render_clip(person, {"6": 0.3, "12": 0.35}, times_ms=TIMES, truth="none", **show).frames, truth.landmarks[0]
+    return (
+        simulator.render_clip(person, {"6": 0.3, "12": 0.35}, times_ms=TIMES, truth="none", **show).frames,
+        truth.landmarks[0],
+    )
 
 
 def write_video(path, frames, fps=FPS):
@@ -53,7 +56,9 @@ def write_folder(path, frames):
 
 @pytest.fixture(scope="module")
 def report(film, tmp_path_factory):
-    """(folder of the report, report.json, text of the page) of a video with a hostile name, in a profile without any model."""
+    """(folder of the report, report.json, text of the page) of a video with a hostile name, in a profile without any
+    model.
+    """
     folder = tmp_path_factory.mktemp("own")
     plain = write_video(folder / "plain.avi", film[0])
     clip = plain.rename(folder / HOSTILE)
@@ -83,7 +88,9 @@ def test_key_frames_have_the_benchmarks_places():
 
 def test_the_page_needs_no_network_and_runs_no_script(report):
     _, _, text = report
-    assert not re.search(r"https?:|//[a-z]|<script|javascript:|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text), re.I)
+    assert not re.search(
+        r"https?:|//[a-z]|<script|javascript:|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text), re.I
+    )
     sources = re.findall(r"\bsrc=\"([^\"]{0,40})", text)
     assert len(sources) == 7 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "default-src 'none'" in text
@@ -100,7 +107,10 @@ def test_landmarks_of_the_readers_own_are_used(film, tmp_path, monkeypatch):
     html = analyse.analyse(clip, onset=0, apex=15, landmarks=tmp_path / "points.csv", profile="smoke", fps=FPS)
     record = json.loads((html.parent / "report.json").read_text())
     assert "frames per second are assumed" not in html.read_text()
-    assert html.parent == tmp_path / "work" / "smoke" / "own" / analyse.folder_name(clip) and "from your file" in record["landmarks"]
+    assert (
+        html.parent == tmp_path / "work" / "smoke" / "own" / analyse.folder_name(clip)
+        and "from your file" in record["landmarks"]
+    )
     assert record["moments"]["found"] == ["offset"] and not record["fps_assumed"]
 
 
@@ -112,7 +122,11 @@ def test_a_hostile_file_name_is_only_text(report):
 
 def test_the_report_says_what_it_measured_and_what_it_is_not_for(report):
     folder, record, text = report
-    assert "Not a lie detector" in text and "has not been trained yet" in record["answer"]["why_not"] and "make reproduce" in text
+    assert (
+        "Not a lie detector" in text
+        and "has not been trained yet" in record["answer"]["why_not"]
+        and "make reproduce" in text
+    )
     assert len(record["regions"]) == 20 and record["noise_px"] > 0 and len(record["evidence"]["all"]) == 34
     assert {12, 6} & {row["unit"] for row in record["evidence"]["moved"]}, "a clear smile speaks for neither 6 nor 12"
     assert all(row["rows"] for row in record["evidence"]["moved"])
@@ -122,16 +136,30 @@ def test_the_report_says_what_it_measured_and_what_it_is_not_for(report):
 def test_the_pictures_are_pictures(film, report):
     for encoded in re.findall(r"base64,([A-Za-z0-9+/=]+)", report[2]):
         import base64
+
         picture = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
         assert min(picture.shape[:2]) > 80 and picture.std() > 5
 
 
 def test_a_trained_answer_is_marked_and_escaped(report):
     record = dict(report[1])
-    record["answer"] = {"text": "class : <b>anger</b> .", "scores": {"anger": 0.7}, "source": "made up",
-                        "statements": [{"text": "au4 <i>left</i>", "supported": False}]}
-    text = page.html(record, dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,"), draw.MAGNIFY)
-    assert "TRAINED ON SIMULATED FACES" in text and "&lt;b&gt;anger" in text and "<i>left" not in text and "✗ not measured" in text
+    record["answer"] = {
+        "text": "class : <b>anger</b> .",
+        "scores": {"anger": 0.7},
+        "source": "made up",
+        "statements": [{"text": "au4 <i>left</i>", "supported": False}],
+    }
+    text = page.html(
+        record,
+        dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,"),
+        draw.MAGNIFY,
+    )
+    assert (
+        "TRAINED ON SIMULATED FACES" in text
+        and "&lt;b&gt;anger" in text
+        and "<i>left" not in text
+        and "✗ not measured" in text
+    )
 
 
 def test_the_moving_picture_moves(film):
@@ -140,6 +168,7 @@ def test_the_moving_picture_moves(film):
 
 
 # -------------------------------------------------------------------------------------------------------- bad input
+
 
 def complain(capsys, tmp_path, clip, *more):
     code = command(["analyse", str(clip), "--profile", "smoke", "--out", str(tmp_path / "out"), *map(str, more)])
@@ -173,7 +202,9 @@ def test_several_faces(film, tmp_path, capsys):
 def test_onset_after_apex_is_said_before_anything_is_read(tmp_path, capsys):
     said = complain(capsys, tmp_path, tmp_path / "absent.mp4", "--onset", 20, "--apex", 10)
     assert "ONSET 20 is not before APEX 10" in said and "rise" in said
-    assert "APEX 9 is not before OFFSET 8" in complain(capsys, tmp_path, tmp_path / "absent.mp4", "--apex", 9, "--offset", 8)
+    assert "APEX 9 is not before OFFSET 8" in complain(
+        capsys, tmp_path, tmp_path / "absent.mp4", "--apex", 9, "--offset", 8
+    )
 
 
 def test_frames_outside_the_clip(film, tmp_path, capsys):
@@ -208,11 +239,15 @@ def test_a_full_disk_leaves_nothing_half_written(film, tmp_path, capsys, monkeyp
 def test_the_flow_is_the_one_the_experts_and_the_calibration_know():
     for profile in config.profiles(paths.NOTEBOOKS):
         stages = {s.name: s.defaults for s in book.load(paths.NOTEBOOKS)}
-        assert {**stages["03_motion"], **config.overrides(profile, stages, paths.NOTEBOOKS)["03_motion"]}["method"] == courses.METHOD
+        assert {**stages["03_motion"], **config.overrides(profile, stages, paths.NOTEBOOKS)["03_motion"]}[
+            "method"
+        ] == courses.METHOD
 
 
 def shifted(film, by, until):
-    """The film on a wider canvas, its face `by` px further left in frame 0 and moving to its place until frame `until`."""
+    """The film on a wider canvas, its face `by` px further left in frame 0 and moving to its place until frame
+    `until`.
+    """
     wide = np.pad(film, ((0, 0), (0, 0), (60, 60), (0, 0)), mode="edge")
     return np.stack([np.roll(frame, -round(by * max(0, until - t) / until), 1) for t, frame in enumerate(wide)])
 
@@ -220,18 +255,26 @@ def shifted(film, by, until):
 def test_the_face_is_found_again_at_the_onset(film, tmp_path, monkeypatch):
     """The face lies elsewhere in frame 0: landmarks of frame 0 would lie beside it."""
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
-    frames = shifted(np.concatenate([np.repeat(film[0][:1], 24, 0), film[0][2:28]]), 24, 6)   # at its place from frame 6, onset 28, apex 43
+    frames = shifted(
+        np.concatenate([np.repeat(film[0][:1], 24, 0), film[0][2:28]]), 24, 6
+    )  # at its place from frame 6, onset 28, apex 43
     face, when, notes = locate.locate(Footage(write_folder(tmp_path / "clip", frames)), FPS, apex=43)
     eyes = align.eye_centres(film[1] + (60, 0))
     distance = np.linalg.norm(eyes[1] - eyes[0])
     assert face.at > 6 and np.linalg.norm(align.eye_centres(face.source) - eyes, axis=1).max() < 0.2 * distance
-    assert "apex" not in when.found and abs(when.onset - 28) <= 10 and any("found again in frame" in note for note in notes)
+    assert (
+        "apex" not in when.found
+        and abs(when.onset - 28) <= 10
+        and any("found again in frame" in note for note in notes)
+    )
 
 
 def test_a_face_that_does_not_keep_its_place_is_refused(film, tmp_path, monkeypatch):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
     frames = shifted(film[0][:12], 28, 8)
-    with pytest.raises(locate.ClipError, match="does not keep its place: its boxes in frame 0 and at the apex, frame 9, share"):
+    with pytest.raises(
+        locate.ClipError, match="does not keep its place: its boxes in frame 0 and at the apex, frame 9, share"
+    ):
         locate.locate(Footage(write_folder(tmp_path / "clip", frames)), FPS, onset=0, apex=9)
 
 
@@ -255,7 +298,9 @@ def test_moments_at_the_edge_have_a_sentence(film, tmp_path, capsys):
 
 
 def test_an_apex_fits_between_neighbouring_frames(film):
-    gray = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in align.apply(film[0][:5], align.subject_similarity(film[1]))])
+    gray = np.stack(
+        [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in align.apply(film[0][:5], align.subject_similarity(film[1]))]
+    )
     points = align.points(film[1], align.subject_similarity(film[1]))
     found = moments.find(gray, points, regions.masks(points), FPS, onset=2, offset=3)
     assert (found.onset, found.apex, found.offset) == (2, 3, 3)
@@ -264,11 +309,17 @@ def test_an_apex_fits_between_neighbouring_frames(film):
 
 def test_what_is_wrong_with_a_name_that_is_not_utf8_is_said(film, tmp_path):
     clip = write_folder(tmp_path / os.fsdecode(b"clip"), film[0][:4]).rename(tmp_path / os.fsdecode(b"clip\xff"))
-    done = subprocess.run([sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke", "--onset", "3"], cwd=paths.ROOT, capture_output=True,
-                          env={**os.environ, "DEFT_WORK": str(tmp_path / "work")})
+    done = subprocess.run(
+        [sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke", "--onset", "3"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        env={**os.environ, "DEFT_WORK": str(tmp_path / "work")},
+    )
     assert done.returncode == 2 and b"ONSET 3 is the last frame" in done.stderr and b"Traceback" not in done.stderr
     (clip / "1.png").write_bytes(b"cut")
-    done = subprocess.run([sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke"], cwd=paths.ROOT, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "deft", "analyse", clip, "--profile", "smoke"], cwd=paths.ROOT, capture_output=True
+    )
     assert done.returncode == 2 and b"clip\\xff/1.png" in done.stderr and b"Traceback" not in done.stderr
 
 
@@ -276,13 +327,26 @@ def test_the_report_of_a_name_that_is_not_utf8_can_be_written(report, tmp_path):
     """Its name is in the record and on the page as text."""
     name = os.fsdecode(b"a\xffb.avi")
     runtime.write_json(tmp_path / "r.json", {**report[1], "clip": analyse.readable(name)})
-    assert json.loads((tmp_path / "r.json").read_text())["clip"] == "a\\xffb.avi" and analyse.folder_name(tmp_path / name).encode("utf-8")
+    assert json.loads((tmp_path / "r.json").read_text())["clip"] == "a\\xffb.avi" and analyse.folder_name(
+        tmp_path / name
+    ).encode("utf-8")
 
 
 def test_reports_of_different_clips_have_different_folders(tmp_path):
-    names = ["sub01/EP02_01f", "sub02/EP02_01f", "a/clip.avi", "b/clip.mp4", "EP02.v1", "EP02.v2", "../" + "x" * 300, os.fsdecode(b"\xff.avi")]
+    names = [
+        "sub01/EP02_01f",
+        "sub02/EP02_01f",
+        "a/clip.avi",
+        "b/clip.mp4",
+        "EP02.v1",
+        "EP02.v2",
+        "../" + "x" * 300,
+        os.fsdecode(b"\xff.avi"),
+    ]
     folders = {analyse.folder_name(tmp_path / name) for name in names}
-    assert len(folders) == len(names) and all(re.fullmatch(r"[\w.-]+-[0-9a-f]{6}", name) and len(name) < 80 for name in folders)
+    assert len(folders) == len(names) and all(
+        re.fullmatch(r"[\w.-]+-[0-9a-f]{6}", name) and len(name) < 80 for name in folders
+    )
     assert analyse.folder_name(tmp_path / "a" / ".." / "b.avi") == analyse.folder_name(tmp_path / "b.avi")
 
 
@@ -291,7 +355,7 @@ def test_damaged_weights_are_refused(tmp_path):
     zeros.save(tmp_path)
     landmarks.load(tmp_path)
     path, whole = tmp_path / "weights.npz", (tmp_path / "weights.npz").read_bytes()
-    for damaged in (whole[:len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
+    for damaged in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:], b""):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"weights.npz is damaged.*run 02_faces again"):
             landmarks.load(tmp_path)
@@ -307,7 +371,9 @@ def test_a_damaged_model_is_refused(tmp_path, record):
         cache.fresh(tmp_path).seal()
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-40] if not record else whole[:-1] + b"x")
-    with pytest.raises(ValueError, match="model.safetensors was altered since it was written" if record else "cannot be loaded") as error:
+    with pytest.raises(
+        ValueError, match="model.safetensors was altered since it was written" if record else "cannot be loaded"
+    ) as error:
         pipeline.load_model(tmp_path)
     assert str(tmp_path) in str(error.value) and "07_joint_tuning again" in str(error.value)
 

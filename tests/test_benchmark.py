@@ -1,4 +1,6 @@
-"""The benchmark's plan and picture: frozen, tied as the dial says, dealt into honest folds, stored whole or not at all."""
+"""The benchmark's plan and picture: frozen, tied as the dial says, dealt into honest folds, stored whole or not at
+all.
+"""
 
 import dataclasses
 
@@ -30,17 +32,32 @@ def best_by_look(plans, condition):
 
 # ---------------------------------------------------------------- the freeze
 
+
 def test_frozen_record_matches(spec):
     """Parameters, plans, and the pictures, landmarks and truth of clips of all three sets, rendered here."""
     record = freeze.check_frozen(spec)
     assert set(record) == {"version", "spec", "plan", "held_back", "corpus"}
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"tie": 0.8}, r"tie \(0.85 -> 0.8\)"), ({"size": 96}, r"size \(128 -> 96\)"), ({"apex": 4}, r"apex \(3 -> 4\)"),
-    ({"corpus_frames": (0, 3, 5)}, r"corpus_frames\[2\] \(4 -> 5\)"), ({"landmark_jitter": 0.0}, "landmark_jitter"),
-    ({"looks": (benchmark.LOOKS[0],) * 5}, r"looks\[1\].hair \(long -> short\)"),
-    ({"cameras": tuple((name, dataclasses.replace(one, noise=5.0)) for name, one in benchmark.BenchmarkSpec().cameras)}, "noise")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"tie": 0.8}, r"tie \(0.85 -> 0.8\)"),
+        ({"size": 96}, r"size \(128 -> 96\)"),
+        ({"apex": 4}, r"apex \(3 -> 4\)"),
+        ({"corpus_frames": (0, 3, 5)}, r"corpus_frames\[2\] \(4 -> 5\)"),
+        ({"landmark_jitter": 0.0}, "landmark_jitter"),
+        ({"looks": (benchmark.LOOKS[0],) * 5}, r"looks\[1\].hair \(long -> short\)"),
+        (
+            {
+                "cameras": tuple(
+                    (name, dataclasses.replace(one, noise=5.0)) for name, one in benchmark.BenchmarkSpec().cameras
+                )
+            },
+            "noise",
+        ),
+    ],
+)
 def test_a_moved_parameter_is_named(spec, change, words):
     with pytest.raises(ValueError, match=f"is frozen, yet it differs.*{words}"):
         freeze.check_frozen(dataclasses.replace(spec, **change))
@@ -75,7 +92,9 @@ def two(spec, monkeypatch):
 
 def test_another_lens_is_noticed_and_said(spec, two, monkeypatch):
     monkeypatch.setattr(appearance, "LENS_SIGMA", 1.5)
-    with pytest.raises(ValueError, match="bench: .*contrast within blocks of the frames: 2 of 2 clips differ, .* grey levels"):
+    with pytest.raises(
+        ValueError, match="bench: .*contrast within blocks of the frames: 2 of 2 clips differ, .* grey levels"
+    ):
         freeze.check_frozen(spec)
 
 
@@ -84,7 +103,10 @@ def test_landmarks_without_jitter_and_a_stretched_truth_are_noticed(spec, two, m
 
     def other(plan):
         row, arrays = real(plan)
-        return row, arrays | {"landmarks": arrays["landmarks_true"][0], "flow_true": arrays["flow_true"] * np.float16(1.3)}
+        return row, arrays | {
+            "landmarks": arrays["landmarks_true"][0],
+            "flow_true": arrays["flow_true"] * np.float16(1.3),
+        }
 
     monkeypatch.setattr(benchmark, "render_plan", other)
     with pytest.raises(ValueError, match="landmarks as written: 2 of 2 clips differ.*true motion of the skin") as error:
@@ -96,10 +118,16 @@ def _changed(plan, **camera):
     return dataclasses.replace(plan, camera=tuple(sorted({**dict(plan.camera), **camera}.items())))
 
 
-@pytest.mark.parametrize("change", [lambda plan: _changed(plan, jpeg=75), lambda plan: _changed(plan, noise=dict(plan.camera)["noise"] * 1.25),
-                                    lambda plan: dataclasses.replace(plan, seed=plan.seed + 1),
-                                    lambda plan: dataclasses.replace(plan, appearance=benchmark._items(benchmark.LOOKS[2]))],
-                         ids=["jpeg", "noise", "draw", "look"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: _changed(plan, jpeg=75),
+        lambda plan: _changed(plan, noise=dict(plan.camera)["noise"] * 1.25),
+        lambda plan: dataclasses.replace(plan, seed=plan.seed + 1),
+        lambda plan: dataclasses.replace(plan, appearance=benchmark._items(benchmark.LOOKS[2])),
+    ],
+    ids=["jpeg", "noise", "draw", "look"],
+)
 def test_other_pictures_have_other_fingerprints(spec, two, change):
     known = freeze.frozen_fingerprints(spec, "bench")
     found = freeze.fingerprints([change(plan) for plan in two])
@@ -113,7 +141,9 @@ def test_rounding_of_another_processor_passes(spec, two, monkeypatch):
 
     def rounded(frame, share):
         draw = np.random.default_rng(int(frame.sum(dtype=np.int64)))
-        return np.clip(frame + draw.choice([-1, 0, 1], p=[share / 2, 1 - share, share / 2], size=frame.shape), 0, 255).astype(np.uint8)
+        return np.clip(
+            frame + draw.choice([-1, 0, 1], p=[share / 2, 1 - share, share / 2], size=frame.shape), 0, 255
+        ).astype(np.uint8)
 
     monkeypatch.setattr(camera, "_jpeg", lambda frame, quality: rounded(real(rounded(frame, 0.01), quality), 0.3))
     freeze.check_frozen(spec)
@@ -121,8 +151,12 @@ def test_rounding_of_another_processor_passes(spec, two, monkeypatch):
 
 # ---------------------------------------------------------------- the plan
 
+
 def test_sizes_and_shares(spec, plans):
-    table = pd.DataFrame([(p.dataset, p.subject, p.condition, p.emotion) for p in plans], columns=["dataset", "subject", "condition", "emotion"])
+    table = pd.DataFrame(
+        [(p.dataset, p.subject, p.condition, p.emotion) for p in plans],
+        columns=["dataset", "subject", "condition", "emotion"],
+    )
     assert table.subject.nunique() >= 36 and table.dataset.nunique() == 3
     assert (table.groupby("condition").size() >= 500).all()
     counts = table[table.condition == "broken"].emotion.value_counts()
@@ -130,12 +164,15 @@ def test_sizes_and_shares(spec, plans):
 
 
 def test_tie_dial(spec, plans):
-    """Kept: the look names the emotion about as often as the dial says. Broken: no better than the commonest class allows."""
+    """Kept: the look names the emotion about as often as the dial says. Broken: no better than the commonest class
+    allows.
+    """
     assert best_by_look(plans, "kept") > spec.tie
     broken = [p for p in plans if p.condition == "broken"]
     commonest = max(sum(p.emotion == e for p in broken) for e in EMOTIONS) / len(broken)
     assert best_by_look(plans, "broken") < commonest + 0.06
-    # and the emotions of a look, broken, are as even as chance makes them (chi-square below its 99.9 % point for 16 degrees)
+    # and the emotions of a look, broken, are as even as chance makes them (chi-square below its 99.9 % point for 16
+    # degrees)
     table = pd.crosstab(pd.Series([p.look for p in broken]), pd.Series([p.emotion for p in broken]))
     expected = np.outer(table.sum(1), table.sum(0)) / len(broken)
     assert ((table - expected) ** 2 / expected).to_numpy().sum() < 39.3

@@ -1,4 +1,6 @@
-"""The one rule for "is it unchanged": content of inputs, settings, code without comments and docstrings, and whole files."""
+"""The one rule for "is it unchanged": content of inputs, settings, code without comments and docstrings, and whole
+files.
+"""
 
 import ast
 import shutil
@@ -26,11 +28,15 @@ def test_a_sealed_product_is_fresh_and_says_what_was_told_beside(tmp_path):
     assert state.key == cache.key(settings={"rate": 0.1}) == make(tmp_path / "b", settings={"rate": 0.1}).key
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda f: (f / "weights.bin").write_bytes(bytes(range(199))), "weights.bin was altered"),                    # truncated
-    (lambda f: (f / "weights.bin").write_bytes(bytes(199) + b"x"), "weights.bin was altered"),                    # same size
-    (lambda f: shutil.copy(f / "weights.bin", f / "inner" / "curve.json"), "curve.json was altered"),             # swapped
-    (lambda f: (f / "inner" / "curve.json").unlink(), "curve.json is missing")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda f: (f / "weights.bin").write_bytes(bytes(range(199))), "weights.bin was altered"),  # truncated
+        (lambda f: (f / "weights.bin").write_bytes(bytes(199) + b"x"), "weights.bin was altered"),  # same size
+        (lambda f: shutil.copy(f / "weights.bin", f / "inner" / "curve.json"), "curve.json was altered"),  # swapped
+        (lambda f: (f / "inner" / "curve.json").unlink(), "curve.json is missing"),
+    ],
+)
 def test_a_damaged_file_is_named_and_the_product_made_again(tmp_path, change, words):
     make(tmp_path / "a")
     change(tmp_path / "a")
@@ -94,31 +100,48 @@ def test_the_lock_file_counts_where_code_does(tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- code
 
-@pytest.mark.parametrize("first, second, same", [
-    ("x = 1  # one", "x = 1", True),
-    ("x = 1\n\n\ny = (2)", "x = 1\ny = 2", True),
-    ('"""Said."""\nx = 1', '"""Said otherwise."""\nx = 1', True),
-    ('def f():\n    """Said."""\n    return 1', "def f():\n    return 1", True),
-    ('class A:\n    """Said."""\n    async def f(self):\n        """Said."""\n        return 1', "class A:\n    async def f(self):\n        return 1", True),
-    ("x = 'a'", "x = 'b'", False),
-    ('def f():\n    """Said."""\n    return "a"', 'def f():\n    """Said."""\n    return "b"', False),
-    ('x = """text"""', 'x = """other"""', False),
-    ("x = 1", "x = 1.0", False), ("x = 1", "x = True", False), ("x = (1)", "x = (1,)", False), ("x = a - (b - c)", "x = a - b - c", False)])
+
+@pytest.mark.parametrize(
+    "first, second, same",
+    [
+        ("x = 1  # one", "x = 1", True),
+        ("x = 1\n\n\ny = (2)", "x = 1\ny = 2", True),
+        ('"""Said."""\nx = 1', '"""Said otherwise."""\nx = 1', True),
+        ('def f():\n    """Said."""\n    return 1', "def f():\n    return 1", True),
+        (
+            'class A:\n    """Said."""\n    async def f(self):\n        """Said."""\n        return 1',
+            "class A:\n    async def f(self):\n        return 1",
+            True,
+        ),
+        ("x = 'a'", "x = 'b'", False),
+        ('def f():\n    """Said."""\n    return "a"', 'def f():\n    """Said."""\n    return "b"', False),
+        ('x = """text"""', 'x = """other"""', False),
+        ("x = 1", "x = 1.0", False),
+        ("x = 1", "x = True", False),
+        ("x = (1)", "x = (1,)", False),
+        ("x = a - (b - c)", "x = a - b - c", False),
+    ],
+)
 def test_code_counts_and_words_about_it_do_not(tmp_path, first, second, same):
     def digest(text):
         (tmp_path / "deft").mkdir(exist_ok=True)
         (tmp_path / "deft" / "a.py").write_text(text)
         return closure.Closure(tmp_path).files(["import deft.a"])["deft/a.py"]
+
     assert (digest(first) == digest(second)) is same
 
 
-@pytest.mark.parametrize("first, second, same", [
-    ("x = 1\nx", "# why\nx = 1  # one\n\nx", True),
-    ("x;", "x", False),
-    ("'shown'", "'otherwise'", False),
-    ("%matplotlib inline\nx", "%matplotlib widget\nx", False),
-    ("%pip list\nx", "%pip list\nx  # said", True),
-    ("broken(", "broken(  # said", False)])
+@pytest.mark.parametrize(
+    "first, second, same",
+    [
+        ("x = 1\nx", "# why\nx = 1  # one\n\nx", True),
+        ("x;", "x", False),
+        ("'shown'", "'otherwise'", False),
+        ("%matplotlib inline\nx", "%matplotlib widget\nx", False),
+        ("%pip list\nx", "%pip list\nx  # said", True),
+        ("broken(", "broken(  # said", False),
+    ],
+)
 def test_cells_count_by_what_they_do(first, second, same):
     assert (closure.cell_hash(first) == closure.cell_hash(second)) is same
 
@@ -133,6 +156,7 @@ def test_a_misspelt_name_is_an_error_and_not_an_empty_closure():
 
 # ---------------------------------------------------------------- products
 
+
 def test_a_shard_that_is_cut_altered_or_of_another_code_is_rendered_again(tmp_path, monkeypatch):
     from deft.clips import benchmark
 
@@ -143,7 +167,7 @@ def test_a_shard_that_is_cut_altered_or_of_another_code_is_rendered_again(tmp_pa
     whole = path.read_bytes()
     benchmark.render_subject(plans, path)
     assert len(calls) == 1
-    for damaged in (whole[:len(whole) // 2], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+    for damaged in (whole[: len(whole) // 2], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
         path.write_bytes(damaged)
         with pytest.warns(RuntimeWarning, match="c000.npz was altered"):
             benchmark.render_subject(plans, path)
@@ -172,17 +196,22 @@ def test_a_damaged_checkpoint_is_named_and_training_starts_over(tmp_path):
     kept.save(model, optimiser, [{"epoch": 1}], {"weight": torch.ones(2, 3)})
     other, second = run()
     history, best = kept.load(other, second)
-    assert history == [{"epoch": 1}] and torch.equal(best["weight"], torch.ones(2, 3)) and torch.equal(other.weight, model.weight)
+    assert (
+        history == [{"epoch": 1}]
+        and torch.equal(best["weight"], torch.ones(2, 3))
+        and torch.equal(other.weight, model.weight)
+    )
     assert torch.equal(second.state_dict()["state"][0]["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
     assert Checkpoint(tmp_path, "another").load(*run()) == ([], {})
     whole = kept.path.read_bytes()
-    for damaged in (whole[:-40], whole[:-1] + bytes([whole[-1] ^ 1]), whole.replace(b'epoch', b'epocx')):
+    for damaged in (whole[:-40], whole[:-1] + bytes([whole[-1] ^ 1]), whole.replace(b"epoch", b"epocx")):
         kept.path.write_bytes(damaged)
         with pytest.warns(RuntimeWarning, match="training starts over"):
             assert kept.load(*run()) == ([], {})
 
 
 # ---------------------------------------------------------------- code of every stage
+
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
@@ -202,18 +231,31 @@ def asked():
     """Every `code` that the package gives to the cache, from the calls themselves."""
     found = set()
     for path in (paths.ROOT / "deft").rglob("*.py"):
-        for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        for call in (
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ):
             if ast.unparse(call.func) in ("cache.fresh", "cache.fresh_file", "cache.key"):
-                given = [a for a in [*call.args, *(k.value for k in call.keywords if k.arg == "code")] if isinstance(a, ast.Constant)]
+                given = [
+                    a
+                    for a in [*call.args, *(k.value for k in call.keywords if k.arg == "code")]
+                    if isinstance(a, ast.Constant)
+                ]
                 found |= {a.value for a in given if isinstance(a.value, str) and a.value.startswith("deft.")}
     return sorted(found)
 
 
 # (module, a constant in it) that a stage reaches over one other module at least, and that its own rule once forgot
-FAR = {"deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"), "deft.experts.pretrain": ("unimer/wording.py", None),
-       "deft.motion.prepare": ("motion/rigid.py", "CUT"), "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
-       "deft.mllm.language": ("clips/facs.py", None), "deft.mllm.tune": ("unimer/facts.py", None), "deft.licensed.stages": ("faces/detect.py", "AGREE"),
-       "deft.evaluation.reproduced": ("paths.py", None), "deft.clips.readers.fixtures": ("clips/simulator/appearance.py", "LENS_SIGMA")}
+FAR = {
+    "deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"),
+    "deft.experts.pretrain": ("unimer/wording.py", None),
+    "deft.motion.prepare": ("motion/rigid.py", "CUT"),
+    "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
+    "deft.mllm.language": ("clips/facs.py", None),
+    "deft.mllm.tune": ("unimer/facts.py", None),
+    "deft.licensed.stages": ("faces/detect.py", "AGREE"),
+    "deft.evaluation.reproduced": ("paths.py", None),
+    "deft.clips.readers.fixtures": ("clips/simulator/appearance.py", "LENS_SIGMA"),
+}
 
 
 def test_every_stage_that_keeps_its_work_is_tried_here():
@@ -225,7 +267,11 @@ def test_a_constant_far_away_changes_the_key_and_words_do_not(code, package, kno
     module, constant = FAR[code]
     path, name = package / "deft" / module, "deft." + module.removesuffix(".py").replace("/", ".")
     before, text = known.files([], [code]), path.read_text(encoding="utf-8")
-    own = package / next(file for file in (code.replace(".", "/") + ".py", code.replace(".", "/") + "/__init__.py") if (package / file).is_file())
+    own = package / next(
+        file
+        for file in (code.replace(".", "/") + ".py", code.replace(".", "/") + "/__init__.py")
+        if (package / file).is_file()
+    )
     assert path != own and f"deft/{module}" in before
 
     def after(changed):
@@ -239,10 +285,23 @@ def test_a_constant_far_away_changes_the_key_and_words_do_not(code, package, kno
             known._known.pop(name, None)
 
     tree = ast.parse(text)
-    number = next(node for one in tree.body if isinstance(one, (ast.Assign, ast.AnnAssign, ast.FunctionDef)) and (constant is None or constant in ast.unparse(one).split("=")[0])
-                  for node in ast.walk(one) if isinstance(node, ast.Constant) and type(node.value) in (int, float))
+    number = next(
+        node
+        for one in tree.body
+        if isinstance(one, (ast.Assign, ast.AnnAssign, ast.FunctionDef))
+        and (constant is None or constant in ast.unparse(one).split("=")[0])
+        for node in ast.walk(one)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    )
     lines = text.splitlines(keepends=True)
     line = lines[number.lineno - 1].encode()
-    lines[number.lineno - 1] = (line[:number.col_offset] + repr(number.value + 1).encode() + line[number.end_col_offset:]).decode()
+    lines[number.lineno - 1] = (
+        line[: number.col_offset] + repr(number.value + 1).encode() + line[number.end_col_offset :]
+    ).decode()
     assert {file for file, digest in after("".join(lines)).items() if digest != before[file]} == {f"deft/{module}"}
-    assert after("\n\n# said\n" + text.replace('"""', '"""Said. ', 1).replace("\ndef ", "\n\n\n# said\ndef ") + "\n# said\n") == before
+    assert (
+        after(
+            "\n\n# said\n" + text.replace('"""', '"""Said. ', 1).replace("\ndef ", "\n\n\n# said\ndef ") + "\n# said\n"
+        )
+        == before
+    )

@@ -1,7 +1,9 @@
-"""What a stage opens is declared: the paths in its cells, and in the functions that these reach, are its reads or writes."""
+"""What a stage opens is declared: the paths in its cells, and in the functions that these reach, are its reads or
+writes.
+"""
 
 import ast
-from functools import lru_cache
+from functools import cache
 from itertools import takewhile
 
 import pytest
@@ -28,7 +30,7 @@ def names_of(tree):
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def module(name):
     """(imported names, {function, class or Class.method: node}) of a module; None when there is no such module."""
     path = closure.file_of(name, paths.ROOT)
@@ -96,15 +98,18 @@ def reached(sources):
                 if inner in seen[1]:
                     follow(name, home, seen[0], seen[1][inner])
                 elif parts[cut] in seen[0]:  # passed on by a package
-                    waiting.append(".".join([seen[0][parts[cut]], *parts[cut + 1:]]))
+                    waiting.append(".".join([seen[0][parts[cut]], *parts[cut + 1 :]]))
                 break
     return found
 
 
 def undeclared(stage, promised):
     """[(path, where)] that the stage's code reaches and no name in `promised` covers."""
-    return sorted((path, where) for where, path in reached([source for _, source in stage.cells])
-                  if not any(book.overlap(path, name) for name in promised))
+    return sorted(
+        (path, where)
+        for where, path in reached([source for _, source in stage.cells])
+        if not any(book.overlap(path, name) for name in promised)
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -113,9 +118,17 @@ def test_paths_that_a_stage_reaches_are_declared(stage):
     assert not missing, f"{stage.name} neither reads nor writes {missing}"
 
 
-@pytest.mark.parametrize("number, name", [
-    ("04", "faces/bench"), ("05", "evidence/calibration.json"), ("08", "unimer/bench.jsonl"), ("09", "evidence/calibration.json"),
-    ("11", "faces/landmarks"), ("11", "motion/corpus/noise.npy")])
+@pytest.mark.parametrize(
+    "number, name",
+    [
+        ("04", "faces/bench"),
+        ("05", "evidence/calibration.json"),
+        ("08", "unimer/bench.jsonl"),
+        ("09", "evidence/calibration.json"),
+        ("11", "faces/landmarks"),
+        ("11", "motion/corpus/noise.npy"),
+    ],
+)
 def test_the_check_itself_misses_what_is_taken_away(number, name):
     stage = book.find(STAGES, number)
     left = [known for known in (*stage.reads, *stage.writes) if known != name]

@@ -17,8 +17,14 @@ from deft.config import ConfigError
 from deft.run import RunError, driver, execute, stale
 from deft.run.chain import Chain
 
-WRITE = "from deft import paths\npaths.work(profile).mkdir(parents=True, exist_ok=True)\n(paths.work(profile) / '{0}').write_text('{0}' + str(seed))"
-COPY = "from deft import paths\ntext = (paths.work(profile) / '{0}').read_text()\n(paths.work(profile) / '{1}').write_text(text + '+')"
+WRITE = (
+    "from deft import paths\npaths.work(profile).mkdir(parents=True, exist_ok=True)\n(paths.work(profile) /"
+    " '{0}').write_text('{0}' + str(seed))"
+)
+COPY = (
+    "from deft import paths\ntext = (paths.work(profile) / '{0}').read_text()\n(paths.work(profile) /"
+    " '{1}').write_text(text + '+')"
+)
 
 
 def chain(world):
@@ -41,22 +47,28 @@ def edit(path, change):
 
 
 def command(world, *arguments, **options):
-    return subprocess.run([sys.executable, "-m", "deft", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "deft", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, **options
+    )
 
 
 # ---------------------------------------------------------------- parameters
 
-@pytest.mark.parametrize("text, words", [
-    ("all:\n  sede: 7\n", "did you mean 'seed'"),
-    ("00_mke:\n  seed: 7\n", "did you mean '00_make'"),
-    ("all:\n  seed: seven\n", "must be int"),
-    ("all:\n  seed: true\n", "must be int"),
-    ("all:\n  seed: 1.5\n", "must be int"),
-    ("all:\n  profile: other\n", "set by the driver"),
-    ("all:\n  seed: 7\n  seed: 8\n", "given twice"),
-    ("- a list\n", "expected a mapping"),
-    ("all: [\n", "not readable as YAML"),
-])
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("all:\n  sede: 7\n", "did you mean 'seed'"),
+        ("00_mke:\n  seed: 7\n", "did you mean '00_make'"),
+        ("all:\n  seed: seven\n", "must be int"),
+        ("all:\n  seed: true\n", "must be int"),
+        ("all:\n  seed: 1.5\n", "must be int"),
+        ("all:\n  profile: other\n", "set by the driver"),
+        ("all:\n  seed: 7\n  seed: 8\n", "given twice"),
+        ("- a list\n", "expected a mapping"),
+        ("all: [\n", "not readable as YAML"),
+    ],
+)
 def test_a_wrong_profile_stops_before_anything_runs(world, text, words):
     two_stages(world)
     (world / "notebooks" / "params" / "tiny.yaml").write_text(text)
@@ -95,6 +107,7 @@ def test_a_whole_number_may_stand_for_a_float_and_a_section_beats_all(world):
 
 # ---------------------------------------------------------------- promises
 
+
 def test_two_writers_are_an_error(world):
     write_notebook(world / "notebooks", "00_make", ["1"], writes=["data"])
     write_notebook(world / "notebooks", "01_copy", ["1"], writes=["data/b.txt"])
@@ -130,6 +143,7 @@ def test_unknown_stage_names_the_nearest(world):
 
 # ---------------------------------------------------------------- failures
 
+
 def test_a_failing_notebook_keeps_what_was_finished(world, capsys):
     two_stages(world)
     write_notebook(world / "notebooks", "02_fail", ["y = 2", "raise ValueError('too few clips')"])
@@ -145,7 +159,13 @@ def test_a_failing_notebook_keeps_what_was_finished(world, capsys):
     assert "02_fail.ipynb.failed" not in {p.name for p in executed.iterdir()}
 
 
-@pytest.mark.parametrize("cells", [["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"], ["x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "y = 1"]])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"],
+        ["x = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "y = 1"],
+    ],
+)
 def test_a_killed_kernel_fails_the_stage(world, cells):
     write_notebook(world / "notebooks", "00_make", cells)
     assert driver.run(chain(world)) == 1
@@ -156,8 +176,12 @@ def test_a_killed_kernel_fails_the_stage(world, cells):
 
 def test_a_killed_driver_leaves_an_interrupted_stage_and_no_lasting_lock(world):
     write_notebook(world / "notebooks", "00_make", ["import time\ntime.sleep(60)"])
-    process = subprocess.Popen([sys.executable, "-m", "deft", "run", "--profile", "tiny", "--notebooks", str(world / "notebooks")],
-                               cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deft", "run", "--profile", "tiny", "--notebooks", str(world / "notebooks")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     record, deadline = world / "work" / "tiny" / "status" / "00_make.json", time.monotonic() + 30
     while not record.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -191,6 +215,7 @@ def test_a_disk_that_fills_up_during_a_run_is_said(world, capsys):
 
 
 # ---------------------------------------------------------------- staleness
+
 
 def test_staleness_is_decided_by_content(world, capsys):
     two_stages(world)
@@ -258,14 +283,22 @@ def test_a_change_under_the_same_size_and_time_is_seen_by_a_deep_status(world, c
 def test_a_module_change_reruns_only_who_imports_it_also_inside_functions(world):
     package = world / "deft"
     package.mkdir()
-    for name, text in {"__init__": "", "deep": "X = 1\n", "near": "def f():\n    from deft import deep\n    return deep.X\n", "other": ""}.items():
+    for name, text in {
+        "__init__": "",
+        "deep": "X = 1\n",
+        "near": "def f():\n    from deft import deep\n    return deep.X\n",
+        "other": "",
+    }.items():
         (package / f"{name}.py").write_text(text)
     write_notebook(world / "notebooks", "00_near", ["import deft.near"])
     write_notebook(world / "notebooks", "01_other", ["from deft import other"])
     here = lambda: Chain("tiny", world / "notebooks", root=world)
     assert driver.run(here()) == 0
     (package / "deep.py").write_text('"""What it is for."""\n\nX = 1  # said\n')
-    edit(world / "notebooks" / "00_near.ipynb", lambda book: book.cells[-1].update(source="# said\nimport deft.near  # twice"))
+    edit(
+        world / "notebooks" / "00_near.ipynb",
+        lambda book: book.cells[-1].update(source="# said\nimport deft.near  # twice"),
+    )
     assert {row["state"] for row in stale.states(here())} == {stale.DONE}
     (package / "deep.py").write_text("X = 2\n")
     now = {row["stage"]: row["reason"] for row in stale.states(here())}
@@ -275,7 +308,9 @@ def test_a_module_change_reruns_only_who_imports_it_also_inside_functions(world)
 @pytest.mark.parametrize("value, counts", [("meflow", True), ("dis-finest", False)])
 def test_what_a_parameters_value_reads_from_outside_the_chain_counts(world, monkeypatch, value, counts):
     monkeypatch.delenv("DEFT_MEFLOW", raising=False)
-    path = write_notebook(world / "notebooks", "00_make", ["x = 1"], parameters=f'profile = "tiny"\nseed = 7\nmethod = "{value}"')
+    path = write_notebook(
+        world / "notebooks", "00_make", ["x = 1"], parameters=f'profile = "tiny"\nseed = 7\nmethod = "{value}"'
+    )
     edit(path, lambda book: book.metadata["deft"].update(outside={"method": {"meflow": "deft.motion.meflow.digest"}}))
     weights = world / "work" / "tiny" / "meflow"
     weights.mkdir(parents=True)
@@ -283,9 +318,13 @@ def test_what_a_parameters_value_reads_from_outside_the_chain_counts(world, monk
         (weights / name).write_text("made up")
     assert driver.run(chain(world)) == 0 and states(world)["00_make"][0] == stale.DONE
     (weights / "model.safetensors").write_text("another")
-    assert states(world)["00_make"] == ((stale.STALE, "input of method = 'meflow' changed") if counts else (stale.DONE, "nothing changed"))
+    assert states(world)["00_make"] == (
+        (stale.STALE, "input of method = 'meflow' changed") if counts else (stale.DONE, "nothing changed")
+    )
     (weights / "config.json").unlink()
-    assert states(world)["00_make"] == ((stale.STALE, "input of method = 'meflow' missing") if counts else (stale.DONE, "nothing changed"))
+    assert states(world)["00_make"] == (
+        (stale.STALE, "input of method = 'meflow' missing") if counts else (stale.DONE, "nothing changed")
+    )
     monkeypatch.setenv("DEFT_MEFLOW", str(world / "nowhere"))
     assert states(world)["00_make"][0] == (stale.STALE if counts else stale.DONE)
 
@@ -318,6 +357,7 @@ def test_an_unreadable_record_is_a_reason_to_run(world):
 
 # ---------------------------------------------------------------- one run at a time, speed, record
 
+
 def test_two_runs_at_once_are_refused_and_a_stale_lock_is_harmless(world):
     two_stages(world)
     here = chain(world)
@@ -332,10 +372,12 @@ def test_two_runs_at_once_are_refused_and_a_stale_lock_is_harmless(world):
 
 def test_status_is_fast_because_it_imports_nothing_heavy(world):
     two_stages(world)
-    code = ("import sys\nfrom deft.__main__ import main\n"
-            f"code = main(['status', '--profile', 'tiny', '--json', '--notebooks', {str(world / 'notebooks')!r}])\n"
-            "heavy = {'numpy', 'pandas', 'torch', 'papermill', 'nbformat', 'matplotlib', 'cv2'} & set(sys.modules)\n"
-            "assert not heavy, heavy\nsys.exit(code)")
+    code = (
+        "import sys\nfrom deft.__main__ import main\n"
+        f"code = main(['status', '--profile', 'tiny', '--json', '--notebooks', {str(world / 'notebooks')!r}])\n"
+        "heavy = {'numpy', 'pandas', 'torch', 'papermill', 'nbformat', 'matplotlib', 'cv2'} & set(sys.modules)\n"
+        "assert not heavy, heavy\nsys.exit(code)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
@@ -347,13 +389,25 @@ def test_the_record_says_what_was_run_where(world):
     assert driver.run(chain(world)) == 0
     record = json.loads((world / "work" / "tiny" / "status" / "01_copy.json").read_text())
     assert record["seed"] == 7 and record["parameters"] == {"profile": "tiny", "seed": 7}
-    assert record["seconds"] > 0 and record["peak_memory_gib"] > 0 and record["commit"] and record["hardware"]["cores"] >= 1
+    assert (
+        record["seconds"] > 0
+        and record["peak_memory_gib"] > 0
+        and record["commit"]
+        and record["hardware"]["cores"] >= 1
+    )
     assert list(record["outputs"]) == ["b.txt"] and len(record["outputs"]["b.txt"][2]) == 64
 
 
 def test_kernels_run_in_this_interpreter_with_fixed_threads(world):
-    write_notebook(world / "notebooks", "00_make", ["import os, sys\nfrom deft import paths\n"
-                   "(paths.work(profile) / 'k.txt').write_text(sys.executable + ' ' + os.environ['OMP_NUM_THREADS'])"], writes=["k.txt"])
+    write_notebook(
+        world / "notebooks",
+        "00_make",
+        [
+            "import os, sys\nfrom deft import paths\n"
+            "(paths.work(profile) / 'k.txt').write_text(sys.executable + ' ' + os.environ['OMP_NUM_THREADS'])"
+        ],
+        writes=["k.txt"],
+    )
     assert driver.run(chain(world)) == 0
     executable, threads = (world / "work" / "tiny" / "k.txt").read_text().rsplit(" ", 1)
     assert Path(executable).samefile(sys.executable) and int(threads) >= 1
@@ -368,8 +422,18 @@ def test_a_cell_that_was_not_executed_is_no_success():
     """papermill calls a cell completed even when the kernel died under it: only an execution count says that it ran."""
     import nbformat.v4 as nb
 
-    ran, failed, skipped = (nb.new_code_cell("1", id=name, execution_count=count) for name, count in (("ran", 1), ("failed", 2), ("skipped", None)))
+    ran, failed, skipped = (
+        nb.new_code_cell("1", id=name, execution_count=count)
+        for name, count in (("ran", 1), ("failed", 2), ("skipped", None))
+    )
     failed.outputs = [nb.new_output("error", ename="ValueError", evalue="", traceback=[])]
     empty = nb.new_code_cell(" ", id="empty")
-    words = [execute._unfinished(nb.new_notebook(cells=[nb.new_markdown_cell("a"), *cells])) for cells in ((ran, empty), (ran, failed), (ran, skipped))]
-    assert words[0] == "" and "(failed) ended in an error" in words[1] and "cell 3 (skipped) was never executed" in words[2]
+    words = [
+        execute._unfinished(nb.new_notebook(cells=[nb.new_markdown_cell("a"), *cells]))
+        for cells in ((ran, empty), (ran, failed), (ran, skipped))
+    ]
+    assert (
+        words[0] == ""
+        and "(failed) ended in an error" in words[1]
+        and "cell 3 (skipped) was never executed" in words[2]
+    )

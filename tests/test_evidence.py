@@ -1,4 +1,5 @@
 """Evidence: known units score, their neighbours do not, time counts, probabilities and verdicts say what they claim."""
+
 import dataclasses
 
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 
 from deft.clips import simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
-from deft.faces import align
 from deft.evaluation import distractors
+from deft.faces import align
 from deft.motion import courses, evidence
 
 TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
@@ -15,8 +16,15 @@ LEFT, RIGHT = SIDES.index("L"), SIDES.index("R")
 
 
 def film(actions, seed=4, identity=77):
-    clip = simulator.render_clip(simulator.sample_identity(identity), actions, times_ms=TIMES, truth="apex", truth_index=3, seed=seed,
-                                 camera=simulator.Camera(noise=3.0, head_drift=1.5, jpeg=70))
+    clip = simulator.render_clip(
+        simulator.sample_identity(identity),
+        actions,
+        times_ms=TIMES,
+        truth="apex",
+        truth_index=3,
+        seed=seed,
+        camera=simulator.Camera(noise=3.0, head_drift=1.5, jpeg=70),
+    )
     face = align.align_clip(clip.frames, clip.truth.landmarks[0])
     return courses.measure_clip(face.gray, face.landmarks)
 
@@ -38,7 +46,10 @@ def test_a_one_sided_smile_is_found_on_its_side_and_nowhere_else(smile):
 
 
 def test_sharing_out_separates_units_that_share_a_region(smile):
-    plain, shared = evidence.plain(smile["courses"], smile["noise"]), evidence.parts(smile["courses"], smile["noise"]).spatial
+    plain, shared = (
+        evidence.plain(smile["courses"], smile["noise"]),
+        evidence.parts(smile["courses"], smile["noise"]).spatial,
+    )
     margin = lambda values: at(values, 20, LEFT) / at(values, 12, LEFT)
     assert margin(shared) < margin(plain)
 
@@ -58,10 +69,19 @@ def test_a_still_face_has_no_evidence():
 
 def test_a_step_or_a_flicker_does_not_score_like_rise_hold_fall(smile):
     peak = smile["courses"][2:4].mean(0)
-    parts = {name: evidence.parts(np.asarray(shape, float)[:, None, None] * peak, smile["noise"])
-             for name, shape in {"movement": evidence.ENVELOPE, "step": np.ones(8), "flicker": (0, 1, 1, 1, 0, 1, 0, 1), "late": (0, .5, 1, 1, 1, 1, 1, .9)}.items()}
+    parts = {
+        name: evidence.parts(np.asarray(shape, float)[:, None, None] * peak, smile["noise"])
+        for name, shape in {
+            "movement": evidence.ENVELOPE,
+            "step": np.ones(8),
+            "flicker": (0, 1, 1, 1, 0, 1, 0, 1),
+            "late": (0, 0.5, 1, 1, 1, 1, 1, 0.9),
+        }.items()
+    }
     for name in ("step", "flicker", "late"):
-        assert at(parts[name].spatial, 12, LEFT) == pytest.approx(at(parts["movement"].spatial, 12, LEFT), rel=0.1)  # the place alone cannot tell
+        assert at(parts[name].spatial, 12, LEFT) == pytest.approx(
+            at(parts["movement"].spatial, 12, LEFT), rel=0.1
+        )  # the place alone cannot tell
         assert at(parts[name].temporal, 12, LEFT) < 0.4 * at(parts["movement"].temporal, 12, LEFT)
         assert at(parts[name].combined, 12, LEFT) < 0.15 * at(parts["movement"].combined, 12, LEFT)
 
@@ -79,7 +99,9 @@ def test_the_filter_is_unbiased_and_halves_the_variance():
 
 
 def test_noise_scales_the_evidence_and_many_equal_one_by_one(smile):
-    assert at(evidence.score(smile["courses"], 4 * smile["noise"]), 12, LEFT) < at(evidence.score(smile["courses"], smile["noise"]), 12, LEFT)
+    assert at(evidence.score(smile["courses"], 4 * smile["noise"]), 12, LEFT) < at(
+        evidence.score(smile["courses"], smile["noise"]), 12, LEFT
+    )
     many = evidence.score(np.stack([smile["courses"]] * 2), np.full(2, smile["noise"]))
     assert np.allclose(many[1], evidence.score(smile["courses"], smile["noise"]))
     with pytest.raises(ValueError, match="courses must be"):
@@ -91,10 +113,15 @@ def test_noise_scales_the_evidence_and_many_equal_one_by_one(smile):
 def test_the_mirrored_face_has_the_mirrored_score(smile):
     swap = [REGION_INDEX[name, {"L": "R", "R": "L", "": ""}[side]] for name, side in REGIONS]
     mirrored = smile["courses"][:, swap] * np.array([-1, 1, 1, 1, 1])
-    assert np.allclose(evidence.parts(mirrored, smile["noise"]).spatial[:, ::-1], evidence.parts(smile["courses"], smile["noise"]).spatial, atol=0.35)
+    assert np.allclose(
+        evidence.parts(mirrored, smile["noise"]).spatial[:, ::-1],
+        evidence.parts(smile["courses"], smile["noise"]).spatial,
+        atol=0.35,
+    )
 
 
 # ---------------------------------------------------------------- probability
+
 
 @pytest.fixture(scope="module")
 def calibration():
@@ -133,19 +160,29 @@ def test_separation_is_an_auroc_per_strength():
 
 # ---------------------------------------------------------------- posterior
 
+
 def test_the_posterior_means_what_it_says():
-    """Clips drawn with a known rate, a calibrated flow and a coder of known reliability: of the sides given p, a share p moved."""
+    """Clips drawn with a known rate, a calibrated flow and a coder of known reliability: of the sides given p, a
+    share p moved.
+    """
     generator = np.random.default_rng(3)
     rate, reliability, d = 0.1, 0.85, 1.5
     moved = generator.random((6000, 17, 2)) < rate
     ratio = d * (generator.normal(size=moved.shape) + d * moved - d / 2)
     flow = 1 / (1 + np.exp(-ratio) * (1 - rate) / rate)
-    written = np.where(moved, generator.random(moved.shape) < reliability, generator.random(moved.shape) < rate * (1 - reliability) / (1 - rate))
+    written = np.where(
+        moved,
+        generator.random(moved.shape) < reliability,
+        generator.random(moved.shape) < rate * (1 - reliability) / (1 - rate),
+    )
     belief = evidence.posterior(flow, written, rate, reliability)
     for low in np.arange(0, 1, 0.1):
         inside = (belief >= low) & (belief < low + 0.1)
         assert inside.sum() > 200 and moved[inside].mean() == pytest.approx(belief[inside].mean(), abs=0.05)
-    brier = {name: np.square(p - moved).mean() for name, p in (("flow", flow), ("coder", np.where(written, 0.85, 0.017)), ("both", belief))}
+    brier = {
+        name: np.square(p - moved).mean()
+        for name, p in (("flow", flow), ("coder", np.where(written, 0.85, 0.017)), ("both", belief))
+    }
     assert brier["both"] < 0.9 * min(brier["flow"], brier["coder"])
 
 
@@ -155,9 +192,15 @@ def test_two_witnesses():
     assert np.allclose(evidence.posterior(flow, yes, 0.1), evidence.RELIABILITY)
     assert (evidence.posterior(flow, no, 0.1) < 0.1).all()
     assert (evidence.posterior(np.full((17, 2), 1e-4), yes, 0.1) < 0.5).all()
-    doubtful = np.full((17, 2), 0.05)  # the flow speaks against it: likely by the coder's word alone, so not confirmed by the pixels
+    doubtful = np.full(
+        (17, 2), 0.05
+    )  # the flow speaks against it: likely by the coder's word alone, so not confirmed by the pixels
     assert (evidence.posterior(doubtful, yes, 0.1) > 0.5).all() and not evidence.is_confirmed(doubtful, yes, 0.1).any()
-    assert evidence.is_confirmed(flow, yes, 0.1).all() and not evidence.is_confirmed(np.full((17, 2), 0.6), no, 0.1).any() and evidence.is_confirmed(np.full((17, 2), 0.95), no, 0.1).all()
+    assert (
+        evidence.is_confirmed(flow, yes, 0.1).all()
+        and not evidence.is_confirmed(np.full((17, 2), 0.6), no, 0.1).any()
+        and evidence.is_confirmed(np.full((17, 2), 0.95), no, 0.1).all()
+    )
     rare = evidence.posterior(flow, yes, np.r_[0.01, np.full(16, 0.1)])
     assert (rare[0] > rare[1]).all()  # p = .1 is strong evidence for a unit seen once in a hundred
     with pytest.raises(ValueError, match="annotation must both be"):
@@ -188,26 +231,44 @@ def test_outward_of_the_right_side_is_towards_smaller_x():
 
 # ---------------------------------------------------------------- verdicts
 
+
 def test_four_verdicts_with_their_rows(smile):
     probability = np.full((17, 2), 0.002)
     probability[UNIT_INDEX[12], LEFT], probability[UNIT_INDEX[4], RIGHT] = 0.95, 0.9
     found = {(v.unit, v.side): v for v in evidence.verdicts("12+L15+1", probability, smile["courses"], smile["noise"])}
-    assert {key: v.verdict for key, v in found.items()} == {(12, "L"): "confirmed", (12, "R"): "unsupported", (15, "L"): "contradicted",
-                                                            (1, "L"): "unsupported", (1, "R"): "unsupported", (4, "R"): "unannotated"}
+    assert {key: v.verdict for key, v in found.items()} == {
+        (12, "L"): "confirmed",
+        (12, "R"): "unsupported",
+        (15, "L"): "contradicted",
+        (1, "L"): "unsupported",
+        (1, "R"): "unsupported",
+        (4, "R"): "unannotated",
+    }
     row = found[12, "L"].rows[0]
-    assert (row.region, row.side) == ("lip_corner", "L") and row.direction in ("outward", "up") and row.px > 0.1 and row.z > 5
+    assert (
+        (row.region, row.side) == ("lip_corner", "L")
+        and row.direction in ("outward", "up")
+        and row.px > 0.1
+        and row.z > 5
+    )
     assert row.frames[0] <= 3 <= row.frames[1]
     assert all(isinstance(value, (str, float, tuple)) for value in dataclasses.astuple(row))
 
 
 def test_templates_have_one_row_per_unit_and_side():
-    assert evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2) and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()
+    assert (
+        evidence.TEMPLATES.shape == (2 * len(UNITS), len(REGIONS), 2)
+        and (np.abs(evidence.TEMPLATES).sum((1, 2)) > 0).all()
+    )
 
 
 # ---------------------------------------------------------------- time apart from space
 
+
 def test_a_region_that_comes_late_speaks_against_the_unit(smile):
-    """The lip corner trails the other regions of unit 12 by two key frames, some 85 ms: the place still fits, the time does not."""
+    """The lip corner trails the other regions of unit 12 by two key frames, some 85 ms: the place still fits, the
+    time does not.
+    """
     corner = [row for row, (name, _) in enumerate(REGIONS) if name == "lip_corner"]
     late = smile["courses"].copy()
     late[2:, corner], late[:2, corner] = smile["courses"][:-2, corner], 0
@@ -220,9 +281,14 @@ def test_a_region_that_comes_late_speaks_against_the_unit(smile):
 
 # ---------------------------------------------------------------- distractors
 
+
 def test_still_faces_confirm_nothing_by_themselves(monkeypatch):
-    """Head drift, blink and flicker alone: no unit is reported, and the flow withholds most of what a wrong coder claims."""
-    monkeypatch.setattr(distractors, "CASES", {name: distractors.CASES[name] for name in ("head drift", "blink", "flicker")})
+    """Head drift, blink and flicker alone: no unit is reported, and the flow withholds most of what a wrong coder
+    claims.
+    """
+    monkeypatch.setattr(
+        distractors, "CASES", {name: distractors.CASES[name] for name in ("head drift", "blink", "flicker")}
+    )
     calibration = evidence.Calibration((0.9,) * 17, (0.3,) * 17, (-2.6,) * 17)
     table = distractors.study(calibration, people=3)
     assert list(table["case"]) == ["head drift", "blink", "flicker"] and (table["reported"] <= 1 / 3).all()

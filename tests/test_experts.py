@@ -1,4 +1,6 @@
-"""Experts: what each must not see, mirrors that agree, checkpoints that give the same bytes, calibration and dependence measures."""
+"""Experts: what each must not see, mirrors that agree, checkpoints that give the same bytes, calibration and
+dependence measures.
+"""
 
 import inspect
 
@@ -27,14 +29,29 @@ def made_up(name: str, subjects: int = 6, each: int = 12) -> pairs.Pairs:
     """Arrays of the right shapes; the images carry a trace of unit 0, so that there is something to learn."""
     n, r = subjects * each, runtime.rng(3, f"made-up/{name}")
     units = ((r.random((n, 17, 2)) < 0.3) * 0.2).astype(np.float32)
-    index = pd.DataFrame({"clip": [f"c{i}" for i in range(n)], "subject": [f"s{i // each}" for i in range(n)], "look": r.integers(0, 5, n),
-                          "split": ["train" if i // each < subjects - 2 else "validation" for i in range(n)]})
-    image = lambda c: (r.normal(0, 0.3, (n, c, 64, 64)) + 5 * units[:, 0].sum(1)[:, None, None, None]).astype(np.float16)  # noqa: E731
-    make = {"onset": lambda: r.integers(0, 255, (n, 3, 64, 64)).astype(np.uint8), "pair": lambda: r.integers(0, 255, (n, 6, 64, 64)).astype(np.uint8),
-            "peak": lambda: image(4), "residual": lambda: image(2), "regions": lambda: r.normal(size=(n, 181)).astype(np.float32),
-            "units": lambda: units, "furrows": lambda: r.random((n, 10)).astype(np.float32), "look": lambda: index["look"].to_numpy(np.float32),
-            "region_true": lambda: r.normal(size=(n, 36, 2)).astype(np.float32),
-            "landmarks": lambda: (64 + 30 * r.normal(size=(1, 68, 2)) + r.normal(size=(n, 68, 2))).astype(np.float32)}
+    index = pd.DataFrame(
+        {
+            "clip": [f"c{i}" for i in range(n)],
+            "subject": [f"s{i // each}" for i in range(n)],
+            "look": r.integers(0, 5, n),
+            "split": ["train" if i // each < subjects - 2 else "validation" for i in range(n)],
+        }
+    )
+    image = lambda c: (r.normal(0, 0.3, (n, c, 64, 64)) + 5 * units[:, 0].sum(1)[:, None, None, None]).astype(
+        np.float16
+    )  # noqa: E731
+    make = {
+        "onset": lambda: r.integers(0, 255, (n, 3, 64, 64)).astype(np.uint8),
+        "pair": lambda: r.integers(0, 255, (n, 6, 64, 64)).astype(np.uint8),
+        "peak": lambda: image(4),
+        "residual": lambda: image(2),
+        "regions": lambda: r.normal(size=(n, 181)).astype(np.float32),
+        "units": lambda: units,
+        "furrows": lambda: r.random((n, 10)).astype(np.float32),
+        "look": lambda: index["look"].to_numpy(np.float32),
+        "region_true": lambda: r.normal(size=(n, 36, 2)).astype(np.float32),
+        "landmarks": lambda: (64 + 30 * r.normal(size=(1, 68, 2)) + r.normal(size=(n, 68, 2))).astype(np.float32),
+    }
     return pairs.Pairs(index, {key: make[key]() for key in pairs.INPUTS[name] + pairs.TARGETS[name]})
 
 
@@ -48,6 +65,7 @@ def inputs_of(name: str, count: int = 4) -> dict:
 
 
 # ---------------------------------------------------------------- the contract
+
 
 @pytest.mark.parametrize("name", pairs.NAMES)
 def test_every_expert_hands_over_tokens_of_the_same_shape_and_stays_small(name):
@@ -68,6 +86,7 @@ def test_first_weights_depend_on_the_seed_and_not_on_what_ran_before():
 
 
 # ---------------------------------------------------------------- blindness
+
 
 def test_no_expert_is_handed_more_than_it_names():
     assert pairs.INPUTS["structure"] == ("onset",)  # one frame: there is no later frame to see
@@ -99,13 +118,17 @@ def test_texture_teaches_its_tokens_nothing_through_units_without_a_furrow():
 
 @pytest.fixture(scope="module")
 def person():
-    """One simulated person: aligned gray frames of a clip, its landmarks and matrix, by (actions, identity overrides)."""
+    """One simulated person: aligned gray frames of a clip, its landmarks and matrix, by (actions, identity
+    overrides).
+    """
     from deft.clips import simulator
     from deft.faces import align
 
     def film(actions, **looks):
         identity = simulator.sample_identity(3, size=128, **looks)
-        clip = simulator.render_clip(identity, actions, times_ms=np.array([0.0, 150.0, 170.0]), truth="apex", truth_index=1)
+        clip = simulator.render_clip(
+            identity, actions, times_ms=np.array([0.0, 150.0, 170.0]), truth="apex", truth_index=1
+        )
         face = align.align_clip(clip.frames, clip.truth.landmarks[0])
         return face.gray, face.landmarks, face.matrix, clip.truth.skin_flow[1]
 
@@ -121,22 +144,35 @@ MOVES = {"4": 0.3, "6": 0.3, "12": 0.3}
 
 def test_texture_stays_silent_under_a_pure_translation(person):
     import cv2
+
     from deft.motion import courses
 
     gray, landmarks, _, _ = person({})
     shift = np.array([0.7, -0.4])
-    moved = cv2.warpAffine(gray[0], np.hstack([np.eye(2), shift[:, None]]), (128, 128), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        gray[0],
+        np.hstack([np.eye(2), shift[:, None]]),
+        (128, 128),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     seen = courses.measure_clip(np.stack([gray[0], moved, moved]), landmarks, "dis-finest")["residual"]
     known = np.broadcast_to(shift.astype(np.float32), (128, 128, 2))
-    interpolation = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.ascontiguousarray(known))  # the flow is exact
-    unexplained = courses.residual(gray[0].astype(np.float32), moved.astype(np.float32), np.zeros((128, 128, 2), np.float32))
+    interpolation = courses.residual(
+        gray[0].astype(np.float32), moved.astype(np.float32), np.ascontiguousarray(known)
+    )  # the flow is exact
+    unexplained = courses.residual(
+        gray[0].astype(np.float32), moved.astype(np.float32), np.zeros((128, 128, 2), np.float32)
+    )
     assert rms(seen) < 1.5 * rms(interpolation) and rms(seen) < 0.15 * rms(unexplained)
 
     folded = courses.measure_clip(person(MOVES)[0], landmarks, "dis-finest")["residual"]
     model = pretrain.build("texture", sizes("texture"), 7).eval()
     model.prepare({"residual": torch.from_numpy(np.stack([folded, seen]).astype(np.float32))})
     with torch.no_grad():
-        still, translated, folds = (model({"residual": torch.from_numpy(x.astype(np.float32)[None])}) for x in (seen * 0, seen, folded))
+        still, translated, folds = (
+            model({"residual": torch.from_numpy(x.astype(np.float32)[None])}) for x in (seen * 0, seen, folded)
+        )
     assert rms(translated - still) < 0.35 * rms(folds - still)
 
 
@@ -158,8 +194,10 @@ def test_motion_changes_less_with_the_skin_than_with_the_flow_s_own_error(person
         table = described["courses"].mean(0).copy()
         if vectors is not None:
             table[:, :2] = vectors
-        return {"peak": torch.from_numpy(np.moveaxis(described["peak"], -1, 0).astype(np.float32)[None]),
-                "regions": torch.from_numpy(np.append(table.ravel(), described["noise"]).astype(np.float32)[None])}
+        return {
+            "peak": torch.from_numpy(np.moveaxis(described["peak"], -1, 0).astype(np.float32)[None]),
+            "regions": torch.from_numpy(np.append(table.ravel(), described["noise"]).astype(np.float32)[None]),
+        }
 
     model = pretrain.build("motion", sizes("motion"), 7).eval()
     model.prepare({key: torch.cat([inputs(light)[key], inputs(dark)[key] * 0]) for key in model.keys})
@@ -172,8 +210,25 @@ def test_structure_tokens_do_not_change_when_later_frames_do(tmp_path):
     from deft.clips import store
 
     n, r = 4, runtime.rng(5, "frames")
-    rows = [{"clip": f"c{i}", "dataset": "sim-a", "subject": "s1", "condition": "kept", "look": 0, "emotion": "anger", "coarse": "negative", "fps": 200.0,
-             "onset": 0, "apex": 1, "offset": 2, "units": "4", "distractor": "", "split": ""} for i in range(n)]
+    rows = [
+        {
+            "clip": f"c{i}",
+            "dataset": "sim-a",
+            "subject": "s1",
+            "condition": "kept",
+            "look": 0,
+            "emotion": "anger",
+            "coarse": "negative",
+            "fps": 200.0,
+            "onset": 0,
+            "apex": 1,
+            "offset": 2,
+            "units": "4",
+            "distractor": "",
+            "split": "",
+        }
+        for i in range(n)
+    ]
     store.write_shard(tmp_path / "clips" / "bench" / "s1.npz", rows, "plan", envelope=np.zeros((n, 3)))
     rgb = r.integers(0, 255, (n, 3, 128, 128, 3)).astype(np.uint8)
     runtime.save_array(tmp_path / "faces" / "bench", "rgb", rgb)
@@ -197,13 +252,16 @@ def test_rgb_opponent_starts_as_a_detector_of_motion_and_is_shown_real_pushes():
     assert torch.allclose(rgb.push(picture, field)[..., 10:50, 11:51], picture[..., 10:50, 10:50], atol=1e-4)
     filters = rgb.motion_energy(rgb.GATES)
     still = torch.cat([picture[:, :3], picture[:, :3]], dim=1)
-    change = torch.nn.functional.conv2d(still, filters, stride=2, padding=2)[:, :rgb.GATES]
+    change = torch.nn.functional.conv2d(still, filters, stride=2, padding=2)[:, : rgb.GATES]
     assert change.abs().max() < 1e-5  # nothing moves, nothing changes
 
 
 # ---------------------------------------------------------------- mirrors and jitter
 
-@pytest.mark.parametrize("key", ["onset", "pair", "residual", "peak", "regions", "region_true", "units", "furrows", "landmarks"])
+
+@pytest.mark.parametrize(
+    "key", ["onset", "pair", "residual", "peak", "regions", "region_true", "units", "furrows", "landmarks"]
+)
 def test_mirroring_twice_changes_nothing(key):
     name = next(n for n in pairs.NAMES if key in pairs.INPUTS[n] + pairs.TARGETS[n])
     x = pairs.tensor(key, made_up(name).arrays[key][:3])
@@ -214,7 +272,9 @@ def test_mirroring_twice_changes_nothing(key):
 def test_mirror_of_motion_turns_left_outward_into_right_outward():
     regions = torch.zeros(1, 36, 2)
     left, right = facs.REGION_INDEX[("lip_corner", "L")], facs.REGION_INDEX[("lip_corner", "R")]
-    regions[0, left] = torch.tensor([1.0, -0.5])  # the person's left corner moves towards larger x, which is outward, and up
+    regions[0, left] = torch.tensor(
+        [1.0, -0.5]
+    )  # the person's left corner moves towards larger x, which is outward, and up
     assert torch.equal(pairs.mirror("region_true", regions)[0, right], torch.tensor([-1.0, -0.5]))
 
 
@@ -246,8 +306,12 @@ def test_jitter_mirrors_pictures_and_labels_together():
     jitter = pairs.Jitter(mirror=1.0, gain=0.0, light=0.0, shift=0, noise=0.0)
     data = made_up("motion")
     batch = {key: pairs.tensor(key, data.arrays[key][:3]) for key in ("peak", "regions", "units", "region_true")}
-    out = pairs.augment(batch, {k: v[:3] for k, v in pairs.draws(jitter, len(data), 7, 0).items()}, jitter,
-                        {"peak": torch.ones(4), "regions": torch.ones(181)})
+    out = pairs.augment(
+        batch,
+        {k: v[:3] for k, v in pairs.draws(jitter, len(data), 7, 0).items()},
+        jitter,
+        {"peak": torch.ones(4), "regions": torch.ones(181)},
+    )
     for key, x in batch.items():
         assert torch.allclose(out[key], pairs.mirror(key, x), atol=1e-6)
 
@@ -255,8 +319,12 @@ def test_jitter_mirrors_pictures_and_labels_together():
 def test_mirrored_phrase_swaps_left_and_right():
     words = ["the", "left", "right", "brow"]
     ids = torch.from_numpy(motion.phrase_ids([["the", "left", "brow"], ["the", "brow"]], words))
-    assert motion.mirror_words(ids, words).tolist() == torch.from_numpy(
-        motion.phrase_ids([["the", "right", "brow"], ["the", "brow"]], words)).sort(dim=1).values.tolist()
+    assert (
+        motion.mirror_words(ids, words).tolist()
+        == torch.from_numpy(motion.phrase_ids([["the", "right", "brow"], ["the", "brow"]], words))
+        .sort(dim=1)
+        .values.tolist()
+    )
     with pytest.raises(ValueError, match="nose"):
         motion.phrase_ids([["nose"]], words)
 
@@ -264,7 +332,11 @@ def test_mirrored_phrase_swaps_left_and_right():
 def test_region_inputs_average_apex_and_hold():
     courses = np.arange(2 * 8 * 36 * 5, dtype=np.float32).reshape(2, 8, 36, 5)
     out = pairs.region_inputs(courses, np.array([0.1, 0.2]))
-    assert out.shape == (2, 181) and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2) and out[1, -1] == np.float32(0.2)
+    assert (
+        out.shape == (2, 181)
+        and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2)
+        and out[1, -1] == np.float32(0.2)
+    )
     short = pairs.region_inputs(courses[:, :2], np.array([0.1, 0.2]))  # onset, apex, hold
     assert np.allclose(short[0, :5], (courses[0, 0, 0] + courses[0, 1, 0]) / 2)
     with pytest.raises(ValueError, match="onset, apex and hold"):
@@ -280,11 +352,18 @@ def test_direction_left_over_by_furrows_keeps_the_rest_and_mirrors_like_motion()
     left = texture.unexplained_direction(rest + explained, furrows, np.arange(300)).reshape(400, 36, 2)
     assert abs(np.corrcoef(left[:, chin, 1], furrows[:, tip])[0, 1]) < 0.15
     assert np.corrcoef(left[:, chin, 1], rest[:, chin, 1])[0, 1] > 0.95
-    turned = texture.unexplained_direction(pairs.mirror("region_true", torch.from_numpy(rest + explained)).numpy(), furrows[:, pairs.FURROW_MIRROR], np.arange(300))
-    assert np.allclose(turned.reshape(400, 36, 2), pairs.mirror("region_true", torch.from_numpy(left)).numpy(), atol=1e-3)
+    turned = texture.unexplained_direction(
+        pairs.mirror("region_true", torch.from_numpy(rest + explained)).numpy(),
+        furrows[:, pairs.FURROW_MIRROR],
+        np.arange(300),
+    )
+    assert np.allclose(
+        turned.reshape(400, 36, 2), pairs.mirror("region_true", torch.from_numpy(left)).numpy(), atol=1e-3
+    )
 
 
 # ---------------------------------------------------------------- training, saving, resuming
+
 
 @pytest.fixture
 def grammar(monkeypatch):
@@ -300,9 +379,15 @@ def grammar(monkeypatch):
 def test_saved_expert_gives_the_same_tokens_and_a_finished_one_is_left_alone(name, tmp_path, grammar):
     data, settings = made_up(name), Settings(epochs=2, batch=16)
     history = pretrain.pretrain(name, data, settings, tmp_path)
-    assert len(history) == 2 and {p.name for p in tmp_path.iterdir()} >= {"config.json", "model.safetensors", "history.json"}
+    assert len(history) == 2 and {p.name for p in tmp_path.iterdir()} >= {
+        "config.json",
+        "model.safetensors",
+        "history.json",
+    }
     tokens, logits = pretrain.predict(pretrain.load(tmp_path), data)
-    assert np.isfinite(tokens).all() and tokens.shape == (len(data), 4, 64) and (logits is None) == (name == "structure")
+    assert (
+        np.isfinite(tokens).all() and tokens.shape == (len(data), 4, 64) and (logits is None) == (name == "structure")
+    )
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     assert pretrain.pretrain(name, data, settings, tmp_path) == runtime.read_json(tmp_path / "history.json")
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
@@ -320,7 +405,10 @@ def test_the_epoch_that_does_best_on_validation_subjects_is_kept(tmp_path, gramm
 @pytest.mark.parametrize("name", SPEAKING)
 def test_units_of_a_mirrored_face_are_those_of_the_face_with_sides_exchanged(name):
     data, model = made_up(name, 4, 2), pretrain.build(name, sizes(name), 7).eval()
-    mirrored = {k: pairs.mirror(k, pairs.tensor(k, data.arrays[k])).numpy() * (255 if k in pairs.BYTES else 1) for k in model.keys}
+    mirrored = {
+        k: pairs.mirror(k, pairs.tensor(k, data.arrays[k])).numpy() * (255 if k in pairs.BYTES else 1)
+        for k in model.keys
+    }
     turned = pairs.Pairs(data.index, {**data.arrays, **mirrored})
     logits, other = (pretrain.predict(model, one)[1] for one in (data, turned))
     assert np.allclose(other, logits[..., ::-1], atol=1e-3) and not np.allclose(logits, logits[..., ::-1], atol=1e-3)
@@ -340,7 +428,9 @@ def test_killed_run_ends_in_the_same_bytes(tmp_path, grammar):
     seen = []
     pretrain.pretrain("motion", data, settings, tmp_path / "cut", progress=seen.append)
     assert [row["epoch"] for row in seen] == [3]
-    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
 
 
 def test_unfinished_expert_and_corpus_without_validation_are_named(tmp_path):
@@ -354,13 +444,18 @@ def test_unfinished_expert_and_corpus_without_validation_are_named(tmp_path):
 
 # ---------------------------------------------------------------- calibration
 
+
 def test_calibration_recovers_a_known_distribution():
     r = np.random.default_rng(0)
     z = r.normal(-1, 2, 20_000)
     y = r.random(z.size) < calibrate.sigmoid(0.5 * z - 0.3)
     a, b = calibrate.platt(z, y)
     assert abs(a - 0.5) < 0.03 and abs(b + 0.3) < 0.05
-    assert calibrate.expected_calibration_error(calibrate.sigmoid(a * z + b), y) < 0.015 < calibrate.expected_calibration_error(calibrate.sigmoid(z), y)
+    assert (
+        calibrate.expected_calibration_error(calibrate.sigmoid(a * z + b), y)
+        < 0.015
+        < calibrate.expected_calibration_error(calibrate.sigmoid(z), y)
+    )
 
 
 def test_calibration_survives_units_that_never_move_and_comes_back_from_disk(tmp_path):
@@ -387,10 +482,13 @@ def test_the_honest_calibration_error_is_that_of_subjects_who_fitted_nothing():
 
 
 def test_calibration_error_by_hand():
-    assert calibrate.expected_calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0]) == pytest.approx(0.5 * 0.4 + 0.5 * 0.1)
+    assert calibrate.expected_calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0]) == pytest.approx(
+        0.5 * 0.4 + 0.5 * 0.1
+    )
 
 
 # ---------------------------------------------------------------- disentangling
+
 
 def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
     x = torch.tensor([1.0, -2.0], requires_grad=True)
@@ -401,7 +499,9 @@ def test_gradient_reversal_keeps_the_value_and_turns_the_gradient():
 
 
 def training_batch(name: str, count: int = 12) -> tuple:
-    """(expert, inputs, targets) as the training loop hands them to `loss`; in eval mode, so that dropout draws nothing."""
+    """(expert, inputs, targets) as the training loop hands them to `loss`; in eval mode, so that dropout draws
+    nothing.
+    """
     data, words = made_up(name), ["the", "left", "right", "brow"]
     targets, constants = CLASSES[name].targets(data, data.rows("train"), 7, words)
     chosen = np.arange(count) * 4
@@ -423,8 +523,16 @@ def test_every_weight_of_an_expert_and_of_its_adversaries_is_taught_by_the_loss(
     assert not untaught
 
 
-@pytest.mark.parametrize("name, factor", [("texture", "identity"), ("texture", "look"), ("texture", "direction"),
-                                          ("motion", "identity"), ("motion", "look")])
+@pytest.mark.parametrize(
+    "name, factor",
+    [
+        ("texture", "identity"),
+        ("texture", "look"),
+        ("texture", "direction"),
+        ("motion", "identity"),
+        ("motion", "look"),
+    ],
+)
 def test_an_adversary_in_the_total_loss_turns_its_gradient_against_the_encoder(name, factor, grammar):
     model, inputs, targets = training_batch(name)
     for other, adversary in model.adversary.items():
@@ -464,10 +572,16 @@ def test_cka_and_hsic_identities():
     r = np.random.default_rng(0)
     x, y = r.normal(size=(300, 8)), r.normal(size=(300, 5))
     q, _ = np.linalg.qr(r.normal(size=(8, 8)))
-    assert disentangle.linear_cka(x, x) == pytest.approx(1) and disentangle.linear_cka(x, 3 * x @ q + 1) == pytest.approx(1)
-    assert disentangle.linear_cka(x, y) < 0.1 and disentangle.linear_cka(x, y) == pytest.approx(disentangle.linear_cka(y, x))
+    assert disentangle.linear_cka(x, x) == pytest.approx(1) and disentangle.linear_cka(
+        x, 3 * x @ q + 1
+    ) == pytest.approx(1)
+    assert disentangle.linear_cka(x, y) < 0.1 and disentangle.linear_cka(x, y) == pytest.approx(
+        disentangle.linear_cka(y, x)
+    )
     assert disentangle.hsic(x, x) == pytest.approx(1) and disentangle.hsic(x, x @ q) == pytest.approx(1, abs=1e-6)
-    assert disentangle.hsic(x, np.abs(x)) > 2 * disentangle.linear_cka(x, np.abs(x))  # HSIC sees what a linear measure cannot
+    assert disentangle.hsic(x, np.abs(x)) > 2 * disentangle.linear_cka(
+        x, np.abs(x)
+    )  # HSIC sees what a linear measure cannot
 
 
 def test_probes_find_what_is_there_and_nothing_else():
@@ -475,8 +589,19 @@ def test_probes_find_what_is_there_and_nothing_else():
     subject = np.repeat(np.arange(30), 10)
     who, what = r.normal(size=(30, 16))[subject], r.integers(0, 3, 300)
     x = np.concatenate([who + 0.3 * r.normal(size=(300, 16)), np.eye(3)[what] + 0.2 * r.normal(size=(300, 3))], axis=1)
-    rows = {row["factor"]: row for row in disentangle.probe_matrix(
-        {"e": x}, {"look": what, "emotion": r.integers(0, 3, 300), "unit": np.stack([what == 1, what == 2], 1), "landmarks": r.normal(size=(300, 2))}, subject)}
+    rows = {
+        row["factor"]: row
+        for row in disentangle.probe_matrix(
+            {"e": x},
+            {
+                "look": what,
+                "emotion": r.integers(0, 3, 300),
+                "unit": np.stack([what == 1, what == 2], 1),
+                "landmarks": r.normal(size=(300, 2)),
+            },
+            subject,
+        )
+    }
     assert rows["identity"]["score"] > 0.8 and rows["look"]["score"] > 0.95 and rows["unit"]["score"] > 0.95
     assert abs(rows["emotion"]["score"] - 1 / 3) < 0.12 and rows["landmarks"]["score"] < 0.1
     with pytest.raises(ValueError, match="mood"):

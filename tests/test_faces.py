@@ -1,4 +1,5 @@
 """Faces: alignment, regions, detection, landmarks. Truth comes from the simulator."""
+
 import csv
 
 import cv2
@@ -22,6 +23,7 @@ def points(clip):
 
 
 # ---------------------------------------------------------------- alignment
+
 
 def test_a_known_similarity_is_recovered(points):
     true = cv2.getRotationMatrix2D((60, 60), 9, 1.2)
@@ -63,12 +65,15 @@ def test_impossible_landmarks_are_refused(bad):
 
 # ---------------------------------------------------------------- regions
 
+
 def test_regions_are_36_soft_maps_inside_the_face(clip, points):
     weights = regions.masks(points)
     assert weights.shape == (36, 128, 128) and weights.dtype == np.float32 and (weights >= 0).all()
     assert np.allclose(weights.sum((1, 2)), 1, atol=1e-5)
     brow = points[17:27, 1].min()
-    outline = cv2.convexHull(np.vstack([points[:17], [[points[0, 0], brow - 24], [points[16, 0], brow - 24]]]).astype(np.float32))
+    outline = cv2.convexHull(
+        np.vstack([points[:17], [[points[0, 0], brow - 24], [points[16, 0], brow - 24]]]).astype(np.float32)
+    )
     for centre, region in zip(regions.centres(points)[0], REGIONS):
         assert cv2.pointPolygonTest(outline, tuple(map(float, centre)), False) >= 0, region
 
@@ -105,6 +110,7 @@ def test_the_chart_draws(points):
 
 
 # ---------------------------------------------------------------- detection
+
 
 def test_the_face_and_its_eyes_are_found(clip, points):
     face = detect.find_face(clip.frames[0])
@@ -151,12 +157,19 @@ def test_bad_clips_are_refused_with_a_remedy(tmp_path):
     (tmp_path / "one").mkdir(), (tmp_path / "none").mkdir(), (tmp_path / "broken").mkdir()
     cv2.imwrite(str(tmp_path / "one" / "1.png"), np.zeros((9, 9, 3), np.uint8))
     (tmp_path / "broken" / "1.png").write_bytes(b"x")
-    for name, words in {"absent.mp4": "no such file", "noise.mp4": "cannot be decoded", "one": "1 frame", "none": "no pictures", "broken": "1.png cannot be decoded"}.items():
+    for name, words in {
+        "absent.mp4": "no such file",
+        "noise.mp4": "cannot be decoded",
+        "one": "1 frame",
+        "none": "no pictures",
+        "broken": "1.png cannot be decoded",
+    }.items():
         with pytest.raises(FootageError, match=words):
             Footage(tmp_path / name)
 
 
 # ---------------------------------------------------------------- landmarks
+
 
 def test_the_placed_mean_shape_has_its_eyes_where_they_were_found():
     eyes = np.array([[40.0, 60.0], [90.0, 50.0]])
@@ -177,7 +190,11 @@ def test_the_cascade_learns_and_survives_saving(tmp_path):
 
 
 def openface(path, rows, columns=68):
-    names = ["frame", "face_id", "timestamp", "confidence", "success"] + [f"x_{i}" for i in range(columns)] + [f"y_{i}" for i in range(columns)]
+    names = (
+        ["frame", "face_id", "timestamp", "confidence", "success"]
+        + [f"x_{i}" for i in range(columns)]
+        + [f"y_{i}" for i in range(columns)]
+    )
     with open(path, "w", newline="") as file:
         out = csv.writer(file)
         out.writerow([names[0]] + [f" {name}" for name in names[1:]])  # OpenFace pads its header with blanks
@@ -188,14 +205,21 @@ def openface(path, rows, columns=68):
 def test_openface_files_are_read(tmp_path, points):
     rows = [[number, 0, 0.0, 0.98, 1, *(points[:, 0] + number), *points[:, 1]] for number in (1, 2, 3)]
     path = openface(tmp_path / "a.csv", rows)
-    assert np.allclose(landmarks.read_openface(path, 0), points + (1, 0)) and np.allclose(landmarks.read_openface(path, 2), points + (3, 0))
+    assert np.allclose(landmarks.read_openface(path, 0), points + (1, 0)) and np.allclose(
+        landmarks.read_openface(path, 2), points + (3, 0)
+    )
 
 
 def test_openface_files_that_cannot_be_used_are_refused(tmp_path, points):
     good = [1, 0, 0.0, 0.98, 1, *points.T.ravel()]
-    cases = {"no frame 9": (openface(tmp_path / "1.csv", [good]), 8), "not sure": (openface(tmp_path / "2.csv", [[1, 0, 0.0, 0.1, 1, *good[5:]]]), 0),
-             "no column x_60": (openface(tmp_path / "3.csv", [good], columns=60), 0), "2 faces": (openface(tmp_path / "4.csv", [good, [1, 1, *good[2:]]]), 0),
-             "not a number": (openface(tmp_path / "5.csv", [[*good[:9], "?", *good[10:]]]), 0), "no such file": (tmp_path / "6.csv", 0)}
+    cases = {
+        "no frame 9": (openface(tmp_path / "1.csv", [good]), 8),
+        "not sure": (openface(tmp_path / "2.csv", [[1, 0, 0.0, 0.1, 1, *good[5:]]]), 0),
+        "no column x_60": (openface(tmp_path / "3.csv", [good], columns=60), 0),
+        "2 faces": (openface(tmp_path / "4.csv", [good, [1, 1, *good[2:]]]), 0),
+        "not a number": (openface(tmp_path / "5.csv", [[*good[:9], "?", *good[10:]]]), 0),
+        "no such file": (tmp_path / "6.csv", 0),
+    }
     for words, (path, frame) in cases.items():
         with pytest.raises(detect.FaceError, match=words):
             landmarks.read_openface(path, frame)

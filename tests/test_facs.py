@@ -13,54 +13,76 @@ from deft.clips.facs import ActionUnit, ParsedUnits, format_units, parse_action_
 
 
 def short(cell):
-    return [(u.side + u.lip + ("" if u.kind == "AU" else u.kind) + str(u.code) + u.intensity + ("" if u.certain else "?"), u.group)
-            for u in parse_action_units(cell).units]
+    return [
+        (
+            u.side
+            + u.lip
+            + ("" if u.kind == "AU" else u.kind)
+            + str(u.code)
+            + u.intensity
+            + ("" if u.certain else "?"),
+            u.group,
+        )
+        for u in parse_action_units(cell).units
+    ]
 
 
-@pytest.mark.parametrize("cell, units, unparsed", [
-    (12, [("12", 0)], ()),
-    (12.0, [("12", 0)], ()),
-    ("4+7+L10", [("4", 0), ("7", 1), ("L10", 2)], ()),
-    ("R1+R2", [("R1", 0), ("R2", 1)], ()),
-    ("L2+26+38", [("L2", 0), ("26", 1), ("38", 2)], ()),
-    ("(R6 or R12)+R15", [("R6", 0), ("R12", 0), ("R15", 1)], ()),
-    ("R14A or 17A or 24A", [("R14A", 0), ("17A", 0), ("24A", 0)], ()),
-    ("10A/B", [("10A", 0), ("10B", 0)], ()),
-    ("A/L12", [("A12", 0), ("L12", 0)], ()),
-    ("A12+A7", [("A12", 0), ("A7", 1)], ()),
-    ("7B+ ref(43)", [("7B", 0), ("reflex43", 1)], ()),
-    ("ref(L10)+A12B", [("Lreflex10", 0), ("A12B", 1)], ()),
-    ("R14+17+soft focus", [("R14", 0), ("17", 1)], ("soft focus",)),
-    ("1A+2B+L14C", [("1A", 0), ("2B", 1), ("L14C", 2)], ()),
-    ("12+15 ", [("12", 0), ("15", 1)], ()),
-    ("4，11，", [("4", 0), ("11", 1)], ()),
-    ("13?", [("13?", 0)], ()),
-    ("AU-4+L_12+AU 6", [("4", 0), ("L12", 1), ("6", 2)], ()),
-    ("-4", [], ("-4",)),
-    ("(" * 15_000 + "4" + ")" * 15_000, [], ("(" * 15_000 + "4" + ")" * 15_000,)),
-    ("AD31+AD38+M57+L12", [("AD31", 0), ("AD38", 1), ("M57", 2), ("L12", 3)], ()),
-    ("AU4(k)", [("4", 0)], ("(k)",)),
-    ("AU4(k)+AU7", [("4", 0), ("7", 1)], ("(k)",)),
-    ("AU1+AU2+AD31+M58", [("1", 0), ("2", 1), ("AD31", 2), ("M58", 3)], ()),
-    ("Ｌ１２＋４", [("L12", 0), ("4", 1)], ()),
-    ("4,7,", [("4", 0), ("7", 1)], ()),
-    ("43", [("43", 0)], ()),
-    ("61", [("61", 0)], ()),
-    ("T23+B25", [("T23", 0), ("B25", 1)], ()),
-    ("?", [], ("?",)),
-    ("12.5", [], ("12.5",)),
-    ("141724", [], ("141724",)),
-    ("(4+7) or 9", [], ("(4+7) or 9",)),
-    (float("nan"), [], ()), (None, [], ()), ("  ", [], ()),
-])
+@pytest.mark.parametrize(
+    "cell, units, unparsed",
+    [
+        (12, [("12", 0)], ()),
+        (12.0, [("12", 0)], ()),
+        ("4+7+L10", [("4", 0), ("7", 1), ("L10", 2)], ()),
+        ("R1+R2", [("R1", 0), ("R2", 1)], ()),
+        ("L2+26+38", [("L2", 0), ("26", 1), ("38", 2)], ()),
+        ("(R6 or R12)+R15", [("R6", 0), ("R12", 0), ("R15", 1)], ()),
+        ("R14A or 17A or 24A", [("R14A", 0), ("17A", 0), ("24A", 0)], ()),
+        ("10A/B", [("10A", 0), ("10B", 0)], ()),
+        ("A/L12", [("A12", 0), ("L12", 0)], ()),
+        ("A12+A7", [("A12", 0), ("A7", 1)], ()),
+        ("7B+ ref(43)", [("7B", 0), ("reflex43", 1)], ()),
+        ("ref(L10)+A12B", [("Lreflex10", 0), ("A12B", 1)], ()),
+        ("R14+17+soft focus", [("R14", 0), ("17", 1)], ("soft focus",)),
+        ("1A+2B+L14C", [("1A", 0), ("2B", 1), ("L14C", 2)], ()),
+        ("12+15 ", [("12", 0), ("15", 1)], ()),
+        ("4，11，", [("4", 0), ("11", 1)], ()),
+        ("13?", [("13?", 0)], ()),
+        ("AU-4+L_12+AU 6", [("4", 0), ("L12", 1), ("6", 2)], ()),
+        ("-4", [], ("-4",)),
+        ("(" * 15_000 + "4" + ")" * 15_000, [], ("(" * 15_000 + "4" + ")" * 15_000,)),
+        ("AD31+AD38+M57+L12", [("AD31", 0), ("AD38", 1), ("M57", 2), ("L12", 3)], ()),
+        ("AU4(k)", [("4", 0)], ("(k)",)),
+        ("AU4(k)+AU7", [("4", 0), ("7", 1)], ("(k)",)),
+        ("AU1+AU2+AD31+M58", [("1", 0), ("2", 1), ("AD31", 2), ("M58", 3)], ()),
+        ("Ｌ１２＋４", [("L12", 0), ("4", 1)], ()),
+        ("4,7,", [("4", 0), ("7", 1)], ()),
+        ("43", [("43", 0)], ()),
+        ("61", [("61", 0)], ()),
+        ("T23+B25", [("T23", 0), ("B25", 1)], ()),
+        ("?", [], ("?",)),
+        ("12.5", [], ("12.5",)),
+        ("141724", [], ("141724",)),
+        ("(4+7) or 9", [], ("(4+7) or 9",)),
+        (float("nan"), [], ()),
+        (None, [], ()),
+        ("  ", [], ()),
+    ],
+)
 def test_forms_of_the_sheets(cell, units, unparsed):
     written = [(w.replace("Lreflex", "Lreflex"), g) for w, g in units]
     assert short(cell) == written
     assert parse_action_units(cell).unparsed == unparsed
 
 
-@pytest.mark.parametrize("cell", ["(" * 15_000 + "4" + ")" * 15_000, "ref(" * 6_000 + "4" + ")" * 6_000, "(" * 15_000,
-                                  "((4)+" * 3_000 + "4" + ")" * 3_000])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "(" * 15_000 + "4" + ")" * 15_000,
+        "ref(" * 6_000 + "4" + ")" * 6_000,
+        "(" * 15_000,
+        "((4)+" * 3_000 + "4" + ")" * 3_000,
+    ],
+)
 def test_brackets_without_end_are_returned_verbatim(cell):
     parsed = parse_action_units(cell)
     assert parsed == ParsedUnits((), (cell,)) and parse_action_units(format_units(parsed)) == parsed
@@ -71,8 +93,14 @@ def test_brackets_that_somebody_could_have_written_are_read():
 
 
 UNIT = st.builds(
-    ActionUnit, code=st.integers(1, 99), kind=st.sampled_from(["AU", "AD", "M", "reflex"]), side=st.sampled_from(["", "L", "R", "A"]),
-    lip=st.sampled_from(["", "T", "B"]), intensity=st.sampled_from(["", "A", "B", "C", "D", "E"]), certain=st.booleans())
+    ActionUnit,
+    code=st.integers(1, 99),
+    kind=st.sampled_from(["AU", "AD", "M", "reflex"]),
+    side=st.sampled_from(["", "L", "R", "A"]),
+    lip=st.sampled_from(["", "T", "B"]),
+    intensity=st.sampled_from(["", "A", "B", "C", "D", "E"]),
+    certain=st.booleans(),
+)
 
 
 @settings(deadline=None)

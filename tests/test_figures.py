@@ -1,4 +1,6 @@
-"""Figures on made-up data: nothing empty, nothing clipped, nothing typed in; the pictures' helpers on worked examples."""
+"""Figures on made-up data: nothing empty, nothing clipped, nothing typed in; the pictures' helpers on worked
+examples.
+"""
 
 import dataclasses
 
@@ -42,12 +44,27 @@ def model():
     streams = ("structure", "texture", "motion")
     return f3_architecture.Model(
         {s: part(s, s.title(), 199_000, 199_000, (4, 64), ("trunk", "tokens", "norm", "decoder")) for s in streams},
-        {"structure": {"onset": (3, 64, 64)}, "texture": {"residual": (2, 64, 64)}, "motion": {"peak": (4, 64, 64), "regions": (181,)}},
-        {s: part(f"projectors.{s}", "Projector", 50_000, 50_000, (4, 192)) for s in streams}, ("texture", "motion"),
+        {
+            "structure": {"onset": (3, 64, 64)},
+            "texture": {"residual": (2, 64, 64)},
+            "motion": {"peak": (4, 64, 64), "regions": (181,)},
+        },
+        {s: part(f"projectors.{s}", "Projector", 50_000, 50_000, (4, 192)) for s in streams},
+        ("texture", "motion"),
         part("language", "Qwen3ForCausalLM", 2_000_000, 300_000, (70, 192)),
         (part("emotion_head", "Linear", 965, 965, (5,)), part("unit_head", "Linear", 6_562, 6_562, (34,))),
-        {"layers": 4, "hidden": 192, "heads": 4, "words": 471, "rank": 16, "length": 70, "streams": "stm",
-         "weights": {"emotion_head": 0.5, "unit_head": 0.3}, "folder": "deft/seed0/fold0"})
+        {
+            "layers": 4,
+            "hidden": 192,
+            "heads": 4,
+            "words": 471,
+            "rank": 16,
+            "length": 70,
+            "streams": "stm",
+            "weights": {"emotion_head": 0.5, "unit_head": 0.3},
+            "folder": "deft/seed0/fold0",
+        },
+    )
 
 
 def words_of(fig):
@@ -58,7 +75,11 @@ def words_of(fig):
         if ax.axison:
             for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
                 if axis.get_visible():
-                    found += [axis.label] + [t.label1 for t in axis.get_major_ticks() if t.label1.get_visible() and min(limits) <= t.get_loc() <= max(limits)]
+                    found += [axis.label] + [
+                        t.label1
+                        for t in axis.get_major_ticks()
+                        if t.label1.get_visible() and min(limits) <= t.get_loc() <= max(limits)
+                    ]
     return [t for t in found if t.get_visible() and t.get_text().strip()]
 
 
@@ -70,9 +91,18 @@ def test_nothing_is_clipped_covered_or_empty(drawn, id):
     canvas.draw()
     boxes = [(t, t.get_window_extent(canvas.get_renderer())) for t in words_of(fig)]
     for text, box in boxes:
-        assert box.x0 >= -2 and box.y0 >= -2 and box.x1 <= fig.bbox.width + 2 and box.y1 <= fig.bbox.height + 2, f"{text.get_text()!r} at {box}"
-    level = [(t.get_text(), box.padded(-2)) for t, box in boxes if t.get_rotation() % 90 == 0]  # the box of slanted text is larger than its letters
-    over = [(a, b) for i, (a, x) in enumerate(level) for b, y in level[i + 1:] if x.x0 < y.x1 and y.x0 < x.x1 and x.y0 < y.y1 and y.y0 < x.y1]
+        assert box.x0 >= -2 and box.y0 >= -2 and box.x1 <= fig.bbox.width + 2 and box.y1 <= fig.bbox.height + 2, (
+            f"{text.get_text()!r} at {box}"
+        )
+    level = [
+        (t.get_text(), box.padded(-2)) for t, box in boxes if t.get_rotation() % 90 == 0
+    ]  # the box of slanted text is larger than its letters
+    over = [
+        (a, b)
+        for i, (a, x) in enumerate(level)
+        for b, y in level[i + 1 :]
+        if x.x0 < y.x1 and y.x0 < x.x1 and x.y0 < y.y1 and y.y0 < x.y1
+    ]
     assert not over, over[:5]
     assert all(ax.images or ax.lines or ax.patches or ax.collections or ax.texts for ax in fig.axes), "an empty axes"
     picture = np.asarray(canvas.buffer_rgba())[..., :3]
@@ -81,7 +111,9 @@ def test_nothing_is_clipped_covered_or_empty(drawn, id):
 
 @pytest.mark.parametrize("id", IDS)
 def test_a_figure_is_printed_at_the_width_of_a_journal_with_words_that_can_be_read(drawn, world, id):
-    """7.1 inches wide as drawn and as saved, no taller than a page, no words below 7 pt; nothing of it is scaled afterwards."""
+    """7.1 inches wide as drawn and as saved, no taller than a page, no words below 7 pt; nothing of it is scaled
+    afterwards.
+    """
     fig, _ = drawn[id]
     width, height = fig.get_size_inches()
     assert width == pytest.approx(7.1) and height < 8
@@ -97,17 +129,26 @@ def test_a_figure_is_printed_at_the_width_of_a_journal_with_words_that_can_be_re
 @pytest.mark.parametrize("id", IDS)
 def test_what_is_saved_says_that_it_is_simulated_and_what_it_shows(drawn, world, id):
     artifact, (fig, found) = artifacts.get(id.upper()), drawn[id]
-    assert artifact.function == f"deft.evaluation.figures.{id}" and len(artifact.alt) > 60 and artifact.key.endswith(".")
+    assert (
+        artifact.function == f"deft.evaluation.figures.{id}" and len(artifact.alt) > 60 and artifact.key.endswith(".")
+    )
     assert any("SIMULATED" in t.get_text() for t in words_of(fig))
     assert (paths.figures(PROFILE) / f"{artifact.id}.pdf").read_bytes().startswith(b"%PDF")
     assert any(c.isdigit() for c in found) and found in (paths.figures(PROFILE) / f"{artifact.id}.txt").read_text()
 
 
-@pytest.mark.parametrize("id, chosen", [("f1", systems.LISTED["F1"]), ("f9", ("deft", "rgb-only", "lr-flow", "lr-pixels"))])
+@pytest.mark.parametrize(
+    "id, chosen", [("f1", systems.LISTED["F1"]), ("f9", ("deft", "rgb-only", "lr-flow", "lr-pixels"))]
+)
 def test_points_and_captions_say_what_the_table_says(drawn, world, id, chosen):
     scores = data.recognition(PROFILE)
     axes = [ax for ax in drawn[id][0].axes if ax.get_xlabel().startswith("UF1")]
-    points = {round(float(line.get_xdata()[0]), 6) for ax in axes for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1}
+    points = {
+        round(float(line.get_xdata()[0]), 6)
+        for ax in axes
+        for line in ax.lines
+        if line.get_marker() == "o" and len(line.get_xdata()) == 1
+    }
     assert points == {round(s.value, 6) for (system, _), s in scores.items() if system in chosen}
     assert f"{scores['lr-pixels', 'kept'].value:.2f} to {scores['lr-pixels', 'broken'].value:.2f}" in drawn[id][1]
 
@@ -143,7 +184,9 @@ def test_a_missing_input_names_its_notebook(world):
 
 
 def test_f3_reads_a_saved_model(world):
-    """A tiny expert and a tiny language model are saved, loaded and run; the shapes on the arrows are those of the pass."""
+    """A tiny expert and a tiny language model are saved, loaded and run; the shapes on the arrows are those of the
+    pass.
+    """
     from safetensors.torch import save_file
 
     from deft.experts import pretrain
@@ -154,7 +197,9 @@ def test_f3_reads_a_saved_model(world):
     for name, sizes in (("texture", {}), ("motion", {"words": 5})):
         expert = pretrain.build(name, sizes, seed=7)
         runtime.write_json(work / "experts" / name / "config.json", {"name": name, "sizes": sizes})
-        save_file({k: v.contiguous() for k, v in expert.state_dict().items()}, work / "experts" / name / "model.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in expert.state_dict().items()}, work / "experts" / name / "model.safetensors"
+        )
         runtime.save_array(work / "features" / "bench", name, np.zeros((2, 4, 64), np.float32))
         runtime.save_array(work / "features" / "bench", f"{name}_units", np.full((2, 17, 2), 0.5, np.float32))
     tokenizer = language.build_tokenizer()
@@ -164,13 +209,17 @@ def test_f3_reads_a_saved_model(world):
     llm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     found = f3_architecture.read_model(PROFILE)
-    assert list(found.experts) == ["texture", "motion"] and found.inputs["motion"] == {"peak": (4, 64, 64), "regions": (181,)}
+    assert list(found.experts) == ["texture", "motion"] and found.inputs["motion"] == {
+        "peak": (4, 64, 64),
+        "regions": (181,),
+    }
     assert found.projectors["motion"].out == (4, 32) and found.language.out[-1] == 32 and found.heads[0].out == (5,)
     assert found.language.tuned == sum(p.numel() for n, p in llm.named_parameters() if "lora_" in n)
     assert f3_architecture.f3(PROFILE, found)[0].axes
 
 
 # ------------------------------------------------------------------------------------------------------ helpers
+
 
 def test_magnify_leaves_stillness_alone_and_moves_along_the_flow():
     image = np.zeros((64, 64), np.uint8)

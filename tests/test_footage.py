@@ -1,4 +1,6 @@
-"""Frames on disk: nothing damaged is read in silence, no name ends the process, and memory does not grow with the clip."""
+"""Frames on disk: nothing damaged is read in silence, no name ends the process, and memory does not grow with the
+clip.
+"""
 
 import os
 import subprocess
@@ -47,8 +49,10 @@ def test_frames_are_the_same_whether_kept_or_decoded_again(tmp_path, kept):
 
 def test_a_video_that_is_cut_short_is_refused(tmp_path):
     whole = write_video(tmp_path / "whole.avi", noise(25)).read_bytes()
-    (tmp_path / "half.avi").write_bytes(whole[:len(whole) // 2])
-    with pytest.raises(FootageError, match=r"half.avi is cut short: it says 25 frames, \d+ can be decoded; copy it again"):
+    (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        FootageError, match=r"half.avi is cut short: it says 25 frames, \d+ can be decoded; copy it again"
+    ):
         Footage(tmp_path / "half.avi")
 
 
@@ -57,7 +61,7 @@ def test_a_picture_that_is_cut_short_is_named(tmp_path, suffix):
     folder = write_folder(tmp_path / "clip", noise(4), suffix)
     Footage(folder)
     cut = folder / f"2{suffix}"
-    cut.write_bytes(cut.read_bytes()[:int(0.97 * cut.stat().st_size)])
+    cut.write_bytes(cut.read_bytes()[: int(0.97 * cut.stat().st_size)])
     with pytest.raises(FootageError, match=f"2{suffix} is cut short: copy it again"):
         Footage(folder)
 
@@ -98,7 +102,9 @@ print("peak", (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1
 
 def in_a_process(code, *arguments):
     """What a process of its own printed: a segmentation fault or a high peak of memory would be this process's."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=paths.ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=paths.ROOT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, (done.returncode, done.stderr[-500:])
     return done.stdout
 
@@ -118,6 +124,6 @@ def test_a_name_that_is_not_utf8_ends_no_process(tmp_path):
 
 def test_memory_does_not_grow_with_the_clip(tmp_path):
     frame = np.full((1080, 1920, 3), 90, np.uint8)
-    path = write_video(tmp_path / "long.avi", [frame] * 60)   # 370 MB of frames
+    path = write_video(tmp_path / "long.avi", [frame] * 60)  # 370 MB of frames
     peak = int(in_a_process(USE.replace("Path(name)", "Path(name), kept_bytes=64 * 2**20"), str(path)).split("peak")[1])
     assert peak < 64 + 120, f"{peak} MB"

@@ -1,4 +1,6 @@
-"""`make forget`: every file with a face of a data set is found under all profiles and folds, nothing else is touched, and it is looked again."""
+"""`make forget`: every file with a face of a data set is found under all profiles and folds, nothing else is
+touched, and it is looked again.
+"""
 
 import os
 from pathlib import Path
@@ -9,10 +11,23 @@ from deft import __main__ as command_line
 from deft import forget, paths, runtime
 from deft.run import lock
 
-FACES = ["casme2-demo/prepared/a.npz", "casme2-demo-folds3/faces/bench/rgb.npy", "casme2-demo-loso/faces/bench/gray.npy", "casme2-smoke-folds2/clips/bench/clips.npz",
-         "demo/licensed/casme2/prepared/b.npz", "strange-name/faces/bench/gray.npy"]
-OTHERS = ["casme-demo/prepared/a.npz", "casme-sq-demo/prepared/a.npz", "casme2b/x.npy", "demo/faces/bench/gray.npy", "demo/licensed/samm/prepared/b.npz",
-          "demo/licensed/made-up/casme2-2/SIMULATED.txt", "demo/executed/11_your_own_clip.ipynb"]
+FACES = [
+    "casme2-demo/prepared/a.npz",
+    "casme2-demo-folds3/faces/bench/rgb.npy",
+    "casme2-demo-loso/faces/bench/gray.npy",
+    "casme2-smoke-folds2/clips/bench/clips.npz",
+    "demo/licensed/casme2/prepared/b.npz",
+    "strange-name/faces/bench/gray.npy",
+]
+OTHERS = [
+    "casme-demo/prepared/a.npz",
+    "casme-sq-demo/prepared/a.npz",
+    "casme2b/x.npy",
+    "demo/faces/bench/gray.npy",
+    "demo/licensed/samm/prepared/b.npz",
+    "demo/licensed/made-up/casme2-2/SIMULATED.txt",
+    "demo/executed/11_your_own_clip.ipynb",
+]
 
 
 @pytest.fixture
@@ -20,13 +35,24 @@ def made(tmp_path, monkeypatch):
     """Work and figures folders with sets of several data sets, and the data set itself, each file with a word in it."""
     for variable, name in (("DEFT_WORK", "work"), ("DEFT_FIGURES", "figures"), ("DEFT_DATA", "data")):
         monkeypatch.setenv(variable, str(tmp_path / name))
-    for name in (*(f"work/{name}" for name in (*FACES, *OTHERS)), "data/casme2/CASME2-RAW/sub01/img1.jpg", "work/demo/own/clip/report.html",
-                 "figures/casme2-demo-folds3/tables/T2.csv", "figures/casme2-demo-folds3/sheet.png", "figures/demo/licensed/casme2/face.pdf", "figures/demo/F2.png"):
+    for name in (
+        *(f"work/{name}" for name in (*FACES, *OTHERS)),
+        "data/casme2/CASME2-RAW/sub01/img1.jpg",
+        "work/demo/own/clip/report.html",
+        "figures/casme2-demo-folds3/tables/T2.csv",
+        "figures/casme2-demo-folds3/sheet.png",
+        "figures/demo/licensed/casme2/face.pdf",
+        "figures/demo/F2.png",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("face")
-    runtime.write_json(tmp_path / "work/strange-name/set.json", {"dataset": "casme2", "root": str(tmp_path / "data/casme2")})
-    runtime.write_json(tmp_path / "work/demo/executed/12_licensed_data.ipynb", {"cells": [{"source": ['dataset = "casme2"']}]})
+    runtime.write_json(
+        tmp_path / "work/strange-name/set.json", {"dataset": "casme2", "root": str(tmp_path / "data/casme2")}
+    )
+    runtime.write_json(
+        tmp_path / "work/demo/executed/12_licensed_data.ipynb", {"cells": [{"source": ['dataset = "casme2"']}]}
+    )
     return tmp_path
 
 
@@ -38,15 +64,25 @@ def test_it_lists_every_face_and_removes_nothing_unasked(made, capsys):
     before = left(made)
     assert command_line.main(["forget", "casme2"]) == 0 and left(made) == before
     told = capsys.readouterr().out
-    for name in (*(f"work/{name}" for name in FACES), "work/demo/executed/12_licensed_data.ipynb", "figures/casme2-demo-folds3/sheet.png", "figures/demo/licensed/casme2/face.pdf"):
+    for name in (
+        *(f"work/{name}" for name in FACES),
+        "work/demo/executed/12_licensed_data.ipynb",
+        "figures/casme2-demo-folds3/sheet.png",
+        "figures/demo/licensed/casme2/face.pdf",
+    ):
         assert str(made / name) in told, name
     assert not any(str(made / "work" / name) in told for name in OTHERS) and str(made / "data/casme2") not in told
     assert "YES=1 removes them" in told and "1 pages of `make analyse`" in told
 
 
 def test_it_removes_them_all_and_looks_again(made, capsys):
-    faces = {*(f"work/{name}" for name in FACES), "work/strange-name/set.json", "work/demo/executed/12_licensed_data.ipynb",
-             "figures/casme2-demo-folds3/sheet.png", "figures/demo/licensed/casme2/face.pdf"}
+    faces = {
+        *(f"work/{name}" for name in FACES),
+        "work/strange-name/set.json",
+        "work/demo/executed/12_licensed_data.ipynb",
+        "figures/casme2-demo-folds3/sheet.png",
+        "figures/demo/licensed/casme2/face.pdf",
+    }
     before = set(left(made))
     assert faces < before and command_line.main(["forget", "casme2", "--yes"]) == 0
     assert before - set(left(made)) == faces and "nothing of casme2 is left there" in capsys.readouterr().out

@@ -10,7 +10,9 @@ ROWS = [line for line in GLOSSARY.read_text(encoding="utf-8").splitlines() if li
 
 
 def text_of(notebook):
-    return " ".join("".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]).lower()
+    return " ".join(
+        "".join(cell["source"]) for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    ).lower()
 
 
 def test_every_row_has_a_word_a_meaning_and_a_notebook():

@@ -31,7 +31,11 @@ def test_a_sentence_is_printed_with_its_outcome(shown):
     lab.see("still regions stay below the line", np.bool_(True), "9 of 9")
     lab.see("still regions stay below the line", np.float64(0.2) > 0.5, "3 of 9", unanswered="why the chin moves")
     assert [b[lab.MIME]["outcome"] for b in shown] == [lab.EXPECTED, lab.NOT_HERE]
-    assert "3 of 9" in shown[1]["text/plain"] and "why the chin moves" in shown[1]["text/plain"] and "why" not in shown[0]["text/plain"]
+    assert (
+        "3 of 9" in shown[1]["text/plain"]
+        and "why the chin moves" in shown[1]["text/plain"]
+        and "why" not in shown[0]["text/plain"]
+    )
 
 
 def test_smoke_prints_no_sentence_as_if_it_held(shown, monkeypatch):
@@ -49,7 +53,9 @@ def test_arguments_in_the_wrong_order_are_refused(shown):
 def test_source_shows_the_function_as_it_is_now(shown):
     lab.source(closure.file_of)
     text = shown[0]["text/plain"]
-    assert text.startswith("# deft/closure.py, line ") and "def file_of(name: str" in text and "<" in shown[0]["text/html"]
+    assert (
+        text.startswith("# deft/closure.py, line ") and "def file_of(name: str" in text and "<" in shown[0]["text/html"]
+    )
 
 
 def test_what_only_shows_makes_no_stage_stale():
@@ -59,11 +65,15 @@ def test_what_only_shows_makes_no_stage_stale():
 
 # ---------------------------------------------------------------- python -m deft see
 
+
 def keep_executed(folder, name, *checks):
     """An executed notebook whose cells show these checks: (words, outcome, numbers, unanswered)."""
     book = nbformat.v4.new_notebook()
     for words, outcome, numbers, unanswered in checks:
-        data = {see.MIME: {"words": words, "outcome": outcome, "numbers": numbers, "unanswered": unanswered}, "text/plain": words}
+        data = {
+            see.MIME: {"words": words, "outcome": outcome, "numbers": numbers, "unanswered": unanswered},
+            "text/plain": words,
+        }
         book.cells.append(nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", data=data)]))
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, folder / f"{name}.ipynb")
@@ -86,7 +96,10 @@ def test_a_failing_check_ends_in_1_unless_it_is_an_open_question(world, capsys, 
 def test_without_a_run_the_reference_is_read_and_without_both_it_says_so(world, capsys):
     assert main(["see", "--profile", "demo"]) == 2 and "make reproduce PROFILE=demo" in capsys.readouterr().err
     assert main(["see", "--profile", "dmeo"]) == 2 and "did you mean 'demo'" in capsys.readouterr().err
-    runtime.write_json(paths.figures("demo") / "reference" / see.STORED, [{"notebook": "03_motion", **dict(zip(("words", "outcome", "numbers", "unanswered"), FAILS))}])
+    runtime.write_json(
+        paths.figures("demo") / "reference" / see.STORED,
+        [{"notebook": "03_motion", **dict(zip(("words", "outcome", "numbers", "unanswered"), FAILS))}],
+    )
     assert main(["see", "--profile", "demo"]) == 1 and "committed reference" in capsys.readouterr().out
 
 
@@ -103,11 +116,16 @@ def test_the_reference_keeps_the_checks_of_its_run(world, monkeypatch):
     keep_executed(paths.work("demo") / "executed", "08_answers", FAILS)
     keep_executed(run / "executed", "08_answers", OPEN)
     where = reference.keep("demo", figures, "run0", run)
-    assert [(c["notebook"], c["unanswered"]) for c in runtime.read_json(where / see.STORED)] == [("03_motion", ""), ("08_answers", OPEN[3])]
+    assert [(c["notebook"], c["unanswered"]) for c in runtime.read_json(where / see.STORED)] == [
+        ("03_motion", ""),
+        ("08_answers", OPEN[3]),
+    ]
 
 
 def test_every_check_of_the_demo_holds_or_is_an_open_question():
-    """On the numbers that the repository holds: a sentence that its numbers contradict has to be looked at when results move."""
+    """On the numbers that the repository holds: a sentence that its numbers contradict has to be looked at when
+    results move.
+    """
     stored = paths.ROOT / "figures" / "demo" / "reference" / see.STORED
     if not stored.is_file():
         pytest.skip(f"the reference holds no {see.STORED} yet: it is written with the next reference run")
@@ -119,13 +137,19 @@ def test_every_check_of_the_demo_holds_or_is_an_open_question():
 
 # ---------------------------------------------------------------- the clip that is followed
 
+
 class Clips:
     """As much of a ClipStore as the choice needs: (units written, {unit: intensity that moved})."""
 
     def __init__(self, *clips):
         import pandas as pd
 
-        self.index = pd.DataFrame([{"condition": "broken", "emotion": emotion, "distractor": "", "units": written} for emotion, written, _ in clips])
+        self.index = pd.DataFrame(
+            [
+                {"condition": "broken", "emotion": emotion, "distractor": "", "units": written}
+                for emotion, written, _ in clips
+            ]
+        )
         self.intensity = np.zeros((len(clips), len(UNIT_INDEX), 2))
         for row, (_, _, moved) in enumerate(clips):
             for unit, value in moved.items():
@@ -137,8 +161,13 @@ class Clips:
 
 
 def test_the_story_has_a_word_to_confirm_and_one_to_reject():
-    clips = Clips(("anger", "4+7", {4: 0.9}), ("happiness", "6+12", {6: 0.8, 12: 0.8}), ("happiness", "6+12", {12: 0.2}),
-                  ("happiness", "6+12+26", {6: 0.1, 12: 0.3}), ("happiness", "12", {6: 0.5, 12: 0.4}))
+    clips = Clips(
+        ("anger", "4+7", {4: 0.9}),
+        ("happiness", "6+12", {6: 0.8, 12: 0.8}),
+        ("happiness", "6+12", {12: 0.2}),
+        ("happiness", "6+12+26", {6: 0.1, 12: 0.3}),
+        ("happiness", "12", {6: 0.5, 12: 0.4}),
+    )
     assert story.story(clips) == 3 and story.second(clips) == 4
 
 
@@ -149,9 +178,12 @@ def test_a_set_without_such_a_clip_still_has_a_story():
 
 # ---------------------------------------------------------------- notebooks opened by hand
 
+
 @pytest.fixture
 def desk(world, monkeypatch, capsys):
-    """Two notebooks, profiles smoke (4 epochs) and big (9); `desk.open(...)` is what the setup cell of one of them does."""
+    """Two notebooks, profiles smoke (4 epochs) and big (9); `desk.open(...)` is what the setup cell of one of them
+    does.
+    """
     monkeypatch.delenv(runtime.DRIVEN, raising=False)
     monkeypatch.delenv(hand.PROFILE, raising=False)
     monkeypatch.setenv(runtime.BY_HAND, "{}")
@@ -162,7 +194,14 @@ def desk(world, monkeypatch, capsys):
     for name, epochs in (("smoke", 4), ("big", 9)):
         (notebooks / "params" / f"{name}.yaml").write_text(f"all:\n  seed: 7\n01_train:\n  epochs: {epochs}\n")
     write_notebook(notebooks, "00_make", ["x = 1"], writes=["a.txt"], parameters='profile = ""\nseed = 7')
-    write_notebook(notebooks, "01_train", ["y = 1"], reads=["a.txt"], writes=["model"], parameters='profile = ""\nseed = 7\nepochs = 4')
+    write_notebook(
+        notebooks,
+        "01_train",
+        ["y = 1"],
+        reads=["a.txt"],
+        writes=["model"],
+        parameters='profile = ""\nseed = 7\nepochs = 4',
+    )
 
     class Desk:
         def chain(self, profile):
@@ -175,9 +214,17 @@ def desk(world, monkeypatch, capsys):
                 with runtime.atomic(chain.work / name) as fresh:
                     fresh.write_text(f"{profile} {chain.parameters(stage)}")
                 hashes = stale.Hashes(chain)
-                chain.write_record(stage, {"stage": stage.name, "state": stale.DONE, "parameters": chain.parameters(stage), "finished": finished,
-                                           "fingerprint": stale.fingerprint(chain, stage, hashes, closure.Closure(chain.root)),
-                                           "outputs": {f: hashes.entry(f) for promise in stage.writes for f in hashes.files(promise)}})
+                chain.write_record(
+                    stage,
+                    {
+                        "stage": stage.name,
+                        "state": stale.DONE,
+                        "parameters": chain.parameters(stage),
+                        "finished": finished,
+                        "fingerprint": stale.fingerprint(chain, stage, hashes, closure.Closure(chain.root)),
+                        "outputs": {f: hashes.entry(f) for promise in stage.writes for f in hashes.files(promise)},
+                    },
+                )
 
         def open(self, name="01_train", again=False, **typed):
             """(the notebook, its globals, the line)"""
@@ -198,7 +245,11 @@ def test_the_newest_complete_profile_is_shown_with_its_parameters(desk, monkeypa
     assert desk.open()[1] == {"profile": "smoke", "seed": 7, "epochs": 4}
     desk.ran("big")
     _, names, line = desk.open()
-    assert names == {"profile": "big", "seed": 7, "epochs": 9} and line.startswith("profile big, made ") and line.count("\n") == 1
+    assert (
+        names == {"profile": "big", "seed": 7, "epochs": 9}
+        and line.startswith("profile big, made ")
+        and line.count("\n") == 1
+    )
     assert "nothing below recomputes it" in line
     desk.ran("smoke", "2026-11-21T14:52:00+0000")
     assert desk.open()[1]["profile"] == "big"
@@ -236,7 +287,10 @@ def test_by_hand_a_product_is_replaced_only_when_asked_for(desk):
     desk.open(again=True, epochs=5)
     write(chain, "model/weights.txt", "trained for 5 epochs")
     assert model.read_text() == "trained for 5 epochs" and chain.record(chain.stages[1])["parameters"]["epochs"] == 5
-    assert dict((r["stage"], r["state"]) for r in stale.states(chain)) == {"00_make": stale.DONE, "01_train": stale.BY_HAND}
+    assert dict((r["stage"], r["state"]) for r in stale.states(chain)) == {
+        "00_make": stale.DONE,
+        "01_train": stale.BY_HAND,
+    }
     assert "was run with epochs = 5, and here it is epochs = 9" in desk.open()[2]
 
 
@@ -257,7 +311,9 @@ def test_a_finished_product_is_refused_before_it_is_computed(desk):
     desk.open()
     with pytest.raises(runtime.MadeOtherwise, match=r"made with epochs = 9; this call asks for epochs = 4"):
         cache.fresh(chain.work / "model", settings={"epochs": 4}, code="deft.runtime")
-    assert cache.fresh(chain.work / "model", settings={"epochs": 9}, code="deft.cache")  # of other code: kept, the line above says that it is stale
+    assert cache.fresh(
+        chain.work / "model", settings={"epochs": 9}, code="deft.cache"
+    )  # of other code: kept, the line above says that it is stale
     assert (other := cache.fresh(chain.work / "model" / "draw1", settings={"epochs": 4})).why  # never made: it may be
     write(chain, "model/draw1/weights.txt", "4")
     other.seal()
@@ -291,7 +347,11 @@ def test_a_chain_run_by_hand_is_kept_as_well(desk):
     opened, *_ = desk.open("00_make", seed=8)
     with pytest.raises(runtime.MadeOtherwise, match=r"seed = 7.*seed = 8"):
         opened.made(("a.txt",))
-    assert stale.states(opened.chain)[0] == {"stage": "00_make", "state": stale.BY_HAND, "reason": stale.MADE_BY_HAND[1]}
+    assert stale.states(opened.chain)[0] == {
+        "stage": "00_make",
+        "state": stale.BY_HAND,
+        "reason": stale.MADE_BY_HAND[1],
+    }
 
 
 def test_a_notebook_without_its_inputs_says_which_to_run(desk):
@@ -323,8 +383,12 @@ def test_under_the_driver_nothing_is_chosen(monkeypatch, capsys):
 
 def state_of_files(*folders):
     """{path: (size, time, inode)} of every file, hidden ones too; a lock says who holds it."""
-    return {path: (stat.st_size, stat.st_mtime_ns, stat.st_ino) for folder in folders for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != ".lock" and (stat := path.stat())}
+    return {
+        path: (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock" and (stat := path.stat())
+    }
 
 
 def said(cell):
@@ -333,7 +397,9 @@ def said(cell):
 
 @pytest.mark.smoke_run
 def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, monkeypatch):
-    """As JupyterLab opens them: no driver, the kernel in notebooks/; one kernel for all, so that imports are paid once."""
+    """As JupyterLab opens them: no driver, the kernel in notebooks/; one kernel for all, so that imports are paid
+    once.
+    """
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
@@ -343,15 +409,25 @@ def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, 
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     before = state_of_files(smoke / "work", smoke / "figures")
     kernel = AsyncKernelManager(kernel_name="python3")
-    run_sync(kernel.start_kernel)(cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.enabled=False", "--log-level=CRITICAL"])
+    run_sync(kernel.start_kernel)(
+        cwd=str(paths.NOTEBOOKS), extra_arguments=["--HistoryManager.enabled=False", "--log-level=CRITICAL"]
+    )
     try:
         for path in sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
             book = nbformat.read(path, as_version=4)
             book.cells.append(nbformat.v4.new_code_cell("import matplotlib.pyplot as plt\nplt.close('all')\n%reset -f"))
             NotebookClient(book, km=kernel, timeout=120).execute()
-            (line,) = [words for cell in book.cells if cell.get("id") == "setup" for words in said(cell).splitlines()[:1]]
+            (line,) = [
+                words for cell in book.cells if cell.get("id") == "setup" for words in said(cell).splitlines()[:1]
+            ]
             assert line.startswith("profile smoke, made ") and "STALE" not in line, path.stem
-            differing = [words for cell in book.cells if cell.cell_type == "code" for words in said(cell).splitlines() if "this cell computed differs" in words]
+            differing = [
+                words
+                for cell in book.cells
+                if cell.cell_type == "code"
+                for words in said(cell).splitlines()
+                if "this cell computed differs" in words
+            ]
             assert not differing, path.stem
             assert state_of_files(smoke / "work", smoke / "figures") == before, path.stem
     finally:

@@ -1,4 +1,6 @@
-"""Label maps: every label has a class where its protocol has one, the composite is exactly that of MEGC 2019, counts are checked."""
+"""Label maps: every label has a class where its protocol has one, the composite is exactly that of MEGC 2019, counts
+are checked.
+"""
 
 from dataclasses import dataclass
 
@@ -29,11 +31,23 @@ class Said:
 def several(dataset, subjects, **numbers):
     """numbers[emotion] clips, dealt to subjects in turn."""
     emotions = [emotion for emotion, count in numbers.items() for _ in range(count)]
-    return [Said(dataset, f"{i % subjects + 1:02d}", emotion, f"clip{i}", edition="2014" if dataset == "casme2" else "") for i, emotion in enumerate(emotions)]
+    return [
+        Said(dataset, f"{i % subjects + 1:02d}", emotion, f"clip{i}", edition="2014" if dataset == "casme2" else "")
+        for i, emotion in enumerate(emotions)
+    ]
 
 
 CASME2 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
-SAMM = {"anger": 57, "other": 26, "happiness": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6}
+SAMM = {
+    "anger": 57,
+    "other": 26,
+    "happiness": 26,
+    "surprise": 15,
+    "contempt": 12,
+    "disgust": 9,
+    "fear": 8,
+    "sadness": 6,
+}
 CUBE = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 
 
@@ -55,11 +69,25 @@ def test_three_refines_into_four_and_the_composite_into_three():
         assert row.composite in ("", row.three), row
 
 
-@pytest.mark.parametrize("dataset, emotion, number, expected", [
-    ("casme2", "repression", 3, "negative"), ("casme2", "others", 3, None), ("casme2", "others", 5, "others"), ("casme2", "fear", 5, None),
-    ("samm", "Contempt", 5, "contempt"), ("samm", "Other", 3, None), ("smic-vis", "positive", 3, "positive"),
-    ("casme-cube-a", "Others ", 4, "others"), ("casme-cube-a", "sad", 7, "sadness"), ("mmew", "repression", 4, "others"),
-    ("dfme", "contempt", 7, "contempt"), ("casme", "tense", 4, "others"), ("samm-lv", "anger", 3, None), ("casme2", "amazement", 7, None)])
+@pytest.mark.parametrize(
+    "dataset, emotion, number, expected",
+    [
+        ("casme2", "repression", 3, "negative"),
+        ("casme2", "others", 3, None),
+        ("casme2", "others", 5, "others"),
+        ("casme2", "fear", 5, None),
+        ("samm", "Contempt", 5, "contempt"),
+        ("samm", "Other", 3, None),
+        ("smic-vis", "positive", 3, "positive"),
+        ("casme-cube-a", "Others ", 4, "others"),
+        ("casme-cube-a", "sad", 7, "sadness"),
+        ("mmew", "repression", 4, "others"),
+        ("dfme", "contempt", 7, "contempt"),
+        ("casme", "tense", 4, "others"),
+        ("samm-lv", "anger", 3, None),
+        ("casme2", "amazement", 7, None),
+    ],
+)
 def test_classes_of_single_labels(dataset, emotion, number, expected):
     assert labels.classes(dataset, emotion, number) == expected
 
@@ -82,11 +110,17 @@ def test_cube_counts_follow_from_the_map():
         for number, tally in ((3, three), (4, four)):
             name = labels.classes("casme-cube-a", emotion, number)
             tally[name] = tally.get(name, 0) + count
-    assert three == {"negative": 457, "positive": 55, "surprise": 187, None: 161} and sum(four.values()) == 860 and None not in four
+    assert (
+        three == {"negative": 457, "positive": 55, "surprise": 187, None: 161}
+        and sum(four.values()) == 860
+        and None not in four
+    )
 
 
 def composite_world():
-    """CASME II, SAMM and SMIC with the published label counts, and the two clips that the protocol leaves out among them."""
+    """CASME II, SAMM and SMIC with the published label counts, and the two clips that the protocol leaves out among
+    them.
+    """
     casme2 = several("casme2", 26, **(CASME2 | {"disgust": 61}))
     casme2 += [Said("casme2", "04", "disgust", "EP12_01f", "2014"), Said("casme2", "05", "disgust", "EP09_05f", "2014")]
     return casme2 + several("samm", 28, **SAMM) + several("smic-hs", 16, negative=70, positive=51, surprise=43)
@@ -97,7 +131,11 @@ def test_composite_counts_are_those_of_megc_2019():
     for clip in composite_world():
         if name := labels.composite(clip):
             tally[clip.dataset, name] = tally.get((clip.dataset, name), 0) + 1
-    published = {"casme2": (24, 88, 32, 25), "samm": (28, 92, 26, 15), "smic-hs": (16, 70, 51, 43)}  # subjects, negative, positive, surprise
+    published = {
+        "casme2": (24, 88, 32, 25),
+        "samm": (28, 92, 26, 15),
+        "smic-hs": (16, 70, 51, 43),
+    }  # subjects, negative, positive, surprise
     for dataset, (subjects, *classes) in published.items():
         assert [tally[dataset, name] for name in labels.COARSE_CLASSES] == classes
         rows = labels.counts().query("dataset == @dataset and part.str.startswith('composite')")

@@ -1,4 +1,6 @@
-"""The chain on licensed data, on made-up sets: nobody tests where they trained, nothing vanishes in silence, nothing is done twice."""
+"""The chain on licensed data, on made-up sets: nobody tests where they trained, nothing vanishes in silence, nothing
+is done twice.
+"""
 
 import runpy
 import shutil
@@ -16,13 +18,10 @@ from deft.clips import labels, splits, store
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.readers import fixtures
 from deft.evaluation import reproduced
-from deft.experts import data, pretrain
-from deft.experts.calibrate import Calibration
-from deft.faces import landmarks
 from deft.licensed import material, stages
-from deft.mllm import language, score, tune
-from deft.motion import evidence
+from deft.mllm import score, tune
 from deft.run import RunError, lock
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -62,10 +61,17 @@ def times(folder):
 
 # ---------------------------------------------------------------- folds
 
+
 @pytest.mark.parametrize("folds", ["2", "3", "loso"])
 def test_every_subject_is_tested_once_and_never_where_they_trained(folds):
     rng = np.random.default_rng(3)
-    table = pd.DataFrame([{"subject": f"{s:02d}", "emotion": EMOTIONS[rng.integers(4)] if s < 9 else "", "scored": s < 9} for s in range(11) for _ in range(6)])
+    table = pd.DataFrame(
+        [
+            {"subject": f"{s:02d}", "emotion": EMOTIONS[rng.integers(4)] if s < 9 else "", "scored": s < 9}
+            for s in range(11)
+            for _ in range(6)
+        ]
+    )
     told = material.folds_of(table, "set", folds, seed=7)
     assert sorted(told["subject"]) == sorted(table["subject"].unique()) and not told["subject"].duplicated().any()
     for fold in told["fold"].unique():
@@ -94,21 +100,32 @@ def test_folds_that_cannot_be_made_say_so():
 
 # ---------------------------------------------------------------- labels and coarse classes
 
+
 def test_a_label_is_answered_by_one_of_the_five_or_by_none():
     for row in labels.table().itertuples():
         found = material.class_of(row.dataset, row.label)
         assert found in (*EMOTIONS, "")
         if row.label in EMOTIONS and row.seven:
             assert found == row.label
-    assert material.class_of("casme-cube-a", "happy") == "happiness" and material.class_of("casme2", "repression") == material.class_of("samm", "fear") == ""
+    assert (
+        material.class_of("casme-cube-a", "happy") == "happiness"
+        and material.class_of("casme2", "repression") == material.class_of("samm", "fear") == ""
+    )
 
 
 def test_a_coarse_class_is_as_likely_as_its_emotions_together():
-    assert reproduced.coarse_of({"happiness": 0.4, "disgust": 0.25, "surprise": 0.05, "sadness": 0.2, "anger": 0.1}) == "negative"
-    assert reproduced.coarse_of({"happiness": 0.5, "disgust": 0.2, "surprise": 0.1, "sadness": 0.1, "anger": 0.1}) == "positive"
+    assert (
+        reproduced.coarse_of({"happiness": 0.4, "disgust": 0.25, "surprise": 0.05, "sadness": 0.2, "anger": 0.1})
+        == "negative"
+    )
+    assert (
+        reproduced.coarse_of({"happiness": 0.5, "disgust": 0.2, "surprise": 0.1, "sadness": 0.1, "anger": 0.1})
+        == "positive"
+    )
 
 
 # ---------------------------------------------------------------- the whole chain
+
 
 def test_each_subject_is_answered_by_a_model_that_never_met_it(world):
     _, recipe, _, _ = world
@@ -130,8 +147,15 @@ def test_clips_that_failed_are_named(world):
     _, recipe, lines, _ = world
     left = [part for line in lines for part in line.splitlines() if part.startswith("left out")]
     assert any("casme2_61_EP90_61" in line and "no face" in line for line in left)
-    assert any("2 clips" in line and "must rise" in line for line in left) and len(left) == 2  # one line for each reason
-    many = pd.DataFrame({"clip": [f"c{i}" for i in range(50)], "error": [f"c{i}: offset {i} is outside its 9 frames" for i in range(50)]})
+    assert (
+        any("2 clips" in line and "must rise" in line for line in left) and len(left) == 2
+    )  # one line for each reason
+    many = pd.DataFrame(
+        {
+            "clip": [f"c{i}" for i in range(50)],
+            "error": [f"c{i}: offset {i} is outside its 9 frames" for i in range(50)],
+        }
+    )
     assert len(material.left_out(many)) == 1 and "50 clips, c0, c1, c2 and 47 more" in material.left_out(many)[0]
     index = store.ClipStore(recipe.work / "clips" / "bench").index
     assert not index["clip"].str.contains("61_EP90_61").any() and len(index) == 13 - 3
@@ -145,16 +169,25 @@ def test_labels_without_a_counterpart_are_counted_and_not_scored(world):
     assert counted["clips"].sum() == 13 and counted.loc["repression", "prepared"] == 0
     assert (table["clips"] == counted["scored"].sum()).all() and set(table["scored by"]) == {"emotions", "coarse"}
     records = runtime.read_jsonl(recipe.work / "unimer" / "bench.jsonl")
-    assert {r["clip"] for r in records if r["condition"] == "unscored"} and all(r["facts"]["emotion"] == "" for r in records if r["condition"] == "unscored")
+    assert {r["clip"] for r in records if r["condition"] == "unscored"} and all(
+        r["facts"]["emotion"] == "" for r in records if r["condition"] == "unscored"
+    )
 
 
 def test_made_up_data_are_stamped(world):
     _, recipe, _, table = world
     page = (paths.figures(recipe.set) / "tables" / "T2.md").read_text()
     assert recipe.simulated and "SIMULATED" in page and "reproduced" not in page and set(table["kind"]) == {"simulated"}
-    assert "tiny's simulator" in page and not any(name in page for name in ("EP9", "sub6"))  # no clip is named in a product
-    assert replace(recipe, root=recipe.root / "Cropped").simulated and runtime.read_json(recipe.work / "set.json")["simulated"]
-    assert "reproduced on casme2, experts" in replace(recipe, root=recipe.root.parent).words  # the mark decides, nothing else
+    assert "tiny's simulator" in page and not any(
+        name in page for name in ("EP9", "sub6")
+    )  # no clip is named in a product
+    assert (
+        replace(recipe, root=recipe.root / "Cropped").simulated
+        and runtime.read_json(recipe.work / "set.json")["simulated"]
+    )
+    assert (
+        "reproduced on casme2, experts" in replace(recipe, root=recipe.root.parent).words
+    )  # the mark decides, nothing else
 
 
 def test_a_second_call_does_nothing(world, monkeypatch):
@@ -166,7 +199,9 @@ def test_a_second_call_does_nothing(world, monkeypatch):
 
 
 def test_a_killed_run_goes_on_where_it_was(world, monkeypatch):
-    """Killed in the second tuning of a new set: the first one, and all before it, stay; the rest is as if nothing had happened."""
+    """Killed in the second tuning of a new set: the first one, and all before it, stay; the rest is as if nothing
+    had happened.
+    """
     _, recipe, _, _ = world
     again = replace(recipe, name="killed")
     shutil.copytree(recipe.prepared, again.prepared)
@@ -194,14 +229,16 @@ def test_a_damaged_prepared_clip_is_named_and_made_again(world):
     ready = licensed.prepared(recipe, clips)
     file = recipe.prepared / ready["file"][ready["error"] == ""].iloc[0]
     whole = file.read_bytes()
-    for broken in (whole[:len(whole) // 2], whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]):
+    for broken in (whole[: len(whole) // 2], whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:]):
         file.write_bytes(broken)
         lines = []
         assert ready.equals(licensed.prepared(recipe, clips, lines.append)) and file.read_bytes() == whole
         assert [line for line in lines if str(file) in line]
 
 
-@pytest.mark.parametrize("name", ["clips/folds.csv", "predictions.jsonl", "features/bench/motion.npy", "evidence/calibration.json"])
+@pytest.mark.parametrize(
+    "name", ["clips/folds.csv", "predictions.jsonl", "features/bench/motion.npy", "evidence/calibration.json"]
+)
 def test_an_edited_file_is_noticed_by_its_hash(world, name):
     """Noticed and named by `status`, which writes nothing; `run` makes it again: see the next test."""
     _, recipe, _, _ = world
@@ -214,16 +251,22 @@ def test_an_edited_file_is_noticed_by_its_hash(world, name):
 
 
 def test_edited_folds_and_answers_change_no_table(world, monkeypatch):
-    """Every answer of deft made right, a subject moved to another fold: both files are made again, and nothing is tuned anew."""
+    """Every answer of deft made right, a subject moved to another fold: both files are made again, and nothing is
+    tuned anew.
+    """
     _, recipe, _, _ = world
     names = ("predictions.jsonl", "clips/folds.csv")
     whole = {name: (recipe.work / name).read_bytes() for name in names}
     table = (paths.figures(recipe.set) / "tables" / "T2.csv").read_bytes()
     rows = runtime.read_jsonl(recipe.work / "predictions.jsonl")
-    runtime.write_jsonl(recipe.work / "predictions.jsonl", [{**row, "prediction": row["truth"] or row["prediction"]} for row in rows])
+    runtime.write_jsonl(
+        recipe.work / "predictions.jsonl", [{**row, "prediction": row["truth"] or row["prediction"]} for row in rows]
+    )
     told = pd.read_csv(recipe.work / "clips/folds.csv", dtype={"subject": str})
     told.assign(fold=1 - told["fold"]).to_csv(recipe.work / "clips/folds.csv", index=False)
-    (paths.work("tiny") / "experts" / "motion" / "history.json").write_text('{"seconds": 12.5}')  # how long a training took decides nothing
+    (paths.work("tiny") / "experts" / "motion" / "history.json").write_text(
+        '{"seconds": 12.5}'
+    )  # how long a training took decides nothing
     monkeypatch.setattr(tune, "tune_all", None)  # called, it would fail
     with pytest.warns(RuntimeWarning, match="altered since it was written"):
         licensed.run(recipe, lambda line: None)
@@ -233,11 +276,16 @@ def test_edited_folds_and_answers_change_no_table(world, monkeypatch):
 
 def test_status_says_what_is_done_and_what_differs(world, monkeypatch, capsys):
     _, recipe, _, _ = world
-    monkeypatch.setattr(licensed, "recipe_of", lambda dataset, root, profile, folds="2": replace(recipe, root=root, folds=folds))
+    monkeypatch.setattr(
+        licensed, "recipe_of", lambda dataset, root, profile, folds="2": replace(recipe, root=root, folds=folds)
+    )
     before = times(recipe.work)
     assert command_line.main(["status", "--dataset", "casme2", "--profile", "tiny"]) == 0
     told = capsys.readouterr().out
-    assert all(f"casme2-tiny-folds2 {step}" in told for step in ("data", "prepared", "borrowed", "described", "answered", "table"))
+    assert all(
+        f"casme2-tiny-folds2 {step}" in told
+        for step in ("data", "prepared", "borrowed", "described", "answered", "table")
+    )
     assert told.count(" done ") == 6 and "13 clips, 4 oddities, 1 repaired" in told and times(recipe.work) == before
     content = (recipe.work / "predictions.jsonl").read_bytes()
     (recipe.work / "predictions.jsonl").write_bytes(content[:-40])
@@ -252,8 +300,15 @@ def test_tables_saved_at_another_commit_are_whole(world, monkeypatch):
     _, recipe, _, table = world
     folder = paths.figures(recipe.set) / "tables"
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    counted = licensed.uses(*(pd.DataFrame({name: [value] for name, value in row.items()}) for row in (
-        {"clip": "c", "label": "happiness", "truth": "happiness", "kind": "micro", "scored": True}, {"error": ""})))
+    counted = licensed.uses(
+        *(
+            pd.DataFrame({name: [value] for name, value in row.items()})
+            for row in (
+                {"clip": "c", "label": "happiness", "truth": "happiness", "kind": "micro", "scored": True},
+                {"error": ""},
+            )
+        )
+    )
     monkeypatch.setattr(runtime, "commit", lambda: "abcdef0")
     licensed.save(recipe, table, counted)
     assert "abcdef0" in (folder / "T2.md").read_text() and not cache.damage(folder) and licensed.tabled(recipe)
@@ -263,13 +318,19 @@ def test_tables_saved_at_another_commit_are_whole(world, monkeypatch):
 
 def test_status_names_the_step_that_misses_something(world, tmp_path):
     _, recipe, _, _ = world
-    assert [row[:2] for row in licensed._steps(replace(recipe, profile="nobody"))] == [("data", "done"), ("prepared", "missing")]
+    assert [row[:2] for row in licensed._steps(replace(recipe, profile="nobody"))] == [
+        ("data", "done"),
+        ("prepared", "missing"),
+    ]
     assert [row[:2] for row in licensed._steps(replace(recipe, root=tmp_path / "nowhere"))] == [("data", "missing")]
 
 
 def test_one_run_at_a_time_whatever_its_folds(world):
     _, recipe, _, _ = world
-    with lock.held(recipe.home, "a run"), pytest.raises(RunError, match="another run on casme2 .* is going on .process"):
+    with (
+        lock.held(recipe.home, "a run"),
+        pytest.raises(RunError, match="another run on casme2 .* is going on .process"),
+    ):
         licensed.run(replace(recipe, folds="3"))
 
 
@@ -295,7 +356,9 @@ def test_the_data_report_is_saved_and_counted(world):
     report = pd.read_csv(recipe.work / material.REPORT)
     assert len(report) == 4 and set(report["clip"]) >= {"casme2_04_EP12_01f"}
     page = (paths.figures(recipe.set) / "tables" / "T2.md").read_text()
-    assert "Data report: 4 oddities, 1 repaired" in page and "EP12" not in page  # the apex `/`; three were kept as written
+    assert (
+        "Data report: 4 oddities, 1 repaired" in page and "EP12" not in page
+    )  # the apex `/`; three were kept as written
 
 
 def test_other_pictures_in_the_same_place_are_prepared_anew(world, tmp_path):
@@ -314,6 +377,7 @@ def test_other_pictures_in_the_same_place_are_prepared_anew(world, tmp_path):
 
 # ---------------------------------------------------------------- coarse classes only
 
+
 def test_a_set_of_coarse_classes_trains_nothing_and_is_answered_from_elsewhere(world, monkeypatch, tmp_path):
     _, recipe, _, _ = world
     source = tune.Job("deft", 0, 0).folder(recipe.work)
@@ -324,24 +388,43 @@ def test_a_set_of_coarse_classes_trains_nothing_and_is_answered_from_elsewhere(w
     assert set(table["system"]) == {stages.ELSEWHERE, "bayes-experts"} and set(table["scored by"]) == {"coarse"}
     assert set(table["clips"]) == {2} and table["classes"][0] == "surprise, negative"
     assert set(table["protocol"]) == {"smic-hs, nothing trained on this set"}
-    assert {r["constraint"] for r in runtime.read_jsonl(smic.work / "unimer" / "bench.jsonl")} == {"flow"}  # SMIC annotates no unit
+    assert {r["constraint"] for r in runtime.read_jsonl(smic.work / "unimer" / "bench.jsonl")} == {
+        "flow"
+    }  # SMIC annotates no unit
     shutil.rmtree(paths.work("tiny") / "mllm" / "runs")
 
 
 # ---------------------------------------------------------------- the notebook
 
+
 def test_the_notebook_reads_no_faces_that_were_not_given_to_it(tmp_path, monkeypatch):
-    """With DEFT_DATA exported, as the README asks for, notebook 12 takes its made-up set; a folder given as `root` is read."""
+    """With DEFT_DATA exported, as the README asks for, notebook 12 takes its made-up set; a folder given as `root`
+    is read.
+    """
     theirs = fixtures.write("casme2", tmp_path / "data" / "casme2")
     (theirs / fixtures.MARK).unlink()  # to the reader these are recordings
     for variable, name in (("DEFT_DATA", "data"), ("DEFT_WORK", "work")):
         monkeypatch.setenv(variable, str(tmp_path / name))
-    cells = {cell["id"]: "".join(cell["source"]) for cell in runtime.read_json(paths.NOTEBOOKS / "12_licensed_data.ipynb")["cells"]}
+    cells = {
+        cell["id"]: "".join(cell["source"])
+        for cell in runtime.read_json(paths.NOTEBOOKS / "12_licensed_data.ipynb")["cells"]
+    }
     for root, simulated in (("", True), (str(theirs), False)):
         script = tmp_path / f"cells{len(root)}.py"
-        script.write_text("\n".join([cells["setup"], cells["parameters"].replace("people = 2", "people = 0"), f"root = {root!r}", cells["data"]]))
+        script.write_text(
+            "\n".join(
+                [
+                    cells["setup"],
+                    cells["parameters"].replace("people = 2", "people = 0"),
+                    f"root = {root!r}",
+                    cells["data"],
+                ]
+            )
+        )
         recipe = runpy.run_path(str(script))["recipe"]
-        assert recipe.simulated == simulated and recipe.root.is_relative_to(tmp_path / ("work" if simulated else "data"))
+        assert recipe.simulated == simulated and recipe.root.is_relative_to(
+            tmp_path / ("work" if simulated else "data")
+        )
 
 
 def test_a_made_up_set_with_a_missing_file_is_written_again(tmp_path):
@@ -354,6 +437,7 @@ def test_a_made_up_set_with_a_missing_file_is_written_again(tmp_path):
 
 
 # ---------------------------------------------------------------- errors
+
 
 def test_what_is_missing_is_said_with_its_remedy(world, tmp_path, capsys):
     _, recipe, _, _ = world
@@ -382,7 +466,12 @@ def test_samm_is_taken_like_any_other(world, tmp_path):
 
 def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
     recipe = licensed.recipe_of("casme2", paths.ROOT, "demo", "LOSO")
-    assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (10, 2, 32, "loso") and recipe.set == "casme2-demo-loso"
+    assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (
+        10,
+        2,
+        32,
+        "loso",
+    ) and recipe.set == "casme2-demo-loso"
     two, three = (licensed.recipe_of("casme2", paths.ROOT, "demo", folds) for folds in "23")
     assert len({recipe.set, two.set, three.set}) == 3 and recipe.prepared == two.prepared == three.prepared
     monkeypatch.delenv("DEFT_DATA", raising=False)

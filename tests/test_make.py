@@ -8,16 +8,49 @@ import pytest
 
 from deft import config, paths
 
-HOSTILE = ['"; touch {hit}; "', "$(shell touch {hit})", "`touch {hit}`", "$(touch {hit})", "$$(touch {hit})", "'; touch {hit}; '",
-           "a\"b.mp4", "a`b.mp4", "a$b.mp4", "$$HOME", "a#b %c", "-x", "back\\slash", "\udcff.avi", "one\ttwo  three", "${{HOME}}", "*?[a]"]
+HOSTILE = [
+    '"; touch {hit}; "',
+    "$(shell touch {hit})",
+    "`touch {hit}`",
+    "$(touch {hit})",
+    "$$(touch {hit})",
+    "'; touch {hit}; '",
+    'a"b.mp4',
+    "a`b.mp4",
+    "a$b.mp4",
+    "$$HOME",
+    "a#b %c",
+    "-x",
+    "back\\slash",
+    "\udcff.avi",
+    "one\ttwo  three",
+    "${{HOME}}",
+    "*?[a]",
+]
 # target -> variable -> how it arrives
-READ = {"reproduce": {"PROFILE": "--profile="}, "see": {"PROFILE": "--profile="}, "verify": {"PROFILE": "--profile="}, "check": {"PROFILE": "--profile="},
-        "reference": {"PROFILE": "--profile=", "RUNS": "--runs="}, "status": {"PROFILE": "--profile="},
-        "bench": {"PROFILE": "--profile="},
-        "analyse": {"PROFILE": "--profile=", "ONSET": "--onset=", "APEX": "--apex=", "OFFSET": "--offset=", "FPS": "--fps=", "LANDMARKS": "--landmarks=",
-                    "OUT": "--out=", "CLIP": ""},
-        "data-check": {"DATA": "--root=", "DATASET": ""}, "licensed": {"PROFILE": "--profile=", "DATA": "--root=", "FOLDS": "--folds=", "DATASET": ""},
-        "forget": {"DATASET": ""}, "clean": {"PROFILE": ""}}
+READ = {
+    "reproduce": {"PROFILE": "--profile="},
+    "see": {"PROFILE": "--profile="},
+    "verify": {"PROFILE": "--profile="},
+    "check": {"PROFILE": "--profile="},
+    "reference": {"PROFILE": "--profile=", "RUNS": "--runs="},
+    "status": {"PROFILE": "--profile="},
+    "bench": {"PROFILE": "--profile="},
+    "analyse": {
+        "PROFILE": "--profile=",
+        "ONSET": "--onset=",
+        "APEX": "--apex=",
+        "OFFSET": "--offset=",
+        "FPS": "--fps=",
+        "LANDMARKS": "--landmarks=",
+        "OUT": "--out=",
+        "CLIP": "",
+    },
+    "data-check": {"DATA": "--root=", "DATASET": ""},
+    "licensed": {"PROFILE": "--profile=", "DATA": "--root=", "FOLDS": "--folds=", "DATASET": ""},
+    "forget": {"DATASET": ""},
+    "clean": {"PROFILE": ""},
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +69,14 @@ def make(folder, *words, **more):
     """(return code, what was printed, the arguments that the interpreter was given)."""
     (folder / "said").unlink(missing_ok=True)
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "CONDA", "VIRTUAL_ENV"))}
-    done = subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, errors="surrogateescape",
-                          env={**kept, "VIRTUAL_ENV": str(folder / "a b$c"), "SAID": str(folder / "said"), **more})
+    done = subprocess.run(
+        ["make", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        env={**kept, "VIRTUAL_ENV": str(folder / "a b$c"), "SAID": str(folder / "said"), **more},
+    )
     said = os.fsdecode((folder / "said").read_bytes()).split("\0")[:-1] if (folder / "said").exists() else []
     return done.returncode, done.stdout + done.stderr, said
 
@@ -50,7 +89,9 @@ def test_every_value_arrives_to_the_letter_and_nothing_is_executed(copy, target)
         given = {name: f"{value}{name}" for name in READ[target]}
         words = [f"PYTHON={copy}/a b$c/bin/python", *(f"{k}={v}" for k, v in given.items())]
         # On the command line or from the environment: both are a user's.
-        code, printed, said = make(copy, target, *words) if at % 2 == 0 or target == "clean" else make(copy, target, **given)
+        code, printed, said = (
+            make(copy, target, *words) if at % 2 == 0 or target == "clean" else make(copy, target, **given)
+        )
         assert code == 0, printed
         assert not hit.exists(), f"{pattern} was executed by make {target}"
         assert all(f"{READ[target][name]}{value}" in said for name, value in given.items()), (pattern, said)
@@ -69,15 +110,29 @@ def test_the_interpreter_that_is_named_is_only_a_name(tmp_path):
 def test_a_variable_that_nothing_reads_is_refused(copy):
     for word in ("apex=5", "Onset=3", "PROFIL=smoke", f"x=$(shell touch {copy / 'hit'})"):
         code, printed, said = make(copy, "analyse", "CLIP=a.avi", word)
-        assert code == 2 and f"unknown variable {word.split('=')[0]}" in printed and not said and not (copy / "hit").exists()
+        assert (
+            code == 2
+            and f"unknown variable {word.split('=')[0]}" in printed
+            and not said
+            and not (copy / "hit").exists()
+        )
     assert make(copy, "analyse", "CLIP=a.avi", "DEFT_WORK=/x")[0] == 0
 
 
 def test_what_is_not_given_is_not_passed(copy):
     assert make(copy, "analyse", "CLIP=a.avi")[2] == ["-m", "deft", "analyse", "--profile=demo", "--", "a.avi"]
-    assert make(copy, "data-check", "DATASET=casme2", "STRICT=1")[2] == ["-m", "deft", "data-check", "--strict", "--", "casme2"]
+    assert make(copy, "data-check", "DATASET=casme2", "STRICT=1")[2] == [
+        "-m",
+        "deft",
+        "data-check",
+        "--strict",
+        "--",
+        "casme2",
+    ]
     code, printed, said = make(copy, "analyse")
-    assert code == 2 and not said and all(f"{name}=" in printed for name in ("CLIP", "ONSET", "FPS", "LANDMARKS", "OUT"))
+    assert (
+        code == 2 and not said and all(f"{name}=" in printed for name in ("CLIP", "ONSET", "FPS", "LANDMARKS", "OUT"))
+    )
 
 
 def test_the_lab_opens_on_the_first_notebook_with_the_results_in_reach(copy):
@@ -85,7 +140,10 @@ def test_the_lab_opens_on_the_first_notebook_with_the_results_in_reach(copy):
     given = dict(word.removeprefix("--").split("=", 1) for word in said if word.startswith("--"))
     assert code == 0 and said[:3] == ["-m", "jupyter", "lab"] and not printed
     assert given.pop("ServerApp.ip") == "127.0.0.1" and not any("token" in name or "password" in name for name in given)
-    assert given["ServerApp.root_dir"] == str(copy) and given["LabApp.default_url"] == "/lab/tree/notebooks/00_start_here.ipynb"
+    assert (
+        given["ServerApp.root_dir"] == str(copy)
+        and given["LabApp.default_url"] == "/lab/tree/notebooks/00_start_here.ipynb"
+    )
     assert (paths.NOTEBOOKS / "00_start_here.ipynb").is_file()
     assert "note: what lies at /elsewhere" in make(copy, "lab", DEFT_WORK="/elsewhere")[1]
 

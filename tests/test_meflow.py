@@ -1,4 +1,7 @@
-"""MEFlow and its study: the network's contract, what a minute's training must bring, and the truth that T8 judges by."""
+"""MEFlow and its study: the network's contract, what a minute's training must bring, and the truth that T8 judges
+by.
+"""
+
 import dataclasses
 import shutil
 import subprocess
@@ -22,7 +25,12 @@ def data():
     """Three pairs of the noise texture and their truth, as if they were clips: cheap, and fast to learn from."""
     made = [flow_study.foreign(flow_study.TEXTURE, number) for number in range(3)]
     frames = np.stack([[p.first, p.second, p.second] for p in made]).round().clip(0, 255).astype(np.uint8)
-    return pairs.Pairs(frames, np.stack([[p.flow] * 2 for p in made]).astype(np.float16), np.ones((3, 2, 128, 128), bool), np.ones((3, 2, 128, 128), np.float16))
+    return pairs.Pairs(
+        frames,
+        np.stack([[p.flow] * 2 for p in made]).astype(np.float16),
+        np.ones((3, 2, 128, 128), bool),
+        np.ones((3, 2, 128, 128), np.float16),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +53,16 @@ def shifted(texture, u, v):
 
 # ---------------------------------------------------------------- the network
 
+
 def test_it_is_small_and_an_untrained_one_believes_least_squares():
     fresh = train.build(model.Sizes(), 7)
     assert sum(p.numel() for p in fresh.parameters()) <= 1_000_000
     seen = model.predict(fresh.eval(), *shifted(flow_study.texture(np.random.default_rng(1)), 1.0, 0.0))
     assert seen["flow"].shape == (128, 128, 2) and seen["flow"].dtype == np.float32
     assert np.allclose(np.median(seen["flow"], (0, 1)), (1, 0), atol=0.25)
-    assert all(seen[name].shape == (128, 128) and np.isfinite(seen[name]).all() for name in ("error", "confidence", "occluded"))
+    assert all(
+        seen[name].shape == (128, 128) and np.isfinite(seen[name]).all() for name in ("error", "confidence", "occluded")
+    )
     assert (0 <= seen["confidence"]).all() and (seen["confidence"] <= 1).all()
 
 
@@ -76,9 +87,15 @@ def test_convex_upsampling_stays_between_its_neighbours_and_keeps_a_constant():
 
 
 def test_the_first_guess_is_a_known_shift_with_its_sign(texture):
-    first, second = model.MEFlow.normalised(*(torch.from_numpy(frame.astype(np.float32))[None, None] for frame in shifted(texture, 0.5, -0.3)))
-    guess = model.lucas_kanade(torch.cat([(first + second) / 2, model.CHANGE * (second - first)], 1), model.derivatives(), 4)
-    assert guess.shape == (1, 9, 32, 32) and np.allclose(guess[0, 6:8, 8:-8, 8:-8].median(2)[0].median(1)[0], (0.5, -0.3), atol=0.06)
+    first, second = model.MEFlow.normalised(
+        *(torch.from_numpy(frame.astype(np.float32))[None, None] for frame in shifted(texture, 0.5, -0.3))
+    )
+    guess = model.lucas_kanade(
+        torch.cat([(first + second) / 2, model.CHANGE * (second - first)], 1), model.derivatives(), 4
+    )
+    assert guess.shape == (1, 9, 32, 32) and np.allclose(
+        guess[0, 6:8, 8:-8, 8:-8].median(2)[0].median(1)[0], (0.5, -0.3), atol=0.06
+    )
 
 
 def test_light_does_not_matter():
@@ -88,6 +105,7 @@ def test_light_does_not_matter():
 
 
 # ---------------------------------------------------------------- training
+
 
 def test_the_loss_knows_both_directions_and_its_signs():
     flow_true = torch.full((1, 2, 32, 32), 0.5)
@@ -102,7 +120,10 @@ def test_half_a_minute_teaches_the_sign_and_swapping_the_frames_turns_it(tmp_pat
     recipe = train.Recipe(steps=60, batch=2, rate=3e-3, keep_every=60)
     train.fit(tmp_path, 6, 1, recipe, dataclasses.replace(TINY, scales=(1,)), data)
     still, there = shifted(texture, 0.8, -0.6)
-    found, back = (flow.estimate(*order, "meflow", weights=tmp_path)[16:-16, 16:-16].mean((0, 1)) for order in ((still, there), (there, still)))
+    found, back = (
+        flow.estimate(*order, "meflow", weights=tmp_path)[16:-16, 16:-16].mean((0, 1))
+        for order in ((still, there), (there, still))
+    )
     assert found[0] > 0.15 and found[1] < -0.1 and back[0] < -0.15 and back[1] > 0.1
 
 
@@ -129,7 +150,9 @@ def test_a_finished_run_is_kept(data, trained, monkeypatch):
 
 def test_corpus_pairs_carry_the_visible_truth():
     drawn = pairs.draw(1, 2, "train", each=1, jobs=1)
-    assert drawn.frames.shape == (1, 3, 128, 128) and drawn.flow.shape == (1, 2, 128, 128, 2) and drawn.valid.dtype == bool
+    assert (
+        drawn.frames.shape == (1, 3, 128, 128) and drawn.flow.shape == (1, 2, 128, 128, 2) and drawn.valid.dtype == bool
+    )
     first, second = drawn.frames[0, 0].astype(np.float32), drawn.frames[0, 1].astype(np.float32)
     y, x = np.indices((128, 128), dtype=np.float32)
     true, ok = drawn.flow[0, 0].astype(np.float32), drawn.valid[0, 0]
@@ -145,8 +168,14 @@ def test_augmentation_keeps_the_truth_true(seed):
     pair = flow_study.foreign(flow_study.TEXTURE, 1)
     whole = np.ones((128, 128), np.float32)
     bare = augment.Nuisance(noise=0.5, flicker=0, ramp=0, blur=0, jpeg=95)
-    a, b, true, _ = augment.pair(pair.first.round().clip(0, 255).astype(np.uint8), pair.second.round().clip(0, 255).astype(np.uint8), pair.flow, whole,
-                                 np.random.default_rng(seed), bare)
+    a, b, true, _ = augment.pair(
+        pair.first.round().clip(0, 255).astype(np.uint8),
+        pair.second.round().clip(0, 255).astype(np.uint8),
+        pair.flow,
+        whole,
+        np.random.default_rng(seed),
+        bare,
+    )
     y, x = np.indices((128, 128), dtype=np.float32)
     home = flow_study.read(b.astype(np.float32), y + true[..., 1], x + true[..., 0])
     inner = np.s_[8:-8, 8:-8]
@@ -154,6 +183,7 @@ def test_augmentation_keeps_the_truth_true(seed):
 
 
 # ---------------------------------------------------------------- use
+
 
 def test_missing_weights_say_what_to_do(tmp_path, monkeypatch):
     image = np.zeros((32, 32), np.uint8)
@@ -201,7 +231,9 @@ def test_a_chain_takes_its_own_profiles_weights_and_no_other(tmp_path, monkeypat
     before = meflow.digest(tmp_path / "demo")
     shutil.copytree(trained, tmp_path / "named")
     monkeypatch.setenv(meflow.VARIABLE, str(tmp_path / "named"))
-    assert meflow.of_chain(tmp_path / "mine") == tmp_path / "named" and meflow.digest(tmp_path / "mine") == before  # content, not place
+    assert (
+        meflow.of_chain(tmp_path / "mine") == tmp_path / "named" and meflow.digest(tmp_path / "mine") == before
+    )  # content, not place
     with open(tmp_path / "named" / "model.safetensors", "ab") as file:
         file.write(b"x")
     assert meflow.digest(tmp_path / "mine") not in (before, None)
@@ -213,13 +245,18 @@ def test_the_environment_names_the_weights(trained, monkeypatch):
     assert flow.estimate(image, np.dstack([image] * 3), "meflow").shape == (32, 32, 2)
 
 
-@pytest.mark.parametrize("module", ["deft.motion.flow", "deft.motion.meflow", "deft.motion.courses", "deft.evaluation.flow_study"])
+@pytest.mark.parametrize(
+    "module", ["deft.motion.flow", "deft.motion.meflow", "deft.motion.courses", "deft.evaluation.flow_study"]
+)
 def test_no_torch_before_it_is_needed(module):
-    done = subprocess.run([sys.executable, "-c", f"import sys, {module}; sys.exit('torch' in sys.modules)"], cwd=paths.ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; sys.exit('torch' in sys.modules)"], cwd=paths.ROOT
+    )
     assert done.returncode == 0
 
 
 # ---------------------------------------------------------------- the study
+
 
 @pytest.mark.parametrize("name", [flow_study.PHOTOGRAPH, flow_study.TEXTURE])
 @pytest.mark.parametrize("number", [0, 1])
@@ -245,8 +282,20 @@ def test_t8_of_nothing_is_the_length_of_the_motion(tmp_path, monkeypatch, traine
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "meflow").symlink_to(trained)
     table = flow_study.t8("tiny", people=1, pictures=1)
-    assert list(table.columns) == ["estimator", "set", "nuisance", "magnitude_bin", "epe", "angular_error", "pairs_per_second"]
-    assert set(table["estimator"]) == {"zero", "dis", "meflow"} and set(table["set"]) >= {"simulator", "photograph", "noise texture"}
+    assert list(table.columns) == [
+        "estimator",
+        "set",
+        "nuisance",
+        "magnitude_bin",
+        "epe",
+        "angular_error",
+        "pairs_per_second",
+    ]
+    assert set(table["estimator"]) == {"zero", "dis", "meflow"} and set(table["set"]) >= {
+        "simulator",
+        "photograph",
+        "noise texture",
+    }
     pair = flow_study.foreign(flow_study.PHOTOGRAPH, 0)
     length = np.linalg.norm(pair.flow, axis=-1)[pair.areas[flow_study.PHOTOGRAPH]].mean()
     zero = table[(table.estimator == "zero") & (table.set == "photograph") & (table.magnitude_bin == "all")]

@@ -1,4 +1,7 @@
-"""Every metric against an example worked by hand and against scikit-learn; intervals against a case whose truth is known."""
+"""Every metric against an example worked by hand and against scikit-learn; intervals against a case whose truth is
+known.
+"""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,9 +44,16 @@ def test_a_class_that_never_occurs_does_not_vanish():
     assert metrics.recognition_scores(list("ab"), list("ab"), CLASSES)["accuracy"] == 1.0
 
 
-@pytest.mark.parametrize("truth, said, classes, words", [
-    ([], [], CLASSES, "no clips"), (["a"], [], CLASSES, "1 truths but 0"), (["z"], ["a"], CLASSES, "row 0: truth 'z'"),
-    (["a"], ["a"], (), "class list is empty"), (["a"], ["a"], ("a", "a"), "names a class twice")])
+@pytest.mark.parametrize(
+    "truth, said, classes, words",
+    [
+        ([], [], CLASSES, "no clips"),
+        (["a"], [], CLASSES, "1 truths but 0"),
+        (["z"], ["a"], CLASSES, "row 0: truth 'z'"),
+        (["a"], ["a"], (), "class list is empty"),
+        (["a"], ["a"], ("a", "a"), "names a class twice"),
+    ],
+)
 def test_bad_input_is_named(truth, said, classes, words):
     with pytest.raises(ValueError, match=words):
         metrics.recognition_scores(truth, said, classes)
@@ -73,8 +83,16 @@ def _study(generator, subjects=40, clips=14, skill=0.7, spread=0.15):
     for subject in range(subjects):
         right = generator.random(clips) < np.clip(generator.normal(skill, spread), 0, 1)
         truth = generator.choice(["a", "b"], clips)
-        rows.append(pd.DataFrame({"dataset": "d", "subject": f"s{subject}", "truth": truth,
-                                  "prediction": np.where(right, truth, np.where(truth == "a", "b", "a"))}))
+        rows.append(
+            pd.DataFrame(
+                {
+                    "dataset": "d",
+                    "subject": f"s{subject}",
+                    "truth": truth,
+                    "prediction": np.where(right, truth, np.where(truth == "a", "b", "a")),
+                }
+            )
+        )
     return pd.concat(rows, ignore_index=True)
 
 
@@ -85,7 +103,13 @@ def _sample(rows, constant=False):
 def _shares(part, draws=(0,), look=None, constant=False):
     """part: (S, K) share of 10 clips -> Sample of [right, clips] per subject and draw."""
     part = np.asarray(part, float)
-    rows = pd.DataFrame([{"dataset": "d", "subject": f"s{s:02d}", "seed": k, "look": look[s] if look else 0} for k in draws for s in range(len(part))])
+    rows = pd.DataFrame(
+        [
+            {"dataset": "d", "subject": f"s{s:02d}", "seed": k, "look": look[s] if look else 0}
+            for k in draws
+            for s in range(len(part))
+        ]
+    )
     return metrics.sample(rows, np.stack([part.T.reshape(-1) * 10, np.full(part.size, 10.0)], axis=1), constant)
 
 
@@ -106,19 +130,33 @@ def test_bootstrap_equals_the_slow_way():
     subject, slow = np.searchsorted(one.subjects, metrics.subject_of(rows)), []
     for weight, draw in zip(people, draws):
         times = np.round(weight[subject] * 6).astype(int)  # 6 x weight is whole: 3/2 and 4/3 times a count
-        each = [metrics.recognition_scores(*(np.repeat(rows[name], np.where(rows["seed"] == k, times, 0)) for name in ("truth", "prediction")), ("a", "b"))["uf1"]
-                for k in range(2)]
+        each = [
+            metrics.recognition_scores(
+                *(np.repeat(rows[name], np.where(rows["seed"] == k, times, 0)) for name in ("truth", "prediction")),
+                ("a", "b"),
+            )["uf1"]
+            for k in range(2)
+        ]
         slow.append(np.dot(draw, each))
     found = metrics.interval(one, metrics.uf1, B=20, seed=5)
-    assert (found.low, found.high) == (pytest.approx(np.percentile(slow, 2.5)), pytest.approx(np.percentile(slow, 97.5))) and found.draws == 2
+    assert (found.low, found.high) == (
+        pytest.approx(np.percentile(slow, 2.5)),
+        pytest.approx(np.percentile(slow, 97.5)),
+    ) and found.draws == 2
     whole = [metrics.recognition_scores(part["truth"], part["prediction"], ("a", "b"))["uf1"] for part in parts]
     assert found.value == pytest.approx(np.mean(whole))
 
 
 def test_resampling_within_looks_keeps_what_hangs_on_looks():
-    """Two looks, each showing its own emotion. A reader who knows one of them only: plain resampling deals other shares of
-    emotions, so that UF1 moves and its mean shifts; within looks every replicate is the score itself."""
-    rows = pd.DataFrame([{"dataset": "d", "subject": f"s{s}", "truth": "ab"[s >= 5], "look": int(s >= 5), "prediction": "a"} for s in range(7) for _ in range(5)])
+    """Two looks, each showing its own emotion. A reader who knows one of them only: plain resampling deals other shares
+    of emotions, so that UF1 moves and its mean shifts; within looks every replicate is the score itself."""
+    rows = pd.DataFrame(
+        [
+            {"dataset": "d", "subject": f"s{s}", "truth": "ab"[s >= 5], "look": int(s >= 5), "prediction": "a"}
+            for s in range(7)
+            for _ in range(5)
+        ]
+    )
     within, plain = _sample(rows), _sample(rows.drop(columns="look"))
     value = (2 * 5 / (2 * 5 + 2)) / 2  # a: 5 right, 2 wrongly called a; b: never
     assert metrics.replicates([(within, metrics.uf1)]) == pytest.approx(value)
@@ -130,13 +168,16 @@ def test_resampling_within_looks_keeps_what_hangs_on_looks():
 
 def test_looks_of_one_subject_are_pooled():
     weight = metrics.subject_weights(["a", "a", "a", "b", "c"])
-    assert weight[:, :3].sum(1) == pytest.approx(3) and weight[:, 3:].sum(1) == pytest.approx(2) and weight[:, 3].std() > 0
+    assert (
+        weight[:, :3].sum(1) == pytest.approx(3) and weight[:, 3:].sum(1) == pytest.approx(2) and weight[:, 3].std() > 0
+    )
     weight = metrics.subject_weights(["a", "a", "b"])  # nobody to pool with but a: one stratum of three
     assert weight[:, 2].std() > 0 and weight.sum(1) == pytest.approx(3)
 
 
 def test_subjects_and_draws_widen_the_interval_as_theory_says():
-    # Four people: 0, 0, 1, 1. s^2 = 1/3, so the variance of their mean is 1/12. Everybody alike in three draws of .5 .6 .7:
+    # Four people: 0, 0, 1, 1. s^2 = 1/3, so the variance of their mean is 1/12. Everybody alike in three draws of .5 .6
+    # .7:
     # s^2 = .01, variance of the mean .01/3. Both at once: the sum.
     people = metrics.replicates([(_shares([[0], [0], [1], [1]]), metrics.share)], B=20000)
     assert people.var() == pytest.approx(1 / 12, rel=0.05)
@@ -144,11 +185,22 @@ def test_subjects_and_draws_widen_the_interval_as_theory_says():
     found = metrics.replicates([(draws, metrics.share)], B=20000)
     assert found.var() == pytest.approx(0.01 / 3, rel=0.05)
     interval = metrics.interval(draws, metrics.share)
-    assert (interval.value, interval.low, interval.high, interval.draws) == (pytest.approx(0.6), pytest.approx(0.5), pytest.approx(0.7), 3)
-    both = metrics.replicates([(_shares([[k - 0.1, k, k + 0.1] for k in (0.3, 0.3, 0.7, 0.7)], (0, 1, 2)), metrics.share)], B=20000)
+    assert (interval.value, interval.low, interval.high, interval.draws) == (
+        pytest.approx(0.6),
+        pytest.approx(0.5),
+        pytest.approx(0.7),
+        3,
+    )
+    both = metrics.replicates(
+        [(_shares([[k - 0.1, k, k + 0.1] for k in (0.3, 0.3, 0.7, 0.7)], (0, 1, 2)), metrics.share)], B=20000
+    )
     assert both.var() == pytest.approx((0.16 / 3) / 4 + 0.01 / 3, rel=0.05)
     one = metrics.interval(_shares([[0.6]] * 4), metrics.share)
-    assert (one.low, one.high, one.draws) == (pytest.approx(0.6), pytest.approx(0.6), 1)  # one draw says nothing about others
+    assert (one.low, one.high, one.draws) == (
+        pytest.approx(0.6),
+        pytest.approx(0.6),
+        1,
+    )  # one draw says nothing about others
 
 
 def test_a_pair_shares_subjects_and_draws():
@@ -157,18 +209,26 @@ def test_a_pair_shares_subjects_and_draws():
     found = metrics.difference(better, worse, metrics.share)
     assert (found.value, found.low, found.high) == tuple(pytest.approx(0.1) for _ in range(3))
     assert metrics.difference(worse, better, metrics.share).high == pytest.approx(-0.1)
-    ratio = metrics.combined([(_shares(base / 2, (0, 1, 2)), metrics.share), (worse, metrics.share)], lambda a, b: a / b)
+    ratio = metrics.combined(
+        [(_shares(base / 2, (0, 1, 2)), metrics.share), (worse, metrics.share)], lambda a, b: a / b
+    )
     assert (ratio.low, ratio.high) == (pytest.approx(0.5), pytest.approx(0.5))
 
 
 def test_only_draws_that_both_have_are_compared():
     a, b = _shares([[0.9, 0.5, 0.7]] * 3, (0, 1, 2)), _shares([[0.4, 0.4, 0.0]] * 3, (1, 2, 3))
     found = metrics.difference(a, b, metrics.share)
-    assert found.value == pytest.approx((0.5 + 0.7) / 2 - 0.4) and found.draws == 2 and metrics.shared_draws(a, b) == (1, 2)
+    assert (
+        found.value == pytest.approx((0.5 + 0.7) / 2 - 0.4)
+        and found.draws == 2
+        and metrics.shared_draws(a, b) == (1, 2)
+    )
     fixed = _shares([[0.4]] * 3, (0,), constant=True)
     found = metrics.difference(a, fixed, metrics.share)
     assert found.value == pytest.approx(0.7 - 0.4) and found.draws == 3 and found.high - found.low > 0.2
-    assert metrics.difference(a, _shares([[0.4]] * 3, (0,)), metrics.share).value == pytest.approx(0.9 - 0.4)  # not constant: draw 0 alone
+    assert metrics.difference(a, _shares([[0.4]] * 3, (0,)), metrics.share).value == pytest.approx(
+        0.9 - 0.4
+    )  # not constant: draw 0 alone
     with pytest.raises(ValueError, match="no draw is shared"):
         metrics.difference(a, _shares([[0.4]] * 3, (7,)), metrics.share)
 
@@ -181,15 +241,22 @@ def test_a_draw_that_states_nothing_is_left_out():
 
 def test_auroc_interval_equals_the_slow_way():
     generator = np.random.default_rng(5)
-    rows = pd.DataFrame({"dataset": "d", "subject": [f"s{i // 8}" for i in range(48)], "look": [i // 24 for i in range(48)]})
+    rows = pd.DataFrame(
+        {"dataset": "d", "subject": [f"s{i // 8}" for i in range(48)], "look": [i // 24 for i in range(48)]}
+    )
     truth, score = generator.random((48, 2)) < 0.4, generator.integers(0, 6, (48, 2)) / 6
     score += 0.3 * truth
     weight, subject, slow = metrics.subject_weights(["0"] * 3 + ["1"] * 3, 30, 3), np.arange(48) // 8, []
     for one in weight:
         times = np.round(one[subject] * 2).astype(int)
-        slow.append(np.mean([roc_auc_score(np.repeat(truth[:, u], times), np.repeat(score[:, u], times)) for u in range(2)]))
+        slow.append(
+            np.mean([roc_auc_score(np.repeat(truth[:, u], times), np.repeat(score[:, u], times)) for u in range(2)])
+        )
     found = metrics.auroc_interval(truth, score, rows, B=30, seed=3)
-    assert (found.low, found.high) == (pytest.approx(np.percentile(slow, 2.5)), pytest.approx(np.percentile(slow, 97.5)))
+    assert (found.low, found.high) == (
+        pytest.approx(np.percentile(slow, 2.5)),
+        pytest.approx(np.percentile(slow, 97.5)),
+    )
     assert found.value == pytest.approx(np.mean([metrics.auroc(truth[:, u], score[:, u]) for u in range(2)]))
 
 
@@ -227,7 +294,9 @@ def test_rows_that_do_not_fit_are_named():
 
 # ---------------------------------------------------------------- protocols
 def test_roles_and_folds_file(tmp_path):
-    folds = pd.DataFrame({"subject": ["s1", "s2", "s3"], "dataset": "d", "look": 0, "fold": [0, 1, 1], "validation_of": [-1, -1, 0]})
+    folds = pd.DataFrame(
+        {"subject": ["s1", "s2", "s3"], "dataset": "d", "look": 0, "fold": [0, 1, 1], "validation_of": [-1, -1, 0]}
+    )
     index = pd.DataFrame({"dataset": "d", "subject": ["s1", "s2", "s3", "s1"]})
     assert list(protocols.roles_of(index, folds, 0)) == ["test", "train", "validation", "test"]
     folds.to_csv(tmp_path / "folds.csv", index=False)
@@ -240,9 +309,12 @@ def test_roles_and_folds_file(tmp_path):
 
 
 # ---------------------------------------------------------------- published numbers
-# Rows truth, columns answer: negative, positive, surprise.  UF1, mean recall, mean precision as their authors' logs give them.
-STSTNET = {"STSTNet": ([[219, 22, 9], [40, 62, 7], [21, 3, 59]], 0.7353, 0.7186, 0.7605),
-           "STSTNet, authors' PyTorch rerun": ([[195, 39, 16], [36, 68, 5], [12, 7, 64]], 0.7209, 0.7250, None)}
+# Rows truth, columns answer: negative, positive, surprise.  UF1, mean recall, mean precision as their authors' logs
+# give them.
+STSTNET = {
+    "STSTNet": ([[219, 22, 9], [40, 62, 7], [21, 3, 59]], 0.7353, 0.7186, 0.7605),
+    "STSTNet, authors' PyTorch rerun": ([[195, 39, 16], [36, 68, 5], [12, 7, 64]], 0.7209, 0.7250, None),
+}
 
 
 @pytest.mark.parametrize("method", STSTNET)
@@ -254,7 +326,10 @@ def test_a_published_confusion_matrix_gives_its_published_scores(method):
     truth, said = np.repeat(row.ravel(), matrix.ravel()), np.repeat(column.ravel(), matrix.ravel())
     found = metrics.recognition_scores(truth, said, range(3))
     assert (round(found["uf1"], 4), round(found["uar"], 4)) == (uf1, uar)
-    assert round(f1_score(truth, said, average="macro"), 4) == uf1 and round(recall_score(truth, said, average="macro"), 4) == uar
+    assert (
+        round(f1_score(truth, said, average="macro"), 4) == uf1
+        and round(recall_score(truth, said, average="macro"), 4) == uar
+    )
     if precision is not None:
         swapped = metrics.recognition_scores(said, truth, range(3))  # recall of the transposed matrix is precision
         assert round(swapped["uar"], 4) == round(precision_score(truth, said, average="macro"), 4) == precision != uar
@@ -267,7 +342,10 @@ def test_published_numbers_carry_their_source_and_selection(tmp_path):
     table = reported.load()
     assert (table["source"].str.strip() != "").all()
     number = table["uf1"].notna() | table["uar"].notna() | (table["other"] != "")
-    assert set(table["selection"][number]) <= set(reported.SELECTIONS) and (table["selection"][~number] == reported.NOT_AVAILABLE).all()
+    assert (
+        set(table["selection"][number]) <= set(reported.SELECTIONS)
+        and (table["selection"][~number] == reported.NOT_AVAILABLE).all()
+    )
     apex = table[table["method"].str.startswith("OFF-ApexNet") & table["source"].str.startswith("tvaranka/meb")]
     assert len(apex) == 3 and apex["method"].str.contains("one-stream variant").all()
     assert np.isnan(table.set_index("method").loc["DEFT-LLM", "uf1"])
@@ -275,13 +353,17 @@ def test_published_numbers_carry_their_source_and_selection(tmp_path):
     assert reported.note(flattered) == "selection: best epoch on test"
 
 
-@pytest.mark.parametrize("line, words", [
-    ("x,y,.5,not available,unknown,,", "row 2: 'y' has no source"),
-    ("x,y,not available,not available,not available,,", "row 2: 'y' has no source"),
-    ("x,y,.5,not available,,,z", "row 2, column selection: ''"),
-    ("x,y,.5,not available,not available,,z", "row 2, column selection: 'not available'"),
-    ("x,y,not available,not available,best epoch on test,,z", "row 2, column selection"),
-    ("x,y,88,not available,unknown,,z", "row 2, column uf1: 88 is not between 0 and 1")])
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("x,y,.5,not available,unknown,,", "row 2: 'y' has no source"),
+        ("x,y,not available,not available,not available,,", "row 2: 'y' has no source"),
+        ("x,y,.5,not available,,,z", "row 2, column selection: ''"),
+        ("x,y,.5,not available,not available,,z", "row 2, column selection: 'not available'"),
+        ("x,y,not available,not available,best epoch on test,,z", "row 2, column selection"),
+        ("x,y,88,not available,unknown,,z", "row 2, column uf1: 88 is not between 0 and 1"),
+    ],
+)
 def test_a_published_number_without_source_or_selection_is_refused(tmp_path, line, words):
     path = tmp_path / "reported.csv"
     path.write_text(f"{','.join(reported.COLUMNS)}\n{line}\n")

@@ -1,4 +1,6 @@
-"""The language model: what may learn, what must not change anything, and that it learns at all (tiny configurations)."""
+"""The language model: what may learn, what must not change anything, and that it learns at all (tiny
+configurations).
+"""
 
 import copy
 import inspect
@@ -14,17 +16,18 @@ import numpy as np
 import pytest
 import torch
 
-from deft import runtime, systems
+from deft import parallel, runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
-from deft import parallel
 from deft.mllm import data, language, prompt, score, tune
 from deft.mllm import examples as drawn
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
 from deft.unimer.facts import text_facts, unit_array
 
-TINY = language.LanguageSettings(hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2)
+TINY = language.LanguageSettings(
+    hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,13 +66,17 @@ def fresh(tokenizer, streams="stm", trained=False, **settings):
 def made_up(count, names=("structure", "texture", "motion"), seed=0):
     generator = torch.Generator().manual_seed(seed)
     features = {name: torch.randn(count, 4, 64, generator=generator) for name in names}
-    return features | {f"{n}_units": torch.rand(count, 17, 2, generator=generator) for n in names if n in prompt.UNIT_STREAMS}
+    return features | {
+        f"{n}_units": torch.rand(count, 17, 2, generator=generator) for n in names if n in prompt.UNIT_STREAMS
+    }
 
 
 def examples(tokenizer, model, count, dropped=()):
     answers = ("class : disgust .", "class : anger . evidence : au4 both .")
-    return prompt.pad([prompt.encode(tokenizer, model.streams, "which emotion ?", answers[i % 2], dropped) for i in range(count)],
-                      tokenizer.pad_token_id)
+    return prompt.pad(
+        [prompt.encode(tokenizer, model.streams, "which emotion ?", answers[i % 2], dropped) for i in range(count)],
+        tokenizer.pad_token_id,
+    )
 
 
 # ---------------------------------------------------------------- words
@@ -100,14 +107,18 @@ def test_simulated_probabilities_are_calibrated():
     for low, high in ((0.05, 0.15), (0.4, 0.6), (0.85, 0.95)):
         inside = (p > low) & (p < high)
         assert abs(units[inside].mean() - p[inside].mean()) < 0.03
-    told = np.mean([unit_array(text_facts(rng).units) > 0 for _ in range(2000)])  # the rate it assumes is the text's own
+    told = np.mean(
+        [unit_array(text_facts(rng).units) > 0 for _ in range(2000)]
+    )  # the rate it assumes is the text's own
     assert told == pytest.approx(inspect.signature(language.simulate_probability).parameters["rate"].default, rel=0.05)
 
 
 # ---------------------------------------------------------------- model
 def test_only_adapters_projectors_and_heads_receive_gradients(tokenizer):
     model = fresh(tokenizer, trained=True)
-    model(**examples(tokenizer, model, 4), **made_up(4), emotion=torch.arange(4), units=torch.zeros(4, 17, 2)).loss.backward()
+    model(
+        **examples(tokenizer, model, 4), **made_up(4), emotion=torch.arange(4), units=torch.zeros(4, 17, 2)
+    ).loss.backward()
     for name, parameter in model.named_parameters():
         may_learn = "lora_" in name or name.split(".")[0] in ("projectors", "emotion_head", "unit_head")
         assert (parameter.grad is not None and bool(parameter.grad.any())) == may_learn, name
@@ -135,14 +146,18 @@ def test_one_product_is_what_peft_computes(tokenizer):
     mine = fresh(tokenizer, trained=True)
     theirs = copy.deepcopy(mine)
     replaced = [type(layer).__name__ for layer in theirs.language.modules() if layer.__dict__.pop("forward", None)]
-    assert replaced.count("Linear") == (1 + 2 + 1) * 7 * TINY.layers + 1    # with LoRA: the layer, its base, A and B; and the word head
+    assert (
+        replaced.count("Linear") == (1 + 2 + 1) * 7 * TINY.layers + 1
+    )  # with LoRA: the layer, its base, A and B; and the word head
     inputs = {**examples(tokenizer, mine, 4), **made_up(4), "emotion": torch.arange(4), "units": torch.zeros(4, 17, 2)}
     losses = [model(**inputs).loss for model in (mine, theirs)]
     for loss in losses:
         loss.backward()
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
     for (name, one), other in zip(mine.named_parameters(), theirs.parameters()):
-        assert (one.grad is None) == (other.grad is None) and (one.grad is None or torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5)), name
+        assert (one.grad is None) == (other.grad is None) and (
+            one.grad is None or torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-5)
+        ), name
 
 
 def test_saved_and_loaded_give_the_same_logits(tokenizer, tmp_path):
@@ -152,8 +167,12 @@ def test_saved_and_loaded_give_the_same_logits(tokenizer, tmp_path):
     inputs = {**examples(tokenizer, model, 3), **made_up(3)}
     first, second = model(**inputs), again(**inputs)
     assert torch.equal(first.logits, second.logits) and torch.equal(first.unit_logits, second.unit_logits)
-    assert [p.name for p in tmp_path.glob("*.safetensors")] == ["model.safetensors"] and not list(tmp_path.glob("*.bin"))
-    assert {n for n, p in again.named_parameters() if p.requires_grad} == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert [p.name for p in tmp_path.glob("*.safetensors")] == ["model.safetensors"] and not list(
+        tmp_path.glob("*.bin")
+    )
+    assert {n for n, p in again.named_parameters() if p.requires_grad} == {
+        n for n, p in model.named_parameters() if p.requires_grad
+    }
 
 
 @pytest.mark.parametrize("name", ["structure", "texture", "motion"])
@@ -177,12 +196,19 @@ def test_dropping_a_stream_is_the_same_as_a_prompt_without_it(tokenizer):
 
 
 def test_an_example_may_be_closed_up_without_changing_what_is_said(tokenizer):
-    """Rows with and without a stream in one batch: each gets its own vectors, and the masked positions were worth nothing."""
+    """Rows with and without a stream in one batch: each gets its own vectors, and the masked positions were worth
+    nothing.
+    """
     model, features = fresh(tokenizer, trained=True), made_up(3)
-    one = [prompt.encode(tokenizer, model.streams, "which emotion ?", "class : anger .", dropped) for dropped in ((), ("structure",), ("motion", "texture"))]
+    one = [
+        prompt.encode(tokenizer, model.streams, "which emotion ?", "class : anger .", dropped)
+        for dropped in ((), ("structure",), ("motion", "texture"))
+    ]
     masked = model(**prompt.pad(one, tokenizer.pad_token_id), **features)
     closed = model(**prompt.pad([prompt.closed_up(e) for e in one], tokenizer.pad_token_id), **features)
-    assert torch.allclose(masked.logits, closed.logits, atol=1e-5) and torch.allclose(masked.emotion_logits, closed.emotion_logits, atol=1e-5)
+    assert torch.allclose(masked.logits, closed.logits, atol=1e-5) and torch.allclose(
+        masked.emotion_logits, closed.emotion_logits, atol=1e-5
+    )
     half = prompt.encode(tokenizer, model.streams, "which emotion ?", "class : anger .")
     half["input_ids"][half["input_ids"].index(tokenizer.convert_tokens_to_ids("<motion>"))] = tokenizer.pad_token_id
     with pytest.raises(ValueError, match="slots per row"):
@@ -199,9 +225,9 @@ def test_unit_head_starts_as_the_experts_own(tokenizer):
 # ---------------------------------------------------------------- the two extra losses
 def test_alignment_is_lower_for_tokens_beside_the_words_of_their_own_units(tokenizer):
     model = fresh(tokenizer)
-    words = model.words()[:len(UNITS)].detach()
-    units = torch.eye(len(UNITS))[..., None].expand(-1, -1, 2)              # clip i shows unit i on both sides
-    tokens = words[:, None].expand(-1, 4, -1)                               # and its tokens lie on that unit's word
+    words = model.words()[: len(UNITS)].detach()
+    units = torch.eye(len(UNITS))[..., None].expand(-1, -1, 2)  # clip i shows unit i on both sides
+    tokens = words[:, None].expand(-1, 4, -1)  # and its tokens lie on that unit's word
     assert model.alignment(tokens, units) < model.alignment(tokens, units.roll(1, 0)) - 0.1
     assert model.alignment(tokens, units) < model.alignment(-tokens, units)
 
@@ -209,9 +235,9 @@ def test_alignment_is_lower_for_tokens_beside_the_words_of_their_own_units(token
 def test_disentangling_is_nothing_for_independent_streams_and_large_for_copied_ones(tokenizer):
     penalty = DeftLLMForConditionalGeneration.disentangling
     one, two = (torch.randn(4000, 4, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    copied = penalty({"structure": one, "motion": 3 * one + 1})             # 8 unit correlations among 64
+    copied = penalty({"structure": one, "motion": 3 * one + 1})  # 8 unit correlations among 64
     assert float(copied) == pytest.approx(1 / 8, rel=0.05) and float(penalty({"structure": one, "motion": two})) < 1e-3
-    assert penalty({"structure": one, "motion": -one}) > 0.1                # turned around is no less dependent
+    assert penalty({"structure": one, "motion": -one}) > 0.1  # turned around is no less dependent
 
 
 def test_the_training_loss_holds_every_part_with_its_weight(tokenizer):
@@ -223,11 +249,16 @@ def test_the_training_loss_holds_every_part_with_its_weight(tokenizer):
         out, projected = model(**inputs), model.project({k: v for k, v in inputs.items() if k in model.streams})
         weigh = {"text": 1.0, "emotion": 0.7, "units": 0.6, "align": 0.5, "disentangle": 0.4}
         assert set(out.parts) == set(weigh) and all(value > 0 for value in out.parts.values())
-        alone = {"align": model.alignment(projected["motion"], shown), "disentangle": model.disentangling(projected),
-                 "units": torch.nn.functional.binary_cross_entropy_with_logits(out.unit_logits, shown)}
+        alone = {
+            "align": model.alignment(projected["motion"], shown),
+            "disentangle": model.disentangling(projected),
+            "units": torch.nn.functional.binary_cross_entropy_with_logits(out.unit_logits, shown),
+        }
         assert all(torch.allclose(out.parts[name], value) for name, value in alone.items())
-        assert float(out.loss) == pytest.approx(sum(weigh[name] * float(value) for name, value in out.parts.items()), rel=1e-5)
-    plain = DeftLLMConfig()                                                 # and none is off by default
+        assert float(out.loss) == pytest.approx(
+            sum(weigh[name] * float(value) for name, value in out.parts.items()), rel=1e-5
+        )
+    plain = DeftLLMConfig()  # and none is off by default
     assert min(plain.emotion_weight, plain.unit_weight, plain.align_weight, plain.disentangle_weight) > 0
 
 
@@ -235,13 +266,20 @@ def test_the_training_loss_holds_every_part_with_its_weight(tokenizer):
 def test_shared_prefix_gives_the_likelihood_of_a_full_forward(tokenizer):
     model = fresh(tokenizer, trained=True)
     features = made_up(3)
-    options = [prompt.ids_of(tokenizer, text) for text in ("disgust", "anger . evidence", "happiness . evidence : au12", "anger")]
+    options = [
+        prompt.ids_of(tokenizer, text)
+        for text in ("disgust", "anger . evidence", "happiness . evidence : au12", "anger")
+    ]
     batch = score.prompts(model, tokenizer, 3, score.PREFIX)
     shared = score.option_scores(model, batch, features, options)
     for column, option in enumerate(options):
         ids = torch.cat([batch["input_ids"], torch.tensor(option).expand(3, -1)], 1)
-        hidden = model.hidden(model.embed(ids, features, model.project(features)), torch.ones_like(ids)).last_hidden_state
-        said = model.word_logits(hidden[:, -len(option) - 1:-1]).log_softmax(-1).gather(-1, ids[:, -len(option):, None])
+        hidden = model.hidden(
+            model.embed(ids, features, model.project(features)), torch.ones_like(ids)
+        ).last_hidden_state
+        said = (
+            model.word_logits(hidden[:, -len(option) - 1 : -1]).log_softmax(-1).gather(-1, ids[:, -len(option) :, None])
+        )
         assert torch.allclose(shared[:, column], said.sum((1, 2)), atol=1e-4)
 
 
@@ -252,7 +290,12 @@ def test_the_head_reads_the_same_state_beside_the_likelihood(work):
     _, head = score.emotion_scores(model.eval(), words, bench, rows, batch=3, head=True)
     plain = score.prompts(model, words, len(rows))
     with torch.no_grad():
-        alone = model(plain["input_ids"], plain["attention_mask"], plain["prompt_end"], **data.features_of(bench, model.streams, rows)).emotion_logits
+        alone = model(
+            plain["input_ids"],
+            plain["attention_mask"],
+            plain["prompt_end"],
+            **data.features_of(bench, model.streams, rows),
+        ).emotion_logits
     assert np.allclose(head, alone.softmax(-1), atol=1e-5)
 
 
@@ -260,8 +303,9 @@ def test_cached_generation_equals_uncached(tokenizer):
     model = fresh(tokenizer, trained=True)
     features = made_up(3)
     with model.merged():
-        assert (score.generate(model, tokenizer, features, 3, limit=12)
-                == score.generate(model, tokenizer, features, 3, limit=12, cached=False))
+        assert score.generate(model, tokenizer, features, 3, limit=12) == score.generate(
+            model, tokenizer, features, 3, limit=12, cached=False
+        )
 
 
 # ---------------------------------------------------------------- tuning
@@ -272,10 +316,10 @@ def test_draws_depend_on_seed_epoch_and_index_only(work, tokenizer):
     assert repr(first) == repr(tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 3))
     assert repr(first) != repr(tune.plan(tokenizer, bench, rows, ("structure", "motion"), settings, 4))
     alone = drawn.draw_example(tokenizer, bench, rows, ("structure", "motion"), settings, 3, 1, 5)
-    assert repr(alone) in map(repr, first[len(first) // 2:])
+    assert repr(alone) in map(repr, first[len(first) // 2 :])
     swapped = np.mean([e["structure_row"] != e["row"] for e in first])
     assert 0.5 < swapped < 0.95 and all(any(e["present"]) for e in first)
-    assert {e["structure_row"] for e in first} <= set(rows.tolist())        # looks come from training clips only
+    assert {e["structure_row"] for e in first} <= set(rows.tolist())  # looks come from training clips only
 
 
 def test_rehearsed_examples_show_nobodys_tokens(work, tokenizer):
@@ -284,16 +328,22 @@ def test_rehearsed_examples_show_nobodys_tokens(work, tokenizer):
     settings = tune.TuneSettings(epochs=1, batch=8, rehearse=1.0, drop=0.0)
     examples = tune.plan(tokenizer, bench, rows, streams, settings, 3)[:8]
     batch = tune.collate(examples, tokenizer, bench, streams)
-    assert not batch["lived"].any() and not np.allclose(batch["motion_units"], bench.features["motion_units"][[e["row"] for e in examples]])
+    assert not batch["lived"].any() and not np.allclose(
+        batch["motion_units"], bench.features["motion_units"][[e["row"] for e in examples]]
+    )
     slots = torch.isin(batch["input_ids"], torch.tensor([tokenizer.convert_tokens_to_ids(f"<{n}>") for n in streams]))
     assert not slots.any()
     words = batch["input_ids"] == tokenizer.convert_tokens_to_ids("<motion-unit>")
     assert batch["attention_mask"][words].all()
-    assert not any(e["simulated"] for e in tune.plan(tokenizer, bench, rows, ("structure",), settings, 3))  # nothing to read there
+    assert not any(
+        e["simulated"] for e in tune.plan(tokenizer, bench, rows, ("structure",), settings, 3)
+    )  # nothing to read there
 
 
 def test_an_unconfirmed_annotation_is_not_taught_as_absence(work, tokenizer):
-    assert data.unconfirmed([{"clip": "a", "verdicts": [{"verdict": "unsupported"}]}, {"clip": "b", "verdicts": [{"verdict": "confirmed"}]}]) == {"a"}
+    assert data.unconfirmed(
+        [{"clip": "a", "verdicts": [{"verdict": "unsupported"}]}, {"clip": "b", "verdicts": [{"verdict": "confirmed"}]}]
+    ) == {"a"}
     bench = tune.read_bench(work)
     rows, settings = bench.rows(0, "train", "kept"), tune.TuneSettings(epochs=4, batch=8, rehearse=0.0)
     silent = replace(bench, complete=[False] * len(bench.complete))
@@ -350,8 +400,12 @@ def test_eight_examples_can_be_learned_by_heart(work):
     bench = tune.read_bench(work)
     settings = tune.TuneSettings(epochs=1, batch=8, swap=0.0, drop=0.0, rehearse=0.0)
     tokenizer, model = tune.build(work, "deft", settings, 1)
-    batch = tune.collate(tune.plan(tokenizer, bench, bench.rows(0, "train", "kept")[:8], model.streams, settings, 1),
-                         tokenizer, bench, model.streams)
+    batch = tune.collate(
+        tune.plan(tokenizer, bench, bench.rows(0, "train", "kept")[:8], model.streams, settings, 1),
+        tokenizer,
+        bench,
+        model.streams,
+    )
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     parts = []
     for _ in range(60):
@@ -373,7 +427,7 @@ def test_finished_runs_are_skipped_and_damaged_ones_redone(work):
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.warns(RuntimeWarning, match="model.safetensors was altered"):
         tune.tune(job, work, settings, bench)
-    assert weights.read_bytes() == whole                                    # done again, and the same bytes
+    assert weights.read_bytes() == whole  # done again, and the same bytes
     assert tune.state_of(job, work, settings) and not tune.state_of(job, work, replace(settings, lr=1e-4))
     assert str(work) not in "".join(path.read_text() for path in job.folder(work).glob("*.json"))
 
@@ -381,18 +435,25 @@ def test_finished_runs_are_skipped_and_damaged_ones_redone(work):
 def test_a_system_is_taught_the_facts_of_its_construction(work):
     bench = tune.read_bench(work)
     sheet = tune.taught(bench, work, "au")
-    assert [f.emotion for f in sheet.facts] == [f.emotion for f in bench.facts] and all(len(f.units) <= 1 for f in sheet.facts)
+    assert [f.emotion for f in sheet.facts] == [f.emotion for f in bench.facts] and all(
+        len(f.units) <= 1 for f in sheet.facts
+    )
     assert sheet.features is bench.features and sum(sheet.complete) == len(sheet.complete) / 2
     settings = tune.TuneSettings(epochs=1, batch=8)
-    assert systems.model("deft-au").streams == systems.model("deft").streams and systems.model("deft-au").construction == "au"
+    assert (
+        systems.model("deft-au").streams == systems.model("deft").streams
+        and systems.model("deft-au").construction == "au"
+    )
     history = tune.tune(tune.Job("deft-au", 0, 0), work, settings)
-    assert history["streams"] == "stm" and [r["system"] for r in score.predict(tune.Job("deft-au", 0, 0), work, limit=4)][:1] == ["deft-au"]
+    assert history["streams"] == "stm" and [
+        r["system"] for r in score.predict(tune.Job("deft-au", 0, 0), work, limit=4)
+    ][:1] == ["deft-au"]
     keys = {tune.state_of(tune.Job("deft-au", 0, 0), work, settings).key}
     rows = runtime.read_jsonl(work / "unimer" / "facts-au.jsonl")
     runtime.write_jsonl(work / "unimer" / "facts-au.jsonl", rows[::-1])
     keys |= {tune.state_of(tune.Job("deft-au", 0, 0), work, settings).key}
     runtime.write_jsonl(work / "unimer" / "facts-au.jsonl", rows)
-    assert len(keys) == 2                                                   # other lessons, another run
+    assert len(keys) == 2  # other lessons, another run
     with pytest.raises(FileNotFoundError, match="facts-none.jsonl does not exist: run the stage"):
         tune.tune(tune.Job("deft-none", 0, 0), work, settings)
 
@@ -403,10 +464,23 @@ def test_predictions_have_the_promised_fields(work):
     tune.tune_all(jobs, work, settings, workers=1, log=lambda line: None)
     rows = score.predict_all(jobs, work, workers=1, log=lambda line: None, limit=8)
     bench = tune.read_bench(work)
-    assert sorted(r["clip"] for r in rows) == sorted(bench.index["clip"])      # every clip is tested once
+    assert sorted(r["clip"] for r in rows) == sorted(bench.index["clip"])  # every clip is tested once
     for row in rows:
-        assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed",
-                "text_class", "head_class"} <= set(row)
+        assert {
+            "clip",
+            "dataset",
+            "subject",
+            "fold",
+            "system",
+            "condition",
+            "truth",
+            "prediction",
+            "scores",
+            "text",
+            "seed",
+            "text_class",
+            "head_class",
+        } <= set(row)
         assert row["prediction"] == max(row["scores"], key=row["scores"].get) and set(row["scores"]) == set(EMOTIONS)
     held = score.predict_heldback("rgb-only", 0, range(3), work)
     assert len(held) == len(tune.read_bench(work, "heldback", "r", facts=False).index)
@@ -422,15 +496,25 @@ def test_unknown_systems_and_streams_are_refused(work):
 # ---------------------------------------------------------------- the base
 def test_a_local_folder_of_any_causal_model_serves_as_base(tokenizer, tmp_path):
     """Paper profile: another architecture, a tokenizer without our markers."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
     from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     words = {word: i for i, word in enumerate([w for w in tokenizer.get_vocab() if w not in prompt.MARKERS])}
     inner = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", unk_token="<unk>").save_pretrained(tmp_path / "other")
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                 num_key_value_heads=2)).save_pretrained(tmp_path / "other")
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<eos>", unk_token="<unk>").save_pretrained(
+        tmp_path / "other"
+    )
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+        )
+    ).save_pretrained(tmp_path / "other")
     theirs, base = language.load_base(tmp_path / "other")
     model = DeftLLMForConditionalGeneration(DeftLLMConfig.of(base, theirs, "stm", rank=2), base)
     out = model(**examples(theirs, model, 2), **made_up(2), emotion=torch.arange(2))
@@ -451,17 +535,25 @@ def test_pretraining_is_repeatable_and_kept(tmp_path):
     assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == stamp
     shutil.copytree(tmp_path / "a", tmp_path / "linked", copy_function=os.link)  # as runs of several draws share a base
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
-    language.pretrain(replace(short, hidden=2 * TINY.hidden, text_steps=1, soft_steps=1), tmp_path / "linked", log=lambda line: None)
+    language.pretrain(
+        replace(short, hidden=2 * TINY.hidden, text_steps=1, soft_steps=1), tmp_path / "linked", log=lambda line: None
+    )
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
     assert (tmp_path / "linked" / "config.json").read_bytes() != before["config.json"]
 
 
 def test_flat_text_tells_nothing_about_emotion():
     """The control: units of flat text are drawn without regard to the emotion."""
+
     def active(flat):
         rng = np.random.default_rng(0)
         found = [text_facts(rng, flat=flat) for _ in range(600)]
-        return np.array([[np.mean([any(u.code == code for u in f.units) for f in found if f.emotion == e]) for code in UNITS] for e in EMOTIONS])
+        return np.array(
+            [
+                [np.mean([any(u.code == code for u in f.units) for f in found if f.emotion == e]) for code in UNITS]
+                for e in EMOTIONS
+            ]
+        )
 
     assert np.ptp(active(False), axis=0).max() > 0.4 and np.ptp(active(True), axis=0).max() < 0.2
     assert parse("class : anger .").emotion == "anger"
@@ -469,7 +561,9 @@ def test_flat_text_tells_nothing_about_emotion():
 
 def test_a_worker_leaves_when_its_parent_was_killed_before_it_had_started(monkeypatch):
     monkeypatch.setattr(parallel, "quiet_worker", lambda: None)
-    orphan = multiprocessing.get_context("fork").Process(target=lambda: (parallel._start_worker(parent=0), time.sleep(20)))
+    orphan = multiprocessing.get_context("fork").Process(
+        target=lambda: (parallel._start_worker(parent=0), time.sleep(20))
+    )
     orphan.start()
     orphan.join(10)
     assert orphan.exitcode == 1
@@ -477,7 +571,9 @@ def test_a_worker_leaves_when_its_parent_was_killed_before_it_had_started(monkey
 
 def test_a_worker_stays_with_a_parent_that_lives(monkeypatch):
     monkeypatch.setattr(parallel, "quiet_worker", lambda: None)
-    child = multiprocessing.get_context("fork").Process(target=lambda: (parallel._start_worker(parent=os.getppid()), time.sleep(1.5)))
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: (parallel._start_worker(parent=os.getppid()), time.sleep(1.5))
+    )
     child.start()
     child.join(10)
     assert child.exitcode == 0

@@ -1,4 +1,5 @@
 """Motion: flow sign and unit, warping, strain, head removal, region courses."""
+
 import cv2
 import numpy as np
 import pytest
@@ -20,7 +21,15 @@ def texture():
 def moved(image, field):
     """`image` resampled so that what was at x is at x + field (a constant or smooth field)."""
     y, x = np.indices(image.shape, dtype=np.float32)
-    return np.clip(cv2.remap(image, x - field[..., 0], y - field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), 0, 255).round().astype(np.uint8)
+    return (
+        np.clip(
+            cv2.remap(image, x - field[..., 0], y - field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT),
+            0,
+            255,
+        )
+        .round()
+        .astype(np.uint8)
+    )
 
 
 def constant(u, v):
@@ -28,6 +37,7 @@ def constant(u, v):
 
 
 # ---------------------------------------------------------------- flow
+
 
 @pytest.mark.parametrize("method", flow.METHODS)
 @pytest.mark.parametrize("shift", [(0.6, 0.0), (0.0, -0.6)])
@@ -69,7 +79,9 @@ def test_warping_by_no_flow_changes_nothing_and_by_flow_follows_it(texture):
 
 
 def test_warping_undoes_a_stretch_at_the_place_where_the_point_arrives():
-    """The flow lives where a point starts: what was at 80 arrives at 84.8; the flow read there would be a third too long."""
+    """The flow lives where a point starts: what was at 80 arrives at 84.8; the flow read there would be a third too
+    long.
+    """
     y, x = np.indices((128, 128), dtype=np.float32)
     point = np.zeros((128, 128), np.float32)
     cv2.circle(point, (80, 64), 4, 255, -1, cv2.LINE_AA)
@@ -79,7 +91,11 @@ def test_warping_undoes_a_stretch_at_the_place_where_the_point_arrives():
 
 def test_warping_by_the_true_flow_explains_the_frame():
     clip = simulator.render(5, {"12": 0.35, "4": 0.3}, frames=28, truth="all", furrows=False)
-    first, last, ok = flow.gray(clip.frames[0]).astype(float), flow.gray(clip.frames[27]).astype(float), clip.truth.valid[27]
+    first, last, ok = (
+        flow.gray(clip.frames[0]).astype(float),
+        flow.gray(clip.frames[27]).astype(float),
+        clip.truth.valid[27],
+    )
     warped = flow.warp(first.astype(np.float32), clip.truth.flow[27])
     still = np.abs(last - first)[ok].mean()
     assert np.abs(last - warped)[ok].mean() < 0.7 * still
@@ -105,6 +121,7 @@ def test_colours_share_one_limit_and_name_directions():
 
 # ---------------------------------------------------------------- head motion
 
+
 def test_a_similarity_is_removed_wherever_it_comes_from():
     face = landmarks.mean_shape()
     y, x = np.indices((128, 128), dtype=np.float32) - 64
@@ -116,7 +133,9 @@ def test_a_similarity_is_removed_wherever_it_comes_from():
 def test_the_face_stays_when_the_head_goes():
     face = landmarks.mean_shape()
     weights = regions.masks(face)
-    smile = sum(weights[REGION_INDEX["lip_corner", side]] / weights[REGION_INDEX["lip_corner", side]].max() for side in "LR")
+    smile = sum(
+        weights[REGION_INDEX["lip_corner", side]] / weights[REGION_INDEX["lip_corner", side]].max() for side in "LR"
+    )
     noise = np.random.default_rng(1).normal(0, 0.05, (128, 128, 2))
     field = constant(1.0, 0.5) + np.dstack([0 * smile, -0.5 * smile]) + noise
     rest, _ = rigid.remove(field, face)
@@ -150,12 +169,22 @@ def test_only_square_aligned_flow_is_taken():
 
 # ---------------------------------------------------------------- courses
 
+
 @pytest.fixture(scope="module")
 def smile():
-    """Nine aligned frames of a smile with head drift and noise, their landmarks, the matrix and the true flow at the apex."""
+    """Nine aligned frames of a smile with head drift and noise, their landmarks, the matrix and the true flow at the
+    apex.
+    """
     times = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
-    clip = simulator.render_clip(simulator.sample_identity(31), {"12": 0.35}, times_ms=times, truth="apex", truth_index=3, seed=3,
-                                 camera=simulator.Camera(noise=2.0, head_drift=2.0, jpeg=80))
+    clip = simulator.render_clip(
+        simulator.sample_identity(31),
+        {"12": 0.35},
+        times_ms=times,
+        truth="apex",
+        truth_index=3,
+        seed=3,
+        camera=simulator.Camera(noise=2.0, head_drift=2.0, jpeg=80),
+    )
     marks = clip.truth.landmarks[0].astype(float)
     matrix = align.subject_similarity(marks)
     gray = np.stack([flow.gray(frame) for frame in align.apply(clip.frames, matrix)])
@@ -165,7 +194,9 @@ def smile():
 def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
     found = courses.measure_clip(smile[0], smile[1])
     shapes = {"courses": (8, 36, 5), "peak": (64, 64, 4), "residual": (2, 64, 64)}
-    assert {name: found[name].shape for name in shapes} == shapes and all(np.isfinite(found[name]).all() for name in shapes)
+    assert {name: found[name].shape for name in shapes} == shapes and all(
+        np.isfinite(found[name]).all() for name in shapes
+    )
     left, right = (found["courses"][:, REGION_INDEX["lip_corner", side]] for side in "LR")
     assert left[2, 0] > 0.2 and right[2, 0] < -0.2 and left[2, 1] < -0.2 and right[2, 1] < -0.2  # outward and up
     assert np.hypot(*left[7, :2]) < 0.5 * np.hypot(*left[2, :2])  # and back
@@ -200,8 +231,19 @@ def test_a_still_face_under_a_moving_head_has_no_courses():
     image = simulator.render(8, {}, frames=1, truth="all")
     marks = image.truth.landmarks[0].astype(float)
     first = flow.gray(image.frames[0])
-    frames = np.stack([first] + [cv2.warpAffine(first, np.float64([[1, 0, 0.3 * t], [0, 1, -0.2 * t]]), (128, 128), flags=cv2.INTER_CUBIC,
-                                                borderMode=cv2.BORDER_REPLICATE) for t in (1, 2)])
+    frames = np.stack(
+        [first]
+        + [
+            cv2.warpAffine(
+                first,
+                np.float64([[1, 0, 0.3 * t], [0, 1, -0.2 * t]]),
+                (128, 128),
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for t in (1, 2)
+        ]
+    )
     found = courses.measure_clip(frames, marks)["courses"]
     face = [i for i, (name, _) in enumerate(REGIONS) if not name.startswith(("forehead", "jaw", "temple"))]
     assert np.hypot(found[..., 0], found[..., 1])[:, face].max() < 0.12
@@ -228,7 +270,9 @@ def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shif
     assert np.sqrt((left[inner, inner] ** 2).mean()) < 0.33 * np.sqrt((missed[inner, inner] ** 2).mean())
 
 
-@pytest.mark.parametrize("gray", [np.zeros((3, 128, 100), np.uint8), np.zeros((3, 128, 128)), np.zeros((2, 128, 128), np.uint8)])
+@pytest.mark.parametrize(
+    "gray", [np.zeros((3, 128, 100), np.uint8), np.zeros((3, 128, 128)), np.zeros((2, 128, 128), np.uint8)]
+)
 def test_wrong_clips_are_refused(gray):
     with pytest.raises(ValueError):
         courses.measure_clip(gray, landmarks.mean_shape())
@@ -247,4 +291,6 @@ def test_threads_do_not_change_the_bytes(tmp_path):
     for name in shapes:
         assert np.array_equal(*(runtime.load_array(tmp_path / jobs, name) for jobs in ("1", "3"))), name
     rgb = runtime.load_array(tmp_path / "faces", "rgb")
-    assert rgb.shape == (3, 3, 128, 128, 3) and np.array_equal(flow.gray(rgb[1, 2]), runtime.load_array(tmp_path / "faces", "gray")[1, 2])
+    assert rgb.shape == (3, 3, 128, 128, 3) and np.array_equal(
+        flow.gray(rgb[1, 2]), runtime.load_array(tmp_path / "faces", "gray")[1, 2]
+    )

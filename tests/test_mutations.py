@@ -2,9 +2,8 @@
 
 import ast
 
-import pytest
-
 import mutations
+import pytest
 
 
 def test_every_mutation_finds_its_line_and_names_tests_that_exist():

@@ -1,9 +1,10 @@
-"""The notebooks as they are committed: no outputs, stable ids, one parameters cell of typed literals, short cells, no machine paths."""
+"""The notebooks as they are committed: no outputs, stable ids, one parameters cell of typed literals, short cells,
+no machine paths.
+"""
 
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,11 @@ def test_parameters_are_literals_one_per_line(path):
         assert "=" not in line.partition("#")[2], f"papermill misreads `=` in the help comment: {line}"
     for node in body:
         if isinstance(node, ast.AnnAssign):
-            kind = node.annotation.id if isinstance(node.annotation, ast.Name) else ast.unparse(node.annotation).split("[")[0]
+            kind = (
+                node.annotation.id
+                if isinstance(node.annotation, ast.Name)
+                else ast.unparse(node.annotation).split("[")[0]
+            )
             assert isinstance(ast.literal_eval(node.value), TYPES[kind]), ast.unparse(node)
 
 
@@ -94,7 +99,9 @@ def test_what_its_cells_name_under_work_is_declared(path):
     code = "\n".join(book.source_of(c) for c in cells(path) if c["cell_type"] == "code")
     for found in re.finditer(r'(?<![.\w])work((?: / "[^"]+")+)', code):
         name = "/".join(re.findall(r'"([^"]+)"', found[1]))
-        assert any(name == d or name.startswith(d + "/") or d.startswith(name + "/") for d in declared), f"work/{name} is read or written, not declared"
+        assert any(name == d or name.startswith(d + "/") or d.startswith(name + "/") for d in declared), (
+            f"work/{name} is read or written, not declared"
+        )
 
 
 def test_what_a_reader_typed_can_be_told(path):

@@ -1,4 +1,5 @@
 """Peers on made-up features: one that carries only the tied look, one that carries the emotion whatever the look."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,9 +22,16 @@ def benchmark(seed=0, subjects=18, clips=10, tie=0.9):
         for condition in ("kept", "broken"):
             for clip in range(clips):
                 tied = condition == "kept" and generator.random() < tie
-                rows.append({"clip": f"s{subject:02d}_{condition}_{clip}", "dataset": f"sim-{'abc'[subject % 3]}",
-                             "subject": f"s{subject:02d}", "condition": condition, "look": look,
-                             "emotion": EMOTIONS[look] if tied else str(generator.choice(EMOTIONS))})
+                rows.append(
+                    {
+                        "clip": f"s{subject:02d}_{condition}_{clip}",
+                        "dataset": f"sim-{'abc'[subject % 3]}",
+                        "subject": f"s{subject:02d}",
+                        "condition": condition,
+                        "look": look,
+                        "emotion": EMOTIONS[look] if tied else str(generator.choice(EMOTIONS)),
+                    }
+                )
     index = pd.DataFrame(rows)
     return index, make_folds(index[["subject", "dataset", "look"]].drop_duplicates().reset_index(drop=True), 3, 7)
 
@@ -55,11 +63,15 @@ def test_every_clip_is_answered_once_by_the_fold_that_never_saw_its_subject():
     frame = linear.fit_predict(np.random.default_rng(3).normal(size=(len(index), 4)), index, folds)
     assert list(frame["clip"]) == list(index["clip"])
     assert (frame["fold"].to_numpy() == index["subject"].map(folds.set_index("subject")["fold"])).all()
-    assert all(abs(sum(s.values()) - 1) < 1e-3 and max(s, key=s.get) == p for s, p in zip(frame["scores"], frame["prediction"]))
+    assert all(
+        abs(sum(s.values()) - 1) < 1e-3 and max(s, key=s.get) == p for s, p in zip(frame["scores"], frame["prediction"])
+    )
 
 
 def test_settings_are_the_best_rows_of_the_third_seed():
-    """Chosen where the tie-broken condition is seen, on people of no other set; the frozen table and the settings say the same."""
+    """Chosen where the tie-broken condition is seen, on people of no other set; the frozen table and the settings
+    say the same.
+    """
     table = pd.read_csv(choose.FROZEN)
     assert choose.best(table) == peers.SETTINGS
     seeds = benchmark_spec()
@@ -67,14 +79,20 @@ def test_settings_are_the_best_rows_of_the_third_seed():
     for system, rows in table.groupby("system"):
         assert rows["uf1_mean"].max() == rows[(rows["view"] == peers.SETTINGS[system].view)]["uf1_mean"].max()
         inside = rows.loc[rows["uf1_mean"].idxmax(), "C"]
-        assert rows["C"].min() < inside < rows["C"].max()  # at the border of the grid a better setting may lie beyond it
+        assert (
+            rows["C"].min() < inside < rows["C"].max()
+        )  # at the border of the grid a better setting may lie beyond it
 
 
 def test_the_best_row_is_chosen_by_both_conditions():
     row = {"system": "lr-flow", "view": "peak", "class_weight": "none", "temperature": 0.5, "log_loss": 1.0}
-    table = pd.DataFrame([{**row, "C": 0.1, "uf1_kept": 0.9, "uf1_broken": 0.2, "uf1_mean": 0.55},  # leans on looks
-                          {**row, "C": 0.3, "uf1_kept": 0.7, "uf1_broken": 0.7, "uf1_mean": 0.7},
-                          {**row, "C": 0.03, "uf1_kept": 0.7, "uf1_broken": 0.7, "uf1_mean": 0.7}])
+    table = pd.DataFrame(
+        [
+            {**row, "C": 0.1, "uf1_kept": 0.9, "uf1_broken": 0.2, "uf1_mean": 0.55},  # leans on looks
+            {**row, "C": 0.3, "uf1_kept": 0.7, "uf1_broken": 0.7, "uf1_mean": 0.7},
+            {**row, "C": 0.03, "uf1_kept": 0.7, "uf1_broken": 0.7, "uf1_mean": 0.7},
+        ]
+    )
     assert choose.best(table) == {"lr-flow": peers.Setting("peak", 0.03, None, 0.5)}
 
 
@@ -102,7 +120,10 @@ def test_a_fit_that_does_not_converge_is_an_error_that_names_it(monkeypatch):
     code = index["emotion"].map(EMOTIONS.index).to_numpy()
     x = np.eye(5)[code] + np.random.default_rng(7).normal(0, 0.3, (len(index), 5))
     monkeypatch.setattr(linear, "MAX_ITER", 2)
-    with pytest.raises(linear.NotConverged, match=r"fold 0, C = 1, class_weight balanced: .*after 2 iterations on \d+ clips x 5 features"):
+    with pytest.raises(
+        linear.NotConverged,
+        match=r"fold 0, C = 1, class_weight balanced: .*after 2 iterations on \d+ clips x 5 features",
+    ):
         linear.fit(x, index, folds, grid=((1.0, "balanced"),))
 
 
@@ -114,7 +135,9 @@ def test_more_features_than_clips_give_the_reader_that_the_plain_fit_gives():
     train = ((index["condition"] == "kept") & (roles_of(index, folds, 0) == "train")).to_numpy()
     assert train.sum() < x.shape[1]
     z = (x - reader.mean) / reader.scale
-    plain = LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000, tol=1e-8).fit(z[train], index["emotion"][train])
+    plain = LogisticRegression(C=0.1, class_weight="balanced", max_iter=5000, tol=1e-8).fit(
+        z[train], index["emotion"][train]
+    )
     expected = plain.predict_proba(z)[:, [list(plain.classes_).index(name) for name in EMOTIONS]]
     assert reader.probabilities(x) == pytest.approx(expected, abs=2e-3)
 
@@ -180,34 +203,70 @@ def test_all_peers_from_files(tmp_path, monkeypatch):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path))
     index, folds = benchmark(clips=4)
     generator, work = np.random.default_rng(5), paths.work("smoke")
-    columns = {"coarse": "", "fps": 200.0, "onset": 0, "apex": 3, "offset": 8, "units": "", "distractor": "", "split": ""}
+    columns = {
+        "coarse": "",
+        "fps": 200.0,
+        "onset": 0,
+        "apex": 3,
+        "offset": 8,
+        "units": "",
+        "distractor": "",
+        "split": "",
+    }
     from deft.clips import store
 
     for part in ("bench", "heldback"):
         for subject, rows in index.groupby("subject"):
-            store.write_shard(work / "clips" / part / f"{subject}.npz",
-                              [{**row, **columns} for row in rows[["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict("records")],
-                              "plan", nothing=np.zeros(len(rows)))
+            store.write_shard(
+                work / "clips" / part / f"{subject}.npz",
+                [
+                    {**row, **columns}
+                    for row in rows[["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict("records")
+                ],
+                "plan",
+                nothing=np.zeros(len(rows)),
+            )
         n = len(index)
         runtime.save_array(work / "faces" / part, "gray", generator.integers(0, 255, (n, 9, 64, 64), dtype=np.uint8))
         runtime.save_array(work / "motion" / part, "courses", generator.normal(size=(n, 8, 36, 5)).astype(np.float32))
         runtime.save_array(work / "motion" / part, "noise", np.full(n, 0.05, np.float32))
         for name in ("motion", "texture"):
             runtime.save_array(work / "features" / part, name, generator.normal(size=(n, 4, 64)).astype(np.float32))
-            runtime.save_array(work / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32))
+            runtime.save_array(
+                work / "features" / part, f"{name}_units", generator.random((n, 17, 2)).astype(np.float32)
+            )
     runtime.save_array(work / "features" / "corpus", "motion_units", generator.random((1, 17, 2)).astype(np.float32))
     row = {**index.iloc[0][["clip", "dataset", "subject", "condition", "look", "emotion"]].to_dict(), **columns}
-    store.write_shard(work / "clips" / "corpus" / "c0.npz", [{**row, "look": 0, "split": "validation"}], "plan", units_true=generator.random((1, 17, 2)) - 0.5)
+    store.write_shard(
+        work / "clips" / "corpus" / "c0.npz",
+        [{**row, "look": 0, "split": "validation"}],
+        "plan",
+        units_true=generator.random((1, 17, 2)) - 0.5,
+    )
     folds.to_csv(work / "clips" / "folds.csv", index=False)
     for part in ("bench", "heldback"):
         rows = peers.predict_all("smoke", 7, part)
         assert len(rows) == len(systems.PEERS) * len(index)
-        assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed"} <= set(rows[0])
+        assert {
+            "clip",
+            "dataset",
+            "subject",
+            "fold",
+            "system",
+            "condition",
+            "truth",
+            "prediction",
+            "scores",
+            "text",
+            "seed",
+        } <= set(rows[0])
         assert {row["fold"] for row in rows} == ({0, 1, 2} if part == "bench" else {-1})
     runtime.write_jsonl(work / "predictions.jsonl", rows)
     assert runtime.read_jsonl(work / "predictions.jsonl")[0]["system"] == "majority"
     table = choose.measure(work, folds, ("lr-experts",), grid=((0.01, None), (0.1, None)))
-    assert len(table) == 3 * 2 and (table["uf1_mean"] - (table["uf1_kept"] + table["uf1_broken"]) / 2).abs().max() < 1e-3
+    assert (
+        len(table) == 3 * 2 and (table["uf1_mean"] - (table["uf1_kept"] + table["uf1_broken"]) / 2).abs().max() < 1e-3
+    )
     monkeypatch.setattr(linear, "MAX_ITER", 1)
     with pytest.raises(linear.NotConverged, match="lr-flow: fold 0, C = 0.1"):
         peers.predict_all("smoke", 7, systems=("lr-flow",))
@@ -228,7 +287,10 @@ def test_the_template_reads_out_what_the_expert_holds_likely():
     assert [[(u.code, u.side) for u in facts.units] for facts in said] == [[(12, "B")], [(4, "L")]]
     assert {(m.region, m.direction) for m in said[0].motions} == {("lip corner", "up")} and said[1].motions == ()
     assert [facts.emotion for facts in said] == ["happiness", "anger"]
-    assert [(u.code, u.side) for u in parse(template.texts(["anger"], probability[1:], courses[1:], np.full(1, 0.05), 0.91)[0]).units] == []
+    assert [
+        (u.code, u.side)
+        for u in parse(template.texts(["anger"], probability[1:], courses[1:], np.full(1, 0.05), 0.91)[0]).units
+    ] == []
     with pytest.raises(ValueError, match="1 emotions for 2 clips"):
         template.texts(["anger"], probability, courses, np.full(2, 0.05))
 

@@ -1,4 +1,6 @@
-"""The README keeps its word: generated blocks are current, commands, paths and links exist. No text names a page that is not there."""
+"""The README keeps its word: generated blocks are current, commands, paths and links exist. No text names a page
+that is not there.
+"""
 
 import re
 import subprocess
@@ -24,17 +26,34 @@ def test_the_outcome_is_the_reference():
 
 def test_every_verdict_is_told_with_what_decides_it(tmp_path, monkeypatch):
     check = {"rule": "a beats b (above 0)", "value": 0.1, "low": -0.2, "high": 0.3, "outcome": "undecided"}
-    claims = [{"claim": "C9", "words": "w", "verdict": "undecided", "note": "", "checks": [{**check, "outcome": "holds"}, check]},
-              {"claim": "C8", "words": "v", "verdict": "not run", "note": "needs T9", "checks": []}]
-    runtime.write_json(tmp_path / "claims.json", {"profile": "demo", "commit": "abc", "rules": "today", "claims": claims})
-    for number, (role, verdict) in enumerate((("complete", "supported"), ("complete", "undecided"), ("complete", "undecided"), ("trial", "supported"))):
-        runtime.write_json(tmp_path / f"runs/run{number}/run.json", {"role": role, "verdicts": {"C9": verdict, "C8": "not run"}})
+    claims = [
+        {
+            "claim": "C9",
+            "words": "w",
+            "verdict": "undecided",
+            "note": "",
+            "checks": [{**check, "outcome": "holds"}, check],
+        },
+        {"claim": "C8", "words": "v", "verdict": "not run", "note": "needs T9", "checks": []},
+    ]
+    runtime.write_json(
+        tmp_path / "claims.json", {"profile": "demo", "commit": "abc", "rules": "today", "claims": claims}
+    )
+    for number, (role, verdict) in enumerate(
+        (("complete", "supported"), ("complete", "undecided"), ("complete", "undecided"), ("trial", "supported"))
+    ):
+        runtime.write_json(
+            tmp_path / f"runs/run{number}/run.json", {"role": role, "verdicts": {"C9": verdict, "C8": "not run"}}
+        )
     (tmp_path / "F1.txt").write_text("**F1. What is found.**\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     text = readme.outcome(tmp_path)
     assert text.endswith("(F1.png)\n\n**F1. What is found.**")
     assert "in 3 complete runs" in text
-    assert "| **C9** w | **undecided** | undecided 2, supported 1 | 1 of 2 | undecided: *a beats b (above 0)*: 0.100 [-0.200, 0.300] |" in text
+    assert (
+        "| **C9** w | **undecided** | undecided 2, supported 1 | 1 of 2 | undecided: *a beats b (above 0)*: 0.100"
+        " [-0.200, 0.300] |" in text
+    )
     assert "| **C8** v | **not run** | not run 3 | 0 of 0 | needs T9 |" in text
 
 
@@ -45,12 +64,35 @@ def test_every_profile_has_its_row():
 
 def test_commands_exist_and_all_are_told():
     told = set(re.findall(r"\bmake ([a-z-]+)", TEXT)) - {"the"}
-    assert told == TARGETS == {"env", "check", "reproduce", "see", "verify", "reference", "status", "test", "lab", "analyse", "data-check", "licensed", "forget", "bench", "clean", "help"}
+    assert (
+        told
+        == TARGETS
+        == {
+            "env",
+            "check",
+            "reproduce",
+            "see",
+            "verify",
+            "reference",
+            "status",
+            "test",
+            "lab",
+            "analyse",
+            "data-check",
+            "licensed",
+            "forget",
+            "bench",
+            "clean",
+            "help",
+        }
+    )
 
 
 def test_modules_named_in_commands_exist():
     for name in re.findall(r"python -m ([\w.]+)", TEXT):
-        assert (paths.ROOT / name.replace(".", "/")).with_suffix(".py").is_file() or (paths.ROOT / name / "__main__.py").is_file(), name
+        assert (paths.ROOT / name.replace(".", "/")).with_suffix(".py").is_file() or (
+            paths.ROOT / name / "__main__.py"
+        ).is_file(), name
 
 
 def test_links_exist():
@@ -70,11 +112,15 @@ def test_the_variables_named_are_read_by_the_package():
         assert name in source, name
 
 
-PRODUCTS = r"claims\.md|T\d+[a-z]?\.md|README\.md"  # pages that a run writes: verdicts, tables, the card of the Uni-MER folder
+PRODUCTS = (  # pages that a run writes: verdicts, tables, the card of the Uni-MER folder
+    r"claims\.md|T\d+[a-z]?\.md|README\.md"
+)
 
 
 def lost_pages(text: str, folder: Path) -> list[str]:
-    """Pages (page.md or page.md#section) that `text`, a file of `folder`, names and that lie neither beside it nor at the root."""
+    """Pages (page.md or page.md#section) that `text`, a file of `folder`, names and that lie neither beside it nor
+    at the root.
+    """
     lost = []
     for name, section in re.findall(r"([\w./-]*\w\.md)\b(?:#([\w-]+))?", text):
         page = next((place / name for place in (folder, paths.ROOT) if (place / name).is_file()), None)
@@ -87,18 +133,31 @@ def lost_pages(text: str, folder: Path) -> list[str]:
 
 def sections(text: str) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)}
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
 
 
 def test_a_lost_page_is_found():
-    assert lost_pages("see facs.md, [a](docs/verify.md), docs/method.md#traps and docs/method.md#no-such", paths.ROOT) == \
-        ["facs.md", "docs/method.md#no-such"]
+    assert lost_pages(
+        "see facs.md, [a](docs/verify.md), docs/method.md#traps and docs/method.md#no-such", paths.ROOT
+    ) == ["facs.md", "docs/method.md#no-such"]
 
 
 def test_no_text_names_a_page_that_does_not_exist():
-    kept = subprocess.run(["git", "ls-files", "deft", "notebooks", "docs", "*.md", "Makefile", ".ci"], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    lost = {name: found for name in kept if re.search(r"(\.(py|ipynb|md|ya?ml|csv|html)|Makefile|run)$", name)
-            and (found := lost_pages((paths.ROOT / name).read_text(encoding="utf-8"), (paths.ROOT / name).parent))}
+    kept = subprocess.run(
+        ["git", "ls-files", "deft", "notebooks", "docs", "*.md", "Makefile", ".ci"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    lost = {
+        name: found
+        for name in kept
+        if re.search(r"(\.(py|ipynb|md|ya?ml|csv|html)|Makefile|run)$", name)
+        and (found := lost_pages((paths.ROOT / name).read_text(encoding="utf-8"), (paths.ROOT / name).parent))
+    }
     assert not lost, lost
 
 

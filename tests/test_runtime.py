@@ -1,7 +1,5 @@
 """Seeds, whole-or-nothing files, provenance, the environment check, and the register of artifacts."""
 
-import os
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,11 +81,19 @@ def test_the_environment_check_says_what_differs(tmp_path):
 def test_clean_keeps_the_reference(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
-    for path in (tmp_path / "w/demo/a", tmp_path / "f/demo/F1.png", tmp_path / "f/demo/reference/T2.csv", tmp_path / "w/smoke/a"):
+    for path in (
+        tmp_path / "w/demo/a",
+        tmp_path / "f/demo/F1.png",
+        tmp_path / "f/demo/reference/T2.csv",
+        tmp_path / "w/smoke/a",
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     clean.clean("demo")
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == ["f/demo/reference/T2.csv", "w/smoke/a"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == [
+        "f/demo/reference/T2.csv",
+        "w/smoke/a",
+    ]
     for wrong in ("../demo", "", ".", "demmo"):
         assert clean.main([wrong]) == 2
     assert "did you mean 'demo'" in capsys.readouterr().err
@@ -100,15 +106,25 @@ def test_clean_refuses_during_a_run_and_follows_a_link(monkeypatch, tmp_path, ca
     (tmp_path / "w").mkdir()
     (tmp_path / "w/demo").symlink_to(tmp_path / "disk/demo")
     with lock.held(paths.work("demo"), "a run"):
-        assert clean.main(["demo"]) == 2 and "is going on" in capsys.readouterr().err and (tmp_path / "disk/demo/.lock").exists()
-    assert clean.main(["demo"]) == 0 and not (tmp_path / "disk/demo").exists() and not (tmp_path / "w/demo").is_symlink()
-    assert clean.main(["demo"]) == 0 and "nothing of demo" in capsys.readouterr().out  # a profile by name, though nothing is there
+        assert (
+            clean.main(["demo"]) == 2
+            and "is going on" in capsys.readouterr().err
+            and (tmp_path / "disk/demo/.lock").exists()
+        )
+    assert (
+        clean.main(["demo"]) == 0 and not (tmp_path / "disk/demo").exists() and not (tmp_path / "w/demo").is_symlink()
+    )
+    assert (
+        clean.main(["demo"]) == 0 and "nothing of demo" in capsys.readouterr().out
+    )  # a profile by name, though nothing is there
 
 
 # ---------------------------------------------------------------- artifacts
 
+
 def test_tables_and_figures_are_stamped_and_listed(monkeypatch, tmp_path):
     import matplotlib
+
     matplotlib.use("agg")
     from matplotlib.figure import Figure
 
@@ -174,7 +190,18 @@ def test_a_second_smoke_run_runs_nothing(smoke, capsys):
 @pytest.mark.smoke_run
 def test_predictions_have_the_promised_fields(smoke):
     rows = runtime.read_jsonl(paths.work("smoke") / "predictions.jsonl")
-    assert {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text"} <= set(rows[0])
+    assert {
+        "clip",
+        "dataset",
+        "subject",
+        "fold",
+        "system",
+        "condition",
+        "truth",
+        "prediction",
+        "scores",
+        "text",
+    } <= set(rows[0])
     assert {"deft", "rgb-only", "majority"} <= {row["system"] for row in rows}
     assert {row["condition"] for row in rows} == {"kept", "broken"}
 
@@ -182,14 +209,25 @@ def test_predictions_have_the_promised_fields(smoke):
 @pytest.mark.smoke_run
 def test_executed_notebooks_hold_no_error_stream(smoke):
     """No bar, no warning, no installation path on a page that is read afterwards."""
-    found = [(path.stem, cell["id"], "".join(output["text"])[:300]) for path in sorted((paths.work("smoke") / "executed").glob("*.ipynb"))
-             for cell in runtime.read_json(path)["cells"] for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
+    found = [
+        (path.stem, cell["id"], "".join(output["text"])[:300])
+        for path in sorted((paths.work("smoke") / "executed").glob("*.ipynb"))
+        for cell in runtime.read_json(path)["cells"]
+        for output in cell.get("outputs", ())
+        if output.get("name") == "stderr"
+    ]
     assert not found
 
 
 # ---------------------------------------------------------------- dependencies
 
-NOT_IMPORTED_BY_NAME = {"accelerate", "tabulate", "ipykernel", "jupyterlab", "ipywidgets"}  # used through transformers, pandas, papermill, make and tqdm
+NOT_IMPORTED_BY_NAME = {
+    "accelerate",
+    "tabulate",
+    "ipykernel",
+    "jupyterlab",
+    "ipywidgets",
+}  # used through transformers, pandas, papermill, make and tqdm
 
 
 def _direct():
@@ -212,7 +250,11 @@ def _imported():
 
     sources = [p.read_text() for folder in ("deft", "tests") for p in (paths.ROOT / folder).rglob("*.py")]
     for path in paths.NOTEBOOKS.glob("*.ipynb"):
-        sources += [closure.without_magics(book.source_of(c)) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        sources += [
+            closure.without_magics(book.source_of(c))
+            for c in json.loads(path.read_text())["cells"]
+            if c["cell_type"] == "code"
+        ]
     names = set()
     for node in (n for source in sources for n in ast.walk(ast.parse(source))):
         if isinstance(node, ast.Import):

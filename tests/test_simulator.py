@@ -40,8 +40,11 @@ def test_true_flow_explains_head_motion_too():
     clip = render(2, {"4": 0.3}, frames=25, head_drift=3.0, furrows=False, seed=1)
     with_flow, without = error(clip, 24, clip.truth.valid[24])
     assert with_flow < 1.0 < 0.5 * without
-    np.testing.assert_allclose((clip.truth.rigid + clip.truth.skin_flow)[24][clip.truth.masks["skin"]],
-                               clip.truth.flow[24][clip.truth.masks["skin"]], atol=0.08)
+    np.testing.assert_allclose(
+        (clip.truth.rigid + clip.truth.skin_flow)[24][clip.truth.masks["skin"]],
+        clip.truth.flow[24][clip.truth.masks["skin"]],
+        atol=0.08,
+    )
 
 
 @pytest.mark.parametrize("first_pair", range(0, 17, 6))
@@ -87,9 +90,9 @@ def test_every_unit_moves_its_places_as_the_table_says(unit):
         sheet = {"U": UPPER, "L": LOWER, "B": UPPER}[anchor.sheet]
         y += place[sheet] if "lip" in anchor.place else 0
         column, row = np.rint(face.geometry.pixels(np.array([x, y]))).astype(int)
-        found = flow[row - 1:row + 2, column - 1:column + 2].mean((0, 1))
+        found = flow[row - 1 : row + 2, column - 1 : column + 2].mean((0, 1))
         if anchor.place.endswith("lid"):  # half of the patch is eye
-            found = flow[row - 3:row + 4, column]
+            found = flow[row - 3 : row + 4, column]
             found = found[np.abs(found).sum(-1).argmax()]
         expected = np.array([anchor.outward, anchor.down], float)
         assert found @ expected / (np.linalg.norm(found) * np.linalg.norm(expected)) > 0.85
@@ -119,13 +122,25 @@ def test_lips_part_and_nothing_tears_beyond_the_mouth():
     clip = render_clip(face.identity, {"25": 0.4}, times_ms=[0, 130], camera=Camera(pose=0))
     assert clip.truth.flow[1, row + 2, column, 1] > 0.6 > clip.truth.flow[1, row - 3, column, 1]
     pressed = render_clip(face.identity, {"24": 0.4}, times_ms=[0, 130], camera=Camera(pose=0))
-    assert not pressed.truth.valid[1, row - 1:row + 3, column].all()  # the lower lip disappears under the upper one
+    assert not pressed.truth.valid[1, row - 1 : row + 3, column].all()  # the lower lip disappears under the upper one
 
 
 def test_neutral_frame_is_as_sharp_as_the_others():
     identity = sample_identity(2, **BARE)
-    clip = render_clip(identity, {"12": 0.3, "1": 0.3}, times_ms=np.arange(0, 300, 15), furrows=False, seed=4, camera=Camera(head_drift=1.5))
-    sharp = np.array([cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[20:110, 30:98].std() for frame in clip.frames])
+    clip = render_clip(
+        identity,
+        {"12": 0.3, "1": 0.3},
+        times_ms=np.arange(0, 300, 15),
+        furrows=False,
+        seed=4,
+        camera=Camera(head_drift=1.5),
+    )
+    sharp = np.array(
+        [
+            cv2.Laplacian(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[20:110, 30:98].std()
+            for frame in clip.frames
+        ]
+    )
     assert abs(sharp[0] / np.median(sharp) - 1) < 0.03
 
 
@@ -142,19 +157,29 @@ def test_micro_motion_has_the_size_of_micro_motion():
 def test_truth_rows_follow_what_was_asked():
     who, times = sample_identity(0), [0, 130, 200]
     apex = render_clip(who, {"12": 0.3}, times_ms=times, truth="apex", truth_index=1)
-    assert apex.truth.flow.shape == (3, 128, 128, 2) and np.isnan(apex.truth.flow[2]).all() and np.isfinite(apex.truth.flow[1]).all()
+    assert (
+        apex.truth.flow.shape == (3, 128, 128, 2)
+        and np.isnan(apex.truth.flow[2]).all()
+        and np.isfinite(apex.truth.flow[1]).all()
+    )
     none = render_clip(who, {"12": 0.3}, times_ms=times, truth="none")
     assert none.truth.flow.shape[0] == 0 and none.truth.landmarks.shape == (3, 68, 2)
     np.testing.assert_array_equal(none.frames, apex.frames)
     full = render_clip(who, {"12": 0.3}, times_ms=times)
-    assert not full.truth.flow[0].any() and full.truth.intensities.shape == (3, 17, 2) and full.truth.furrows.shape == (3, len(FURROWS))
+    assert (
+        not full.truth.flow[0].any()
+        and full.truth.intensities.shape == (3, 17, 2)
+        and full.truth.furrows.shape == (3, len(FURROWS))
+    )
     np.testing.assert_array_equal(full.truth.flow[1], apex.truth.flow[1])
 
 
 def test_landmarks_move_with_the_skin():
     clip = render(8, {"12L": 0.4}, frames=27, seed=2)
     moved = clip.truth.landmarks[26] - clip.truth.landmarks[0]
-    assert moved[54, 0] > 1.0 and moved[54, 1] < -0.8 and np.abs(moved[48]).max() < 0.05  # 54 is the person's left corner
+    assert (
+        moved[54, 0] > 1.0 and moved[54, 1] < -0.8 and np.abs(moved[48]).max() < 0.05
+    )  # 54 is the person's left corner
     assert clip.truth.landmarks[0, 45, 0] > clip.truth.landmarks[0, 36, 0]
     corner = np.rint(clip.truth.landmarks[0, 54]).astype(int)
     np.testing.assert_allclose(clip.truth.flow[26, corner[1], corner[0] + 1], moved[54], atol=0.25)
@@ -163,7 +188,9 @@ def test_landmarks_move_with_the_skin():
 @pytest.mark.parametrize("name", ["blink", "gaze"])
 def test_eye_distractors_stay_in_the_eyes_and_are_not_called_valid(name):
     times = np.arange(0, 300, 20)
-    still, clip = (render_clip(sample_identity(9, **BARE), {}, times_ms=times, distractors=d, seed=1) for d in ((), (name,)))
+    still, clip = (
+        render_clip(sample_identity(9, **BARE), {}, times_ms=times, distractors=d, seed=1) for d in ((), (name,))
+    )
     change = np.abs(clip.frames.astype(int) - still.frames).max(-1)
     t = int(change.sum((1, 2)).argmax())
     eyes = cv2.dilate(clip.truth.masks["eyes"].astype(np.uint8), np.ones((19, 19))).astype(bool)
@@ -180,7 +207,9 @@ def test_macro_and_neutral():
     who = sample_identity(9)
     macro = render_clip(who, {"12": 0.2, "6": 0.1}, times_ms=[0, 130], distractors=("macro",), truth="none")
     assert macro.truth.intensities[1].max() >= 0.8
-    assert not render_clip(who, {"12": 0.2}, times_ms=[0, 130], distractors=("neutral",), truth="none").truth.intensities.any()
+    assert not render_clip(
+        who, {"12": 0.2}, times_ms=[0, 130], distractors=("neutral",), truth="none"
+    ).truth.intensities.any()
 
 
 def test_furrows_break_brightness_constancy_and_can_be_switched_off():
@@ -200,9 +229,16 @@ def test_timing_follows_the_recipe():
     draw = np.random.default_rng(0)
     for _ in range(200):
         timing = Timing.sample(draw)
-        assert 60 <= timing.onset_ms <= 250 and 10 <= timing.hold_ms <= 120 and timing.offset_ms >= 60 and timing.total_ms <= 500
+        assert (
+            60 <= timing.onset_ms <= 250
+            and 10 <= timing.hold_ms <= 120
+            and timing.offset_ms >= 60
+            and timing.total_ms <= 500
+        )
         peak = parse_actions({"4": 0.3})
-        courses = timing.intensities(peak, np.array([0.0, timing.onset_ms, timing.onset_ms + timing.hold_ms, timing.total_ms]))
+        courses = timing.intensities(
+            peak, np.array([0.0, timing.onset_ms, timing.onset_ms + timing.hold_ms, timing.total_ms])
+        )
         np.testing.assert_allclose(courses[:, UNITS.index(4), 0], [0, 0.3, 0.3, 0], atol=1e-6)
 
 
@@ -225,7 +261,9 @@ def test_gray_camera_and_other_sizes():
     assert clip.frames.shape == (2, 64, 64, 3) and clip.frames.dtype == np.uint8
     assert (clip.frames[..., 0] == clip.frames[..., 2]).all()
     small, large = (render(1, {}, frames=1, size=size, pose=0.0).frames[0] for size in (64, 128))
-    assert np.abs(cv2.resize(large, (64, 64), interpolation=cv2.INTER_AREA).astype(int) - small).mean() < 4.0  # the same person
+    assert (
+        np.abs(cv2.resize(large, (64, 64), interpolation=cv2.INTER_AREA).astype(int) - small).mean() < 4.0
+    )  # the same person
 
 
 def test_most_faces_are_found_by_a_standard_cascade():

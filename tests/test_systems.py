@@ -36,13 +36,20 @@ def test_no_other_module_lists_systems():
     for path in sorted((paths.ROOT / "deft").rglob("*.py")):
         where = path.relative_to(paths.ROOT).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.Dict)) and where not in ("deft/systems.py", OWN_PATH):
+            if isinstance(node, (ast.Tuple, ast.List, ast.Set, ast.Dict)) and where not in (
+                "deft/systems.py",
+                OWN_PATH,
+            ):
                 parts = [*(node.keys + node.values if isinstance(node, ast.Dict) else node.elts)]
                 named = {part.value for part in parts if isinstance(part, ast.Constant)} & set(systems.SYSTEMS)
-                assert len(named) < 3 or where == "deft/evaluation/peers/__init__.py" and "lr-experts" in named, f"{where}:{node.lineno} {named}"
+                assert len(named) < 3 or where == "deft/evaluation/peers/__init__.py" and "lr-experts" in named, (
+                    f"{where}:{node.lineno} {named}"
+                )
 
 
 def test_a_spoken_name_makes_no_training_stale():
     for code in ("deft.mllm.tune", "deft.mllm.language"):
-        assert "deft/systems.py" in cache.code_of(code) and "deft/systems.py" not in cache.code_of(code, ("deft.systems",))
+        assert "deft/systems.py" in cache.code_of(code) and "deft/systems.py" not in cache.code_of(
+            code, ("deft.systems",)
+        )
     assert "deft/systems.py" in closure.Closure(paths.ROOT).files(["from deft.evaluation import tables"])

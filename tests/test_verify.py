@@ -1,4 +1,6 @@
-"""`make verify` and `make check` on a made-up world: what is compared, what is noticed, and how often chance alone is taken for a difference."""
+"""`make verify` and `make check` on a made-up world: what is compared, what is noticed, and how often chance alone
+is taken for a difference.
+"""
 
 import csv
 import dataclasses
@@ -68,11 +70,23 @@ def made(tmp_path_factory):
     notebooks = place / "notebooks"
     (notebooks / "params").mkdir(parents=True)
     (notebooks / "params" / f"{PROFILE}.yaml").write_text("all:\n  seed: 7\n")
-    write_notebook(notebooks, "09_tables", ["1"], ["predictions.jsonl"], [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files])
+    write_notebook(
+        notebooks,
+        "09_tables",
+        ["1"],
+        ["predictions.jsonl"],
+        [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files],
+    )
     chain = Chain(PROFILE, notebooks)
     stage, hashes = chain.stages[0], stale.Hashes(chain)
-    chain.write_record(stage, {"state": "done", "fingerprint": stale.fingerprint(chain, stage, hashes, Closure(chain.root)),
-                               "outputs": {name: hashes.entry(name) for w in stage.writes for name in hashes.files(w)}})
+    chain.write_record(
+        stage,
+        {
+            "state": "done",
+            "fingerprint": stale.fingerprint(chain, stage, hashes, Closure(chain.root)),
+            "outputs": {name: hashes.entry(name) for w in stage.writes for name in hashes.files(w)},
+        },
+    )
     remembered, made_again = {}, again_.made_again
 
     def of_these_answers(answers, seed):
@@ -87,7 +101,9 @@ def made(tmp_path_factory):
     patch.setattr(config, "check_profile", lambda profile, notebooks: None)
     rng = np.random.default_rng(5)
     for number in range(6):
-        reference.write_run(PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng if number else None))
+        reference.write_run(
+            PROFILE, f"run{number}", {"draw": number}, run_of(place / f"run{number}", rng if number else None)
+        )
     reference.keep(PROFILE, paths.figures(PROFILE), "run0")
     reference.write_spread(PROFILE, simulations=300)
     artifacts.write_manifest(PROFILE)
@@ -125,7 +141,9 @@ def move_cell(path, row, column, by):
 
 
 def named(result):
-    return {p["what"] for p in result["integrity"]} | {id for id, entry in result["tables"].items() if entry["differs"] or entry["outside"]}
+    return {p["what"] for p in result["integrity"]} | {
+        id for id, entry in result["tables"].items() if entry["differs"] or entry["outside"]
+    }
 
 
 # ---------------------------------------------------------------- a run as it should be
@@ -134,18 +152,26 @@ def test_a_whole_run_is_verified_and_the_verdicts_come_first(world, capsys):
     out = capsys.readouterr().out
     assert out.startswith("6 of 6 verdicts as in the reference; ") and out.rstrip().endswith("\nverified")
     result = judged(world)
-    counts = [sum(len(entry[name]) if isinstance(entry[name], list) else entry[name] for entry in result["tables"].values()) for name in ("statistical", "outside", "exact", "differs")]
+    counts = [
+        sum(len(entry[name]) if isinstance(entry[name], list) else entry[name] for entry in result["tables"].values())
+        for name in ("statistical", "outside", "exact", "differs")
+    ]
     assert counts[0] > 100 and counts[2] > 50 and counts[1] == counts[3] == 0 and result["integrity"] == []
     json.dumps(result)
 
 
 def test_another_draw_is_verified_up_to_what_was_altered_by_hand(world):
-    """Another draw's tables over this run's: no number differs from the reference, but they do not follow from the answers."""
+    """Another draw's tables over this run's: no number differs from the reference, but they do not follow from the
+    answers.
+    """
     other = run_of(world / "other", np.random.default_rng(99))
     for path in (other / "tables").glob("*.csv"):
         shutil.copyfile(path, paths.figures(PROFILE) / "tables" / path.name)
     result = judged(world)
-    assert not any(entry["differs"] or entry["outside"] for entry in result["tables"].values()) and result["drift"]["inside"]
+    assert (
+        not any(entry["differs"] or entry["outside"] for entry in result["tables"].values())
+        and result["drift"]["inside"]
+    )
     assert result["exit"] == 1 and {"tables/T2.csv", "tables/T3.csv"} <= named(result)
 
 
@@ -187,11 +213,13 @@ def figures_file(name, old, new):
 
 def first_number(name):
     """Changes the first decimal of a page's first table."""
+
     def change(world):
         path = paths.figures(PROFILE) / "tables" / name
         text = path.read_text()
         place = re.compile(r"\.\d\d\d").search(text, text.index("Draws" if "T2" in name else "Recall")).start() + 1
-        path.write_text(text[:place] + str((int(text[place]) + 5) % 10) + text[place + 1:])
+        path.write_text(text[:place] + str((int(text[place]) + 5) % 10) + text[place + 1 :])
+
     return change
 
 
@@ -200,6 +228,7 @@ def rewrite_json(path, change):
         value = runtime.read_json(paths.figures(PROFILE) / path)
         change(value)
         runtime.write_json(paths.figures(PROFILE) / path, value)
+
     return spoil
 
 
@@ -219,13 +248,34 @@ def edit_run(world):
 
 TAMPERINGS = {
     "one prediction swapped": (swap_predictions, "tables/T2.csv"),
-    "a unit in one text": (lambda w: edit(paths.work(PROFILE) / "predictions.jsonl", "evidence : au", "evidence : au26 jaw drop left , au"), "tables/T7.csv"),
-    "a trained cell inside its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1", 0.002), "tables/T2.csv"),
-    "the bound of an interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1_low", -0.003), "tables/T2.csv"),
-    "a number of the reference": (lambda w: move_cell(paths.figures(PROFILE) / "reference" / "T3.csv", 0, "uf1_low", -0.003), "reference/T3.csv"),
-    "a check of the reference": (rewrite_json("reference/claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)),
-                                 "reference/claims.json"),
-    "a cell beyond its interval": (lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T3.csv", 0, "uf1", 0.6), "T3"),
+    "a unit in one text": (
+        lambda w: edit(
+            paths.work(PROFILE) / "predictions.jsonl", "evidence : au", "evidence : au26 jaw drop left , au"
+        ),
+        "tables/T7.csv",
+    ),
+    "a trained cell inside its interval": (
+        lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1", 0.002),
+        "tables/T2.csv",
+    ),
+    "the bound of an interval": (
+        lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T2.csv", 0, "uf1_low", -0.003),
+        "tables/T2.csv",
+    ),
+    "a number of the reference": (
+        lambda w: move_cell(paths.figures(PROFILE) / "reference" / "T3.csv", 0, "uf1_low", -0.003),
+        "reference/T3.csv",
+    ),
+    "a check of the reference": (
+        rewrite_json(
+            "reference/claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)
+        ),
+        "reference/claims.json",
+    ),
+    "a cell beyond its interval": (
+        lambda w: move_cell(paths.figures(PROFILE) / "tables" / "T3.csv", 0, "uf1", 0.6),
+        "T3",
+    ),
     "a cell of the Markdown page": (first_number("T2.md"), "tables/T2.md"),
     "a cell of the LaTeX page": (first_number("T7.tex"), "tables/T7.tex"),
     "a cell of the HTML page": (first_number("T2.html"), "tables/T2.html"),
@@ -233,22 +283,52 @@ TAMPERINGS = {
     "one byte of a figure": (flip_figure, "F6.png"),
     "two figures swapped": (swap_figures, "F6.png"),
     "a figure and its manifest": (figure_and_manifest, "09_tables"),
-    "a hash in the manifest": (rewrite_json("manifest.json", lambda m: m["files"]["F6.png"].update(sha256="0" * 64)), "F6.png"),
+    "a hash in the manifest": (
+        rewrite_json("manifest.json", lambda m: m["files"]["F6.png"].update(sha256="0" * 64)),
+        "F6.png",
+    ),
     "claims.md": (figures_file("claims.md", "fails", "holds"), "claims.md"),
-    "a verdict in claims.json": (rewrite_json("claims.json", lambda c: c["claims"][4].update(verdict="supported")), "claims.json"),
-    "a check in claims.json": (rewrite_json("claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)), "claims.json"),
+    "a verdict in claims.json": (
+        rewrite_json("claims.json", lambda c: c["claims"][4].update(verdict="supported")),
+        "claims.json",
+    ),
+    "a check in claims.json": (
+        rewrite_json("claims.json", lambda c: next(v for v in c["claims"] if v["checks"])["checks"][0].update(low=0.5)),
+        "claims.json",
+    ),
     "claims.json is no list of verdicts": (rewrite_json("claims.json", lambda c: c.pop("claims")), "claims.json"),
     "a system renamed": (figures_file("tables/T2.csv", ",rgb-only,", ",rgb-mostly,"), "tables/T2.csv"),
     "a table deleted": (lambda w: (paths.figures(PROFILE) / "tables" / "T7.csv").unlink(), "T7"),
-    "a table taken out of the reference": (lambda w: (paths.figures(PROFILE) / "reference" / "T7.csv").unlink(), "reference/T7.csv"),
+    "a table taken out of the reference": (
+        lambda w: (paths.figures(PROFILE) / "reference" / "T7.csv").unlink(),
+        "reference/T7.csv",
+    ),
     "table and reference edited together": (table_and_reference, "tables/T2.csv"),
     "the executed notebook": (executed, "executed/09_tables.ipynb"),
-    "every interval widened": (rewrite_json("reference/spread.json", lambda m: m.update(critical=1e9)), "reference/spread.json"),
-    "the intervals of one table widened": (rewrite_json("reference/spread.json", lambda m: m["reach"].update(T2=3 * m["reach"]["T2"])), "reference/spread.json"),
-    "every interval half as wide again": (rewrite_json("reference/spread.json", lambda m: m.update(critical=1.5 * m["critical"])), "reference/spread.json"),
-    "spread.json is damaged": (rewrite_json("reference/spread.json", lambda m: m.pop("least_prior")), "reference/spread.json"),
-    "spread.json is a list": (lambda w: (paths.figures(PROFILE) / "reference" / "spread.json").write_text("[]"), "reference/spread.json"),
-    "a spread widened": (lambda w: edit(paths.figures(PROFILE) / "reference" / "spread.csv", ",statistical,0.", ",statistical,9."), "reference/spread.csv"),
+    "every interval widened": (
+        rewrite_json("reference/spread.json", lambda m: m.update(critical=1e9)),
+        "reference/spread.json",
+    ),
+    "the intervals of one table widened": (
+        rewrite_json("reference/spread.json", lambda m: m["reach"].update(T2=3 * m["reach"]["T2"])),
+        "reference/spread.json",
+    ),
+    "every interval half as wide again": (
+        rewrite_json("reference/spread.json", lambda m: m.update(critical=1.5 * m["critical"])),
+        "reference/spread.json",
+    ),
+    "spread.json is damaged": (
+        rewrite_json("reference/spread.json", lambda m: m.pop("least_prior")),
+        "reference/spread.json",
+    ),
+    "spread.json is a list": (
+        lambda w: (paths.figures(PROFILE) / "reference" / "spread.json").write_text("[]"),
+        "reference/spread.json",
+    ),
+    "a spread widened": (
+        lambda w: edit(paths.figures(PROFILE) / "reference" / "spread.csv", ",statistical,0.", ",statistical,9."),
+        "reference/spread.csv",
+    ),
     "a product that nobody made": (lambda w: (paths.figures(PROFILE) / "F7.png").write_bytes(b"x"), "F7.png"),
 }
 
@@ -275,7 +355,13 @@ def test_without_runs_it_could_not_be_checked(world):
 
 
 def test_a_stale_stage_could_not_be_checked_and_is_named(world):
-    write_notebook(world / "notebooks", "09_tables", ["2"], ["predictions.jsonl"], [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files])
+    write_notebook(
+        world / "notebooks",
+        "09_tables",
+        ["2"],
+        ["predictions.jsonl"],
+        [f"figures:{name}" for a in artifacts.REGISTRY for name in a.files],
+    )
     result = judged(world)
     assert result["exit"] == 2 and "09_tables" in named(result)
 
@@ -293,7 +379,10 @@ def test_a_verdict_may_move_to_its_neighbour_when_its_numbers_do_not(world, monk
 
     def states(said, seen, outside=()):
         monkeypatch.setattr(reference, "verdicts_of", lambda value: {claim: said for claim in artifacts.CLAIMS})
-        told = {name: ({**about, "verdicts": {claim: seen[n % len(seen)] for claim in artifacts.CLAIMS}}, numbers) for n, (name, (about, numbers)) in enumerate(runs.items())}
+        told = {
+            name: ({**about, "verdicts": {claim: seen[n % len(seen)] for claim in artifacts.CLAIMS}}, numbers)
+            for n, (name, (about, numbers)) in enumerate(runs.items())
+        }
         return judge.compare_verdicts(where, mine, told, set(outside))[4]["state"]
 
     assert states("supported", ["supported"]) == judge.SAME
@@ -310,7 +399,10 @@ def fleet(rng, runs, rows=30):
     keys = [("T2", f"r{i}", column) for i in range(rows) for column in ("uf1", "uf1_low", "uar", "nll")]
     sd = np.random.default_rng(1).uniform(0.01, 0.04, len(keys))
     common = np.random.default_rng(2).normal(size=(3, len(keys)))
-    return [dict(zip(keys, 0.5 + sd * (0.3 * rng.normal(size=3) @ common + 0.85 * rng.normal(size=len(keys))))) for _ in range(runs)]
+    return [
+        dict(zip(keys, 0.5 + sd * (0.3 * rng.normal(size=3) @ common + 0.85 * rng.normal(size=len(keys)))))
+        for _ in range(runs)
+    ]
 
 
 def test_false_alarm_is_rare_over_references_and_a_shift_is_seen():
@@ -320,7 +412,10 @@ def test_false_alarm_is_rare_over_references_and_a_shift_is_seen():
         told = spread.measure(reach, list("abcde"), simulations=250)
         for new in fleet(rng, 50):
             t = spread.ratios(reach, np.array(list(new.values())), told["least_prior"])
-            alarms.append(spread.largest(reach, t, told["reach"])[0] > told["critical"] or spread.drift(t) > told["critical_drift"])
+            alarms.append(
+                spread.largest(reach, t, told["reach"])[0] > told["critical"]
+                or spread.drift(t) > told["critical_drift"]
+            )
         t = spread.ratios(reach, np.array(list(new.values())) + 0.4 * (np.arange(120) < 4), told["least_prior"])
         seen.append(spread.largest(reach, t, told["reach"])[0] > told["critical"])
     assert np.mean(alarms) <= 0.02 and all(seen)
@@ -359,7 +454,12 @@ def test_two_new_runs_and_carried_ones_are_enough():
         return {f"r{n}": ({"role": "complete" if n < complete else "carried"}, {}) for n in range(complete + carried)}
 
     assert judge.enough(runs(3, 0)) and judge.enough(runs(2, 5)) and judge.enough(runs(2, 2))
-    assert not judge.enough(runs(2, 0)) and not judge.enough(runs(2, 1)) and not judge.enough(runs(1, 5)) and not judge.enough(runs(0, 5))
+    assert (
+        not judge.enough(runs(2, 0))
+        and not judge.enough(runs(2, 1))
+        and not judge.enough(runs(1, 5))
+        and not judge.enough(runs(0, 5))
+    )
 
 
 def test_a_renewed_reference_is_judged(world):
@@ -371,7 +471,11 @@ def test_a_renewed_reference_is_judged(world):
     reference.write_spread(PROFILE, simulations=300)
     artifacts.write_manifest(PROFILE)
     result = judged(world)
-    assert result["reference"]["measured"]["runs"] == 6 and result["drift"] and sum(e["statistical"] for e in result["tables"].values()) > 100
+    assert (
+        result["reference"]["measured"]["runs"] == 6
+        and result["drift"]
+        and sum(e["statistical"] for e in result["tables"].values()) > 100
+    )
     assert not any("no spread" in p["words"] for p in result["integrity"])
 
 
@@ -407,21 +511,39 @@ def test_every_cell_has_one_kind_and_every_row_one_name(artifact):
                 assert cells.NUMBER.match(text), f"{artifact.id}, {column}: words {text!r} cannot be statistical"
 
 
-@pytest.mark.parametrize("table, row, column, kind", [
-    ("T1", {"dataset": "sim-a"}, "flow_auroc", "exact"), ("T2", {"kind": "simulated", "system": "lr-flow"}, "uf1", "exact"),
-    ("T2", {"kind": "simulated", "system": "lr-flow"}, "deft_minus_low", "statistical"), ("T2", {"kind": "simulated", "system": "deft"}, "uf1", "statistical"),
-    ("T2", {"kind": "reported", "system": "HTNet"}, "uf1", "exact"), ("T2", {"kind": "simulated", "system": "deft"}, "clips", "exact"),
-    ("T4", {"construction": "au"}, "unit_precision", "exact"), ("T4", {"construction": "au"}, "model_uf1", "statistical"), ("T4", {"construction": "au"}, "model", "exact"),
-    ("T8", {"estimator": "meflow"}, "epe", "statistical"), ("T8", {"estimator": "dis"}, "epe", "exact"), ("T8", {"estimator": "meflow"}, "pairs_per_second", "machine"),
-    ("T9", {}, "seconds", "machine"), ("T9", {}, "parameters", "exact")])
+@pytest.mark.parametrize(
+    "table, row, column, kind",
+    [
+        ("T1", {"dataset": "sim-a"}, "flow_auroc", "exact"),
+        ("T2", {"kind": "simulated", "system": "lr-flow"}, "uf1", "exact"),
+        ("T2", {"kind": "simulated", "system": "lr-flow"}, "deft_minus_low", "statistical"),
+        ("T2", {"kind": "simulated", "system": "deft"}, "uf1", "statistical"),
+        ("T2", {"kind": "reported", "system": "HTNet"}, "uf1", "exact"),
+        ("T2", {"kind": "simulated", "system": "deft"}, "clips", "exact"),
+        ("T4", {"construction": "au"}, "unit_precision", "exact"),
+        ("T4", {"construction": "au"}, "model_uf1", "statistical"),
+        ("T4", {"construction": "au"}, "model", "exact"),
+        ("T8", {"estimator": "meflow"}, "epe", "statistical"),
+        ("T8", {"estimator": "dis"}, "epe", "exact"),
+        ("T8", {"estimator": "meflow"}, "pairs_per_second", "machine"),
+        ("T9", {}, "seconds", "machine"),
+        ("T9", {}, "parameters", "exact"),
+    ],
+)
 def test_kinds_are_those_of_what_is_trained(table, row, column, kind):
     assert REGISTERED[table].cells.kind(row, column) == kind
 
 
 def test_exact_cells_are_equal_to_a_thousandth():
     cell = lambda text: cells.Cell(text, artifacts.EXACT)  # noqa: E731
-    assert not cells.exact_difference(cell("0.5000"), cell("0.501")) and cells.exact_difference(cell("0.5"), cell("0.5011"))
-    assert cells.exact_difference(cell("12"), None) and cells.exact_difference(cell("a"), cell("b")) and not cells.exact_difference(cell("44.10"), cell("44.13"))
+    assert not cells.exact_difference(cell("0.5000"), cell("0.501")) and cells.exact_difference(
+        cell("0.5"), cell("0.5011")
+    )
+    assert (
+        cells.exact_difference(cell("12"), None)
+        and cells.exact_difference(cell("a"), cell("b"))
+        and not cells.exact_difference(cell("44.10"), cell("44.13"))
+    )
 
 
 # ---------------------------------------------------------------- check, reference
@@ -438,13 +560,18 @@ def test_check_follows_from_the_committed_answers_alone(world):
 def test_the_tables_of_the_reference_are_those_of_the_kept_run(world):
     where = paths.figures(PROFILE) / "reference"
     runs = reference.read_runs(where)
-    assert integrity.as_kept(where, runs) == [] and reference.kept_run(where, {"carried-run0": runs["run0"]}) == "carried-run0"
+    assert (
+        integrity.as_kept(where, runs) == []
+        and reference.kept_run(where, {"carried-run0": runs["run0"]}) == "carried-run0"
+    )
     runtime.write_json(where / reference.KEPT, {"run": "run1"})
     assert {p.state for p in integrity.as_kept(where, runs)} == {integrity.ALTERED}
     runtime.write_json(where / reference.KEPT, {"run": "lost"})
     assert [p.state for p in integrity.as_kept(where, runs)] == [integrity.UNCHECKED]
     (where / reference.KEPT).unlink()
-    assert integrity.as_kept(where, runs) == [] and [p.state for p in integrity.as_kept(where, {})] == [integrity.UNCHECKED]
+    assert integrity.as_kept(where, runs) == [] and [p.state for p in integrity.as_kept(where, {})] == [
+        integrity.UNCHECKED
+    ]
 
 
 def test_what_models_score_on_a_construction_follows_from_the_answers(world, monkeypatch):
@@ -452,15 +579,31 @@ def test_what_models_score_on_a_construction_follows_from_the_answers(world, mon
     monkeypatch.setattr(artifacts, "REGISTRY", (*artifacts.REGISTRY, REGISTERED["T4"]))
     path, rng = paths.work(PROFILE) / "predictions.jsonl", np.random.default_rng(0)
     rows = runtime.read_jsonl(path)
-    runtime.write_jsonl(path, [*rows, *({**row, "system": "deft-au", "text": row["text"] if rng.random() < 0.8 else ""} for row in rows if row["system"] == "rgb-only")])
+    runtime.write_jsonl(
+        path,
+        [
+            *rows,
+            *(
+                {**row, "system": "deft-au", "text": row["text"] if rng.random() < 0.8 else ""}
+                for row in rows
+                if row["system"] == "rgb-only"
+            ),
+        ],
+    )
     answers = Answers.of_work(PROFILE)
     (world / "T4.csv").write_text(again_.made_again(answers, 7)["T4"])
-    (number, words), again = again_.again_from_answers(answers, world, 7)["T4"], recompute.of_work(paths.work(PROFILE))["T4"]
+    (number, words), again = (
+        again_.again_from_answers(answers, world, 7)["T4"],
+        recompute.of_work(paths.work(PROFILE))["T4"],
+    )
     compared, others = recompute.differences(again, cells.rows(world / "T4.csv"))
     assert number > 20 and compared >= 10 and not words and not others, (words, others)
     place = next(n for n, row in enumerate(cells.rows(world / "T4.csv")) if row["construction"] == "au")
     move_cell(world / "T4.csv", place, "both_minus_model_precision", 0.02)
-    assert len(again_.again_from_answers(answers, world, 7)["T4"][1]) == 1 and len(recompute.differences(again, cells.rows(world / "T4.csv"))[1]) == 1
+    assert (
+        len(again_.again_from_answers(answers, world, 7)["T4"][1]) == 1
+        and len(recompute.differences(again, cells.rows(world / "T4.csv"))[1]) == 1
+    )
 
 
 def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):
@@ -469,7 +612,9 @@ def test_runs_meet_both_limits_and_both_numbers_of_threads(monkeypatch):
     told = [plan.run(number) for number in range(4)]
     assert {(run["limits"], run["threads"]) for run in told} == {("none", 1), ("avx2", 1), ("none", 2), ("avx2", 2)}
     assert told[0]["draw"] == 0 and len({run["draw"] for run in told}) == 4 and len({run["name"] for run in told}) == 4
-    assert not {run["draw"] for run in told} & {dataclasses.replace(plan, trial=True).run(number)["draw"] for number in range(4)}
+    assert not {run["draw"] for run in told} & {
+        dataclasses.replace(plan, trial=True).run(number)["draw"] for number in range(4)
+    }
     with pytest.raises(RunError, match="--limits"):
         produce.Plan(PROFILE, limits=("sse9",))
 
@@ -481,9 +626,21 @@ def chain_with_draw(world, monkeypatch):
     books = world / "books"
     (books / "params").mkdir(parents=True)
     (books / "params" / "tiny.yaml").write_text("all:\n  draw: 0\n")
-    start = "import os\nfrom pathlib import Path\nwork = Path(os.environ['DEFT_WORK']) / profile\nwork.mkdir(parents=True, exist_ok=True)\n"
-    write_notebook(books, "01_data", [start + "(work / 'data.txt').write_text('data')"], [], ["data.txt"], 'profile = "tiny"')
-    write_notebook(books, "02_train", [start + "(work / 'model.txt').write_text(str(draw))"], ["data.txt"], ["model.txt"], 'profile = "tiny"\ndraw = 0')
+    start = (
+        "import os\nfrom pathlib import Path\nwork = Path(os.environ['DEFT_WORK']) / profile\nwork.mkdir(parents=True,"
+        " exist_ok=True)\n"
+    )
+    write_notebook(
+        books, "01_data", [start + "(work / 'data.txt').write_text('data')"], [], ["data.txt"], 'profile = "tiny"'
+    )
+    write_notebook(
+        books,
+        "02_train",
+        [start + "(work / 'model.txt').write_text(str(draw))"],
+        ["data.txt"],
+        ["model.txt"],
+        'profile = "tiny"\ndraw = 0',
+    )
     write_notebook(books, "03_tables", [start + "1"], ["model.txt"], ["figures:tables/T2.csv"], 'profile = "tiny"')
     write_notebook(books, "04_show", ["1"], ["model.txt"], ["shown.txt"], 'profile = "tiny"')
     return books
@@ -493,7 +650,9 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     books = chain_with_draw(tmp_path, monkeypatch)
     chain = produce.with_draw("tiny", books, 300)
     assert [chain.parameters(stage).get("draw") for stage in chain.stages] == [None, 300, None, None]
-    assert produce.drawn(chain) == {"02_train", "03_tables", "04_show"} and [stage.name for stage in produce.needed(chain)] == ["01_data", "02_train", "03_tables"]
+    assert produce.drawn(chain) == {"02_train", "03_tables", "04_show"} and [
+        stage.name for stage in produce.needed(chain)
+    ] == ["01_data", "02_train", "03_tables"]
     source = Chain("tiny", books)
     for stage in source.stages[:2]:
         runtime.write_json(source.record_path(stage), {"state": "done"})
@@ -503,7 +662,9 @@ def test_a_run_takes_over_what_does_not_depend_on_the_draw(tmp_path, monkeypatch
     chain = produce.with_draw("tiny", books, 300)  # the source keeps its places
     assert produce.share(source, chain) == ["01_data"] and (tmp_path / "w2" / "tiny" / "data.txt").read_text() == "data"
     assert chain.record(chain.stages[0]) == {"state": "done"} and produce.share(source, chain) == []
-    assert produce.share(source, chain, whole=True) == ["02_train"]  # what the source itself has not finished is not taken over
+    assert produce.share(source, chain, whole=True) == [
+        "02_train"
+    ]  # what the source itself has not finished is not taken over
     assert produce.code_key(chain) == produce.code_key(produce.with_draw("tiny", books, 0))
 
 
@@ -516,7 +677,9 @@ def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(produce, "spread_only", lambda profile: 0)
     key = produce.code_key(produce.with_draw("tiny", books, 0))
     for name, code in (("run0", key), ("run1", "older")):
-        runtime.write_json(tmp_path / "f" / "tiny" / "reference" / "runs" / name / reference.RUN, {"name": name, "code": code})
+        runtime.write_json(
+            tmp_path / "f" / "tiny" / "reference" / "runs" / name / reference.RUN, {"name": name, "code": code}
+        )
     assert produce.reference_runs(plan) == 2 and not made and "run1 under" in capsys.readouterr().out
     produce.carry("tiny")
     assert produce.reference_runs(plan) == 0 and made == ["run0", "run1"]
@@ -530,7 +693,9 @@ def test_a_run_is_taken_over_whole_only_under_its_own_threads_and_limits(tmp_pat
     plan, chain = produce.Plan("tiny", books), Chain("tiny", books)
     free, limited = (execute.computing(produce.environment(plan, plan.run(number))) for number in (0, 1))
     assert not set(free) & set(execute.LIMIT_VARIABLES), "the caller's limits are none of the run's"
-    assert {name: limited[name] for name in produce.LIMITS["avx2"]} == produce.LIMITS["avx2"] and len(limited) == len(free) + 2
+    assert {name: limited[name] for name in produce.LIMITS["avx2"]} == produce.LIMITS["avx2"] and len(limited) == len(
+        free
+    ) + 2
     assert all(set(limit) <= set(execute.LIMIT_VARIABLES) for limit in produce.LIMITS.values())
     for stage in chain.stages[:2]:
         chain.write_record(stage, {"state": "done", "computing": free})
@@ -541,7 +706,9 @@ def test_a_run_is_taken_over_whole_only_under_its_own_threads_and_limits(tmp_pat
         monkeypatch.delenv(name)
     for name in execute.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert execute.computing({**os.environ, **execute.kernel_environment(chain)}) == free, "what an ordinary run records is what run 0 asks for"
+    assert execute.computing({**os.environ, **execute.kernel_environment(chain)}) == free, (
+        "what an ordinary run records is what run 0 asks for"
+    )
 
 
 def test_what_is_sabotaged_stands_in_the_code(tmp_path):
@@ -560,7 +727,9 @@ def test_swapped_labels_are_caught_by_the_numbers_alone(world):
         tables.save(getattr(tables, id.lower())(PROFILE), id, PROFILE)
     claims.write(PROFILE)
     result = power.judged(PROFILE, paths.figures(PROFILE))
-    assert result["caught"] and result["exact"] > 10, "readers without a network are exact: they notice what happens to the data"
+    assert result["caught"] and result["exact"] > 10, (
+        "readers without a network are exact: they notice what happens to the data"
+    )
 
 
 # ---------------------------------------------------------------- the path of its own
@@ -577,18 +746,26 @@ def test_the_own_reader_understands_texts_as_the_tables_reader_does():
     from deft.unimer.kinds import KINDS
 
     rng, sides = np.random.default_rng(4), {"L": (0,), "R": (1,), "B": (0, 1), "A": ()}
-    texts = [KINDS[kind].answer(facts, rng) for _ in range(150) for facts in [text_facts(rng)] for kind in ("reasoning", "motion", "units")]
+    texts = [
+        KINDS[kind].answer(facts, rng)
+        for _ in range(150)
+        for facts in [text_facts(rng)]
+        for kind in ("reasoning", "motion", "units")
+    ]
     words = " ".join(texts).split()
     for text in texts[:300]:
         broken = text.split()
         for _ in range(3):
             place = rng.integers(len(broken))
-            broken[place:place + 1] = [[words[rng.integers(len(words))]], [], [broken[place]] * 2][rng.integers(3)]
+            broken[place : place + 1] = [[words[rng.integers(len(words))]], [], [broken[place]] * 2][rng.integers(3)]
             broken = broken or ["."]
         texts.append(" ".join(broken))
     for text in texts:
         facts = parse(text)
-        assert reader.statements(text) == ({(u.code, sides[u.side]) for u in facts.units}, {(m.region, sides[m.side], m.direction) for m in facts.motions}), text
+        assert reader.statements(text) == (
+            {(u.code, sides[u.side]) for u in facts.units},
+            {(m.region, sides[m.side], m.direction) for m in facts.motions},
+        ), text
 
 
 def test_recomputed_numbers_are_many_and_right(world):
@@ -599,20 +776,29 @@ def test_recomputed_numbers_are_many_and_right(world):
 
 
 def test_numbers_that_rest_on_several_draws_of_the_experts_are_right(world):
-    """Readers of the experts answer once per draw of them: another number of draws than DEFT has, and both paths agree."""
+    """Readers of the experts answer once per draw of them: another number of draws than DEFT has, and both paths
+    agree.
+    """
     path = paths.work(PROFILE) / "predictions.jsonl"
     rows, rng = runtime.read_jsonl(path), np.random.default_rng(1)
     classes = sorted({row["truth"] for row in rows})
     mine = [row for row in rows if row["system"] == "lr-experts"]
     one = min(row["seed"] for row in mine)
-    more = [{**row, "seed": row["seed"] + shift, "prediction": str(rng.choice(classes))} for row in mine if row["seed"] == one for shift in (1, 5)]
+    more = [
+        {**row, "seed": row["seed"] + shift, "prediction": str(rng.choice(classes))}
+        for row in mine
+        if row["seed"] == one
+        for shift in (1, 5)
+    ]
     runtime.write_jsonl(path, [*(row for row in rows if row["system"] != "lr-experts" or row["seed"] == one), *more])
     table = tables.t2(PROFILE).to_csv(index=False)
     (world / "T2.csv").write_text(table)
     found = cells.rows(world / "T2.csv")
     mine = [(row["draws"], row["deft_minus"]) for row in found if row["system"] == "lr-experts"]
     assert mine and all(float(draws) == 3 and number for draws, number in mine), mine
-    assert any(row["kept_minus_broken_over_blind"] for row in found) and any(row["kept_minus_broken_over_deft"] for row in found)
+    assert any(row["kept_minus_broken_over_blind"] for row in found) and any(
+        row["kept_minus_broken_over_deft"] for row in found
+    )
     again = recompute.of_work(paths.work(PROFILE))["T2"]
     compared, words = recompute.differences(again, found)
     assert compared > 60 and not words, words
@@ -620,15 +806,22 @@ def test_numbers_that_rest_on_several_draws_of_the_experts_are_right(world):
 
 
 def test_silence_is_counted(world):
-    """A system that leaves texts empty states less and finds less: nothing of it is left out. One that never speaks has no row."""
+    """A system that leaves texts empty states less and finds less: nothing of it is left out. One that never speaks
+    has no row.
+    """
     path = paths.work(PROFILE) / "predictions.jsonl"
     rows, rng = runtime.read_jsonl(path), np.random.default_rng(0)
 
     def t7():
-        return {(where["system"], where["condition"]): numbers for where, numbers in recompute.of_work(paths.work(PROFILE))["T7"]}
+        return {
+            (where["system"], where["condition"]): numbers
+            for where, numbers in recompute.of_work(paths.work(PROFILE))["T7"]
+        }
 
     before = t7()[("deft", "broken")]
-    runtime.write_jsonl(path, [{**row, "text": "" if row["system"] == "deft" and rng.random() < 0.3 else row["text"]} for row in rows])
+    runtime.write_jsonl(
+        path, [{**row, "text": "" if row["system"] == "deft" and rng.random() < 0.3 else row["text"]} for row in rows]
+    )
     after = t7()
     assert after["deft", "broken"]["texts"] == before["texts"] and ("majority", "broken") not in after
     for column in ("recall", "statements_per_text"):
@@ -638,18 +831,24 @@ def test_silence_is_counted(world):
 def test_lists_of_systems_agree():
     """The own path imports nothing that a table is made with, so it names them again."""
     assert set(recompute.CONSTANT) == set(systems.PEERS) and recompute.TAUGHT == systems.TAUGHT
-    assert recompute.ALONE == {name: systems.SYSTEMS[name].parts for name in systems.LISTED["T3"] if len(systems.SYSTEMS[name].streams) == 1}
+    assert recompute.ALONE == {
+        name: systems.SYSTEMS[name].parts for name in systems.LISTED["T3"] if len(systems.SYSTEMS[name].streams) == 1
+    }
 
 
 def test_shares_of_annotations_are_those_of_the_tables_reader(world):
     from deft.unimer.build import annotated_array
 
     cells_of_coders = ["4", "L12", "4+R12", "1+2+L4", "4/5", "12?", "?", "", "R14+15"]
-    assert all((recompute.written_units(cell) == annotated_array([cell])[0]).all() for cell in cells_of_coders), cells_of_coders
+    assert all((recompute.written_units(cell) == annotated_array([cell])[0]).all() for cell in cells_of_coders), (
+        cells_of_coders
+    )
     clips, units = recompute.benchmark(paths.work(PROFILE))
     told = dict((where["dataset"], numbers) for where, numbers in recompute.t1(clips, units, units))["all"]
     written = annotated_array(clips["units"])
-    assert told["annotated_units"] == written.sum() and told["unsupported_truth"] == pytest.approx((written & ~(units > 0)).sum() / written.sum())
+    assert told["annotated_units"] == written.sum() and told["unsupported_truth"] == pytest.approx(
+        (written & ~(units > 0)).sum() / written.sum()
+    )
 
 
 def test_scores_are_those_of_scikit_learn():
@@ -672,7 +871,7 @@ def test_a_page_with_one_other_digit_is_named(world, suffix):
     digits = [match.start() for match in re.finditer(r"\d", text) if match.start() not in ends]
     assert len(digits) > 80
     for place in rng.choice(digits, 12, replace=False):
-        path.write_text(f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1:]}", encoding="utf-8")
-        assert [p.what for p in integrity.pages(PROFILE)] == [f"tables/T3.{suffix}"], text[place - 30:place + 10]
+        path.write_text(f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1 :]}", encoding="utf-8")
+        assert [p.what for p in integrity.pages(PROFILE)] == [f"tables/T3.{suffix}"], text[place - 30 : place + 10]
     path.write_text(text.replace("Highest", "Lowest", 1), encoding="utf-8")
     assert [p.what for p in integrity.pages(PROFILE)] == [f"tables/T3.{suffix}"]

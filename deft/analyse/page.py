@@ -1,8 +1,7 @@
 """The report as one HTML file that needs no network: pictures inside, no script, every piece of text escaped.
 
-The Content-Security-Policy in its head forbids the browser to fetch anything, so a hostile file name or answer could not
-either. Colours follow the reader's light or dark setting; it prints on paper.
-"""
+The Content-Security-Policy in its head forbids the browser to fetch anything, so a hostile file name or answer could
+not either. Colours follow the reader's light or dark setting; it prints on paper."""
 
 from __future__ import annotations
 
@@ -14,8 +13,14 @@ from jinja2 import Environment, StrictUndefined
 TEMPLATE = Path(__file__).with_name("page.html")
 
 LIMITS = (
-    "Not a lie detector. A movement of the face is not an intention, a truth or a feeling, and this program has never been shown a real one.",
-    "Every network behind the answer was trained on simulated faces. Nothing learned there is claimed to hold for people; its error on this clip is unknown.",
+    (
+        "Not a lie detector. A movement of the face is not an intention, a truth or a feeling, and this program has"
+        " never been shown a real one."
+    ),
+    (
+        "Every network behind the answer was trained on simulated faces. Nothing learned there is claimed to hold for"
+        " people; its error on this clip is unknown."
+    ),
     "Not for decisions about a person: hiring, policing, borders, school, insurance, medicine, credit.",
     "The flow, the regions and the noise floor are measured on this clip; units and emotion are inferred from them.",
     "Show faces only with their owners' consent. This file contains the frames: treat it as you would the video.",
@@ -28,6 +33,10 @@ def data_url(content: bytes, kind: str = "image/png") -> str:
 
 
 def html(report: dict, pictures: dict[str, str], magnify: float) -> str:
-    """The page. report: the dict of report.json; pictures: name -> data URL. A field the page needs and lacks is an error."""
+    """The page. report: the dict of report.json; pictures: name -> data URL. A field the page needs and lacks is an
+    error.
+    """
     engine = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    return engine.from_string(TEMPLATE.read_text(encoding="utf-8")).render(report=report, pictures=pictures, limits=LIMITS, magnify=magnify)
+    return engine.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        report=report, pictures=pictures, limits=LIMITS, magnify=magnify
+    )

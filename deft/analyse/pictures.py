@@ -11,8 +11,8 @@ from PIL import Image
 from deft import drawing as draw
 from deft.motion.moments import Moments
 
-STEPS = 8              # pictures from onset to apex in the moving picture
-STRIP = 9              # frames shown between onset and offset
+STEPS = 8  # pictures from onset to apex in the moving picture
+STRIP = 9  # frames shown between onset and offset
 
 
 def _png(fig):
@@ -31,7 +31,13 @@ def strip(frames: np.ndarray, moments: Moments) -> bytes:
         fig = draw.canvas(height)
         for i, t in enumerate(shown):
             ax = fig.add_axes([i / len(shown), 0, 0.97 / len(shown), 1 - 0.22 / height])
-            draw.show(ax, frames[t], f"{names.get(t, '')} {t}".strip(), fontweight="bold" if t in names else "normal", fontsize=draw.SMALLEST)
+            draw.show(
+                ax,
+                frames[t],
+                f"{names.get(t, '')} {t}".strip(),
+                fontweight="bold" if t in names else "normal",
+                fontsize=draw.SMALLEST,
+            )
         return _png(fig)
 
 
@@ -43,23 +49,39 @@ def energy(moments: Moments, fps: float) -> bytes:
         ax.plot(moments.energy, color=draw.BLUE, lw=1.4, marker="o", ms=2.2)
         ax.axvspan(moments.onset, moments.offset, color="#EFEFEF", zorder=0, lw=0)
         top = max(float(moments.energy.max()) * 1.25, 1e-3)
-        for name, colour, where in (("onset", draw.GREEN, moments.onset), ("apex", draw.RED, moments.apex), ("offset", draw.PINK, moments.offset)):
+        for name, colour, where in (
+            ("onset", draw.GREEN, moments.onset),
+            ("apex", draw.RED, moments.apex),
+            ("offset", draw.PINK, moments.offset),
+        ):
             ax.axvline(where, color=colour, lw=1.4)
             ax.text(where, top, f"{name} {where}", color=draw.INK, ha="center", va="bottom")
-        ax.set(xlim=(-0.5, len(moments.energy) - 0.5), ylim=(min(0, float(moments.energy.min())), top), ylabel="energy, px",
-               xlabel=f"frame (1 frame = {1000 / fps:.3g} ms)")
+        ax.set(
+            xlim=(-0.5, len(moments.energy) - 0.5),
+            ylim=(min(0, float(moments.energy.min())), top),
+            ylabel="energy, px",
+            xlabel=f"frame (1 frame = {1000 / fps:.3g} ms)",
+        )
         return _png(fig)
 
 
 def moving(onset: np.ndarray, field: np.ndarray, times: float | Sequence[float], milliseconds: int = 70) -> bytes:
-    """An animated PNG: the onset frame carried along `times` its flow to the apex and back; several `times` stand side by side.
+    """An animated PNG: the onset frame carried along `times` its flow to the apex and back; several `times` stand side
+    by side.
 
     onset: (S, S, 3) uint8; field: (N, N, 2) px of the N-px face; times: one number or several.
     """
     side = len(onset)
     large = draw.enlarge(field, side) * (side / len(field))
-    there = [np.hstack([draw.magnify(onset, large, each * (1 - np.cos(np.pi * k / STEPS)) / 2, blur=1.5 * side / len(field))
-                        for each in np.atleast_1d(times)]) for k in range(STEPS + 1)]
+    there = [
+        np.hstack(
+            [
+                draw.magnify(onset, large, each * (1 - np.cos(np.pi * k / STEPS)) / 2, blur=1.5 * side / len(field))
+                for each in np.atleast_1d(times)
+            ]
+        )
+        for k in range(STEPS + 1)
+    ]
     frames = [Image.fromarray(f) for f in there + there[-2:0:-1]]
     wait = [milliseconds] * len(frames)
     wait[0] = wait[STEPS] = 6 * milliseconds

@@ -3,10 +3,9 @@
 A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the
 raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen (`deft.clips.freeze`).
 
-The confounder of claim C1 is the look (hair, background, light, tint): every subject has one of five; with probability `tie` a
-clip shows the emotion that belongs to the look, otherwise an emotion drawn independently of it. Condition "kept" uses `tie`,
-"broken" uses 0. Why and how the benchmark is frozen: docs/method.md#simulated-faces.
-"""
+The confounder of claim C1 is the look (hair, background, light, tint): every subject has one of five; with probability
+`tie` a clip shows the emotion that belongs to the look, otherwise an emotion drawn independently of it. Condition
+"kept" uses `tie`, "broken" uses 0. Why and how the benchmark is frozen: docs/method.md#simulated-faces."""
 
 from __future__ import annotations
 
@@ -48,7 +47,9 @@ LOOKS = (
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """One dataset's camera: frames per second, noise in grey levels (0-255), drift in px, relative flicker, JPEG quality."""
+    """One dataset's camera: frames per second, noise in grey levels (0-255), drift in px, relative flicker, JPEG
+    quality.
+    """
 
     fps: float
     noise: float
@@ -89,7 +90,9 @@ class BenchmarkSpec:
     size: int = 128  # px of the square frames
     frames: int = keyframes.COUNT  # stored frames of a clip, from onset to offset
     apex: int = keyframes.APEX  # position of the apex among them
-    corpus_frames: tuple[int, ...] = keyframes.SHORT  # the positions that a clip of the corpus keeps; the second is its apex
+    corpus_frames: tuple[int, ...] = (
+        keyframes.SHORT
+    )  # the positions that a clip of the corpus keeps; the second is its apex
 
     @property
     def hash(self) -> str:
@@ -101,8 +104,8 @@ class BenchmarkSpec:
 class ClipPlan:
     """What one clip will show.
 
-    `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset. `appearance`: the fields of its look; `apex`: position of the apex among `key_frames`; `size`: px.
-    """
+    `actions`: unit+side -> peak intensity; times in ms from onset; frames counted from onset. `appearance`: the fields
+    of its look; `apex`: position of the apex among `key_frames`; `size`: px."""
 
     clip: str
     dataset: str
@@ -129,17 +132,21 @@ class ClipPlan:
 
 def plan_hash(plans: list[ClipPlan]) -> str:
     """Hash of the plans' numbers, rounded so that the last bits of a floating-point library do not matter."""
+
     def plain(value):
         if isinstance(value, float):
             return round(value, 6)
         if isinstance(value, (tuple, list)):
             return [plain(item) for item in value]
         return value
+
     rows = [[plain(value) for value in dataclasses.astuple(plan)] for plan in plans]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
-def _draw_actions(combination: str, spec: BenchmarkSpec, rng: np.random.Generator) -> tuple[dict[str, float], list[str]]:
+def _draw_actions(
+    combination: str, spec: BenchmarkSpec, rng: np.random.Generator
+) -> tuple[dict[str, float], list[str]]:
     """-> (actions that move, unit tokens that were meant to move)."""
     actions, meant = {}, []
     strength = rng.uniform(*spec.intensity)
@@ -164,8 +171,10 @@ def _annotate(actions: dict[str, float], meant: list[str], spec: BenchmarkSpec, 
     if rng.random() < spec.rater_invents:
         extra = [unit for unit in meant if unit not in written] or [str(rng.choice(UNITS))]
         written.append(extra[0])
+
     def notation(key: str) -> str:
         return key if key[-1] not in SIDES else key[-1] + key[:-1]
+
     units = sorted(set(written), key=lambda key: (int(key.rstrip("LR")), key))
     return "+".join(notation(key) for key in units)
 
@@ -176,15 +185,22 @@ def _items(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
 
 
 def _moments(spec: BenchmarkSpec, fps: float, rng: np.random.Generator) -> tuple[simulator.Timing, tuple[int, ...]]:
-    """-> (durations, numbers of the kept frames at `fps` frames per second): apex in the hold, by eye, offset when all is back."""
+    """-> (durations, numbers of the kept frames at `fps` frames per second): apex in the hold, by eye, offset when
+    all is back.
+    """
     timing, frame = simulator.Timing.sample(rng), 1000.0 / fps
     apex = max(3, round((timing.onset_ms + 0.5 * timing.hold_ms) / frame + rng.normal(0, spec.apex_jitter_frames)))
     offset = max(apex + 5, round((timing.onset_ms + timing.hold_ms + timing.offset_ms) / frame))
     return timing, keyframes.key_frames(0, apex, offset, spec.frames, spec.apex)
 
 
-def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dataset: int | None = None,
-               clips_per_subject: int | None = None) -> list[ClipPlan]:
+def plan_bench(
+    spec: BenchmarkSpec,
+    *,
+    held_back: bool = False,
+    subjects_per_dataset: int | None = None,
+    clips_per_subject: int | None = None,
+) -> list[ClipPlan]:
     """Plans of the benchmark (or of its held-back twin: other subjects, other draws, same rules)."""
     seed = spec.held_back_seed if held_back else spec.seed
     subjects = subjects_per_dataset or spec.subjects_per_dataset
@@ -211,18 +227,38 @@ def plan_bench(spec: BenchmarkSpec, *, held_back: bool = False, subjects_per_dat
                     combination = options[int(rng.choice(len(options), p=weights / weights.sum()))][1]
                     actions, meant = _draw_actions(combination, spec, rng)
                     timing, frames = _moments(spec, camera.fps, rng)
-                    label = emotion if rng.random() >= spec.rater_disagrees else str(rng.choice([e for e in EMOTIONS if e != emotion]))
+                    label = (
+                        emotion
+                        if rng.random() >= spec.rater_disagrees
+                        else str(rng.choice([e for e in EMOTIONS if e != emotion]))
+                    )
                     draw = rng.random()
                     distractor = "blink" if draw < spec.blink else "gaze" if draw < spec.blink + spec.gaze else ""
-                    plans.append(ClipPlan(
-                        clip=f"{subject}_{condition}_{clip + 1:02d}", dataset=dataset, subject=subject, identity=identity,
-                        identity_seed=seed, condition=condition, look=look, emotion=label, actions=tuple(actions.items()),
-                        annotated=_annotate(actions, meant, spec, rng), timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
-                        fps=camera.fps, key_frames=frames,
-                        camera=_items(camera),
-                        landmark_jitter=spec.landmark_jitter, distractor=distractor, split="",
-                        seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
-                        appearance=_items(spec.looks[look]), size=spec.size, apex=spec.apex))
+                    plans.append(
+                        ClipPlan(
+                            clip=f"{subject}_{condition}_{clip + 1:02d}",
+                            dataset=dataset,
+                            subject=subject,
+                            identity=identity,
+                            identity_seed=seed,
+                            condition=condition,
+                            look=look,
+                            emotion=label,
+                            actions=tuple(actions.items()),
+                            annotated=_annotate(actions, meant, spec, rng),
+                            timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
+                            fps=camera.fps,
+                            key_frames=frames,
+                            camera=_items(camera),
+                            landmark_jitter=spec.landmark_jitter,
+                            distractor=distractor,
+                            split="",
+                            seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
+                            appearance=_items(spec.looks[look]),
+                            size=spec.size,
+                            apex=spec.apex,
+                        )
+                    )
     return plans
 
 
@@ -234,13 +270,19 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
     plans = []
     for number in range(subjects):
         camera_rng = runtime.rng(spec.seed, "corpus/camera", number)
-        camera = CameraSpec(fps=200.0, noise=float(camera_rng.uniform(2.0, 6.5)), head_drift=float(camera_rng.uniform(0.5, 3.5)),
-                            flicker=float(camera_rng.uniform(0.0, 0.02)), jpeg=int(camera_rng.integers(50, 95)),
-                            blur=float(camera_rng.uniform(0.0, 0.4)), gray=bool(camera_rng.random() < 0.3))
+        camera = CameraSpec(
+            fps=200.0,
+            noise=float(camera_rng.uniform(2.0, 6.5)),
+            head_drift=float(camera_rng.uniform(0.5, 3.5)),
+            flicker=float(camera_rng.uniform(0.0, 0.02)),
+            jpeg=int(camera_rng.integers(50, 95)),
+            blur=float(camera_rng.uniform(0.0, 0.4)),
+            gray=bool(camera_rng.random() < 0.3),
+        )
         look = int(camera_rng.integers(len(spec.looks)))
         for pair in range(pairs):
             rng = runtime.rng(spec.seed, "corpus/plan", number * 100 + pair)
-            count = int(rng.choice([0, 1, 2, 3, 4], p=[.07, .28, .33, .22, .10]))
+            count = int(rng.choice([0, 1, 2, 3, 4], p=[0.07, 0.28, 0.33, 0.22, 0.10]))
             units = rng.choice(UNITS, size=count, replace=False)
             actions = {}
             for unit in units:
@@ -249,15 +291,31 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             timing, frames = _moments(spec, 200.0, rng)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
-            plans.append(ClipPlan(
-                clip=f"c{number:03d}_{pair + 1:02d}", dataset="corpus", subject=f"c{number:03d}", identity=50_000 + number,
-                identity_seed=spec.seed, condition="corpus", look=look, emotion="", actions=tuple(actions.items()),
-                annotated="", timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms), fps=200.0,
-                key_frames=tuple(frames[position] for position in spec.corpus_frames), camera=_items(camera),
-                landmark_jitter=spec.landmark_jitter, distractor=distractor if count else "neutral",
-                split="validation" if number % 6 == 5 else "train",
-                seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
-                appearance=_items(spec.looks[look]), size=spec.size, apex=1))
+            plans.append(
+                ClipPlan(
+                    clip=f"c{number:03d}_{pair + 1:02d}",
+                    dataset="corpus",
+                    subject=f"c{number:03d}",
+                    identity=50_000 + number,
+                    identity_seed=spec.seed,
+                    condition="corpus",
+                    look=look,
+                    emotion="",
+                    actions=tuple(actions.items()),
+                    annotated="",
+                    timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
+                    fps=200.0,
+                    key_frames=tuple(frames[position] for position in spec.corpus_frames),
+                    camera=_items(camera),
+                    landmark_jitter=spec.landmark_jitter,
+                    distractor=distractor if count else "neutral",
+                    split="validation" if number % 6 == 5 else "train",
+                    seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
+                    appearance=_items(spec.looks[look]),
+                    size=spec.size,
+                    apex=1,
+                )
+            )
     return plans
 
 
@@ -269,9 +327,17 @@ def identity_of(plan: ClipPlan) -> simulator.Identity:
 def film(plan: ClipPlan, identity: simulator.Identity, camera: simulator.Camera, truth: str = "all") -> Clip:
     """Render one planned clip of `identity` through `camera`; truth: as `simulator.render_clip`."""
     return simulator.render_clip(
-        identity, dict(plan.actions), times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps, timing=simulator.Timing(*plan.timing),
-        camera=camera, seed=plan.seed, truth=truth, truth_index=plan.apex, fps=plan.fps,
-        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else ())
+        identity,
+        dict(plan.actions),
+        times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps,
+        timing=simulator.Timing(*plan.timing),
+        camera=camera,
+        seed=plan.seed,
+        truth=truth,
+        truth_index=plan.apex,
+        fps=plan.fps,
+        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (),
+    )
 
 
 def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
@@ -279,19 +345,35 @@ def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
     clip = film(plan, identity_of(plan), simulator.Camera(**dict(plan.camera)), "apex")
     truth = clip.truth
     jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
-    row = {"clip": plan.clip, "dataset": plan.dataset, "subject": plan.subject, "condition": plan.condition,
-           "look": plan.look, "emotion": plan.emotion, "coarse": COARSE.get(plan.emotion, ""), "fps": plan.fps,
-           "onset": 0, "apex": plan.apex, "offset": len(plan.key_frames) - 1, "units": plan.annotated,
-           "distractor": plan.distractor, "split": plan.split}
+    row = {
+        "clip": plan.clip,
+        "dataset": plan.dataset,
+        "subject": plan.subject,
+        "condition": plan.condition,
+        "look": plan.look,
+        "emotion": plan.emotion,
+        "coarse": COARSE.get(plan.emotion, ""),
+        "fps": plan.fps,
+        "onset": 0,
+        "apex": plan.apex,
+        "offset": len(plan.key_frames) - 1,
+        "units": plan.annotated,
+        "distractor": plan.distractor,
+        "split": plan.split,
+    }
     peak = np.zeros((len(UNITS), 2), np.float32)
     for key, intensity in plan.actions:
         sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
         peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
     return row, {
-        "frames": clip.frames, "landmarks": (truth.landmarks[0] + jitter).astype(np.float32),
+        "frames": clip.frames,
+        "landmarks": (truth.landmarks[0] + jitter).astype(np.float32),
         "landmarks_true": truth.landmarks.astype(np.float32),
-        "flow_true": truth.skin_flow[plan.apex].astype(np.float16), "units_true": peak,
-        "furrows_true": truth.furrows[plan.apex].astype(np.float32), "envelope": truth.envelope.astype(np.float32)}
+        "flow_true": truth.skin_flow[plan.apex].astype(np.float16),
+        "units_true": peak,
+        "furrows_true": truth.furrows[plan.apex].astype(np.float32),
+        "envelope": truth.envelope.astype(np.float32),
+    }
 
 
 def render_subject(plans: list[ClipPlan], path: Path) -> None:
@@ -305,7 +387,9 @@ def render_subject(plans: list[ClipPlan], path: Path) -> None:
 
 
 def render_set(plans: list[ClipPlan], folder: Path) -> None:
-    """Render every subject of `plans` into `folder`, in parallel processes; finished shards are kept, foreign ones removed."""
+    """Render every subject of `plans` into `folder`, in parallel processes; finished shards are kept, foreign ones
+    removed.
+    """
     by_subject: dict[str, list[ClipPlan]] = {}
     for plan in plans:
         by_subject.setdefault(plan.subject, []).append(plan)
@@ -314,11 +398,18 @@ def render_set(plans: list[ClipPlan], folder: Path) -> None:
         if path.stem not in by_subject and runtime.replaceable(path):
             path.unlink()
     work = (joblib.delayed(render_subject)(part, folder / f"{subject}.npz") for subject, part in by_subject.items())
-    for _ in runtime.bar(joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work), len(by_subject), folder.name, "subject"):
+    for _ in runtime.bar(
+        joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator_unordered")(work),
+        len(by_subject),
+        folder.name,
+        "subject",
+    ):
         pass
 
 
 def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:
     """The subject-disjoint folds of a planned benchmark (`deft.clips.splits.make_folds`)."""
-    subjects = pd.DataFrame([(plan.subject, plan.dataset, plan.look) for plan in plans], columns=["subject", "dataset", "look"])
+    subjects = pd.DataFrame(
+        [(plan.subject, plan.dataset, plan.look) for plan in plans], columns=["subject", "dataset", "look"]
+    )
     return splits.make_folds(subjects.drop_duplicates().reset_index(drop=True), folds, seed)

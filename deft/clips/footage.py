@@ -1,8 +1,9 @@
-"""A clip's frames on disk, decoded one after the other: a folder of pictures or a video, of any size and under any file name.
+"""A clip's frames on disk, decoded one after the other: a folder of pictures or a video, of any size and under any file
+name.
 
-A minute of 1080p is 20 GB of decoded frames, so `Footage` keeps at most `KEPT_BYTES` of them and decodes the file again for
-each pass over a larger clip. Seeking and a container's own count of frames are unreliable: frames are decoded from the start.
-"""
+A minute of 1080p is 20 GB of decoded frames, so `Footage` keeps at most `KEPT_BYTES` of them and decodes the file again
+for each pass over a larger clip. Seeking and a container's own count of frames are unreliable: frames are decoded from
+the start."""
 
 from __future__ import annotations
 
@@ -19,11 +20,17 @@ import numpy as np
 from PIL import Image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-MAX_FRAMES = 6_000          # of one clip: 30 s at 200 fps, and 400 MB of aligned frames; a longer file is a recording, not a clip
-MAX_PIXELS = 40_000_000     # of one frame: above 8K
-KEPT_BYTES = 256 * 2**20    # of decoded frames in memory
-ROUNDING = 2, 0.05          # frames, share: a whole video may fall short of its container's count by the larger of the two
-_ENDS = {".jpg": (b"\xff\xd8", b"\xff\xd9"), ".jpeg": (b"\xff\xd8", b"\xff\xd9"), ".png": (b"\x89PNG", b"IEND\xaeB`\x82")}
+MAX_FRAMES = (
+    6_000  # of one clip: 30 s at 200 fps, and 400 MB of aligned frames; a longer file is a recording, not a clip
+)
+MAX_PIXELS = 40_000_000  # of one frame: above 8K
+KEPT_BYTES = 256 * 2**20  # of decoded frames in memory
+ROUNDING = 2, 0.05  # frames, share: a whole video may fall short of its container's count by the larger of the two
+_ENDS = {
+    ".jpg": (b"\xff\xd8", b"\xff\xd9"),
+    ".jpeg": (b"\xff\xd8", b"\xff\xd9"),
+    ".png": (b"\x89PNG", b"IEND\xaeB`\x82"),
+}
 
 
 class FootageError(ValueError):
@@ -37,12 +44,16 @@ def readable(path: str | Path) -> str:
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Sort key under which frame10 follows frame9."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"([0-9]+)", str(name)) if part]
+    return [
+        (int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"([0-9]+)", str(name)) if part
+    ]
 
 
 @contextmanager
 def video(path: Path) -> Iterator[cv2.VideoCapture]:
-    """An open `cv2.VideoCapture`, released at the end. OpenCV ends the process on a path that is not UTF-8; such a file is opened through a link."""
+    """An open `cv2.VideoCapture`, released at the end. OpenCV ends the process on a path that is not UTF-8; such a
+    file is opened through a link.
+    """
     with tempfile.TemporaryDirectory(prefix="deft-") as folder:
         name = str(path)
         try:
@@ -81,29 +92,35 @@ def _raw(path):
 class Footage:
     """The frames of one clip. `footage[t]` and iteration give (H, W, 3) uint8 RGB; `len` counts what can be decoded.
 
-    fps: 1/s, None when the source does not say; size: (width, height) px; notes: what the reader should know, in sentences.
-    Opening decodes every frame once. Raises FootageError for a path that is missing, damaged, cut short, has fewer than two
-    frames, more than `max_frames`, or frames that differ in size.
-    """
+    fps: 1/s, None when the source does not say; size: (width, height) px; notes: what the reader should know, in
+    sentences. Opening decodes every frame once. Raises FootageError for a path that is missing, damaged, cut short, has
+    fewer than two frames, more than `max_frames`, or frames that differ in size."""
 
     def __init__(self, path: str | Path, max_frames: int = MAX_FRAMES, kept_bytes: int = KEPT_BYTES):
         self.path, self.name, self.limit = Path(path), readable(path), max_frames
         self.fps, self.notes, self.bits, self._files, self._held, self._all = None, [], 8, None, {}, None
         if not self.path.exists():
-            raise FootageError(f"{self.name}: no such file or folder; give CLIP= the path of a video or of a folder of frames")
+            raise FootageError(
+                f"{self.name}: no such file or folder; give CLIP= the path of a video or of a folder of frames"
+            )
         if self.path.is_dir():
             self._open_folder()
         kept, count, shapes = [], 0, set()
         for frame in self._decode():
             count, shapes = count + 1, shapes | {frame.shape[1::-1]}
             if len(shapes) > 1:
-                raise FootageError(f"{self.name}: frames differ in size ({', '.join(f'{w}x{h}' for w, h in sorted(shapes))}); export them at one size")
+                raise FootageError(
+                    f"{self.name}: frames differ in size ({', '.join(f'{w}x{h}' for w, h in sorted(shapes))}); export"
+                    " them at one size"
+                )
             if kept is not None:
                 kept.append(frame)
             if count * frame.nbytes > kept_bytes:
                 kept = None
         if count < 2:
-            raise FootageError(f"{self.name} has {count} frame{'s' * (count != 1)}; motion needs at least an onset and a later frame")
+            raise FootageError(
+                f"{self.name} has {count} frame{'s' * (count != 1)}; motion needs at least an onset and a later frame"
+            )
         self._count, self._all, self.size = count, kept, shapes.pop()
 
     def __len__(self):
@@ -136,11 +153,16 @@ class Footage:
         return self._video() if self._files is None else (decode(file, self.bits) for file in self._files)
 
     def _open_folder(self):
-        files = sorted((p for p in self.path.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")), key=lambda p: natural(p.name))
+        files = sorted(
+            (p for p in self.path.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")),
+            key=lambda p: natural(p.name),
+        )
         if not files:
             raise FootageError(f"{self.name} holds no pictures ({', '.join(PICTURES)})")
         if len(files) > self.limit:
-            raise FootageError(f"{self.name} holds {len(files)} pictures, more than {self.limit}: cut the clip around the movement")
+            raise FootageError(
+                f"{self.name} holds {len(files)} pictures, more than {self.limit}: cut the clip around the movement"
+            )
         for file in files:
             if wrong := broken(file):
                 raise FootageError(f"{readable(file)} {wrong}: copy it again, or remove it")
@@ -149,18 +171,27 @@ class Footage:
         if _raw(files[0]).dtype == np.uint16:
             # Cameras of 10 or 12 bits save 16-bit files: taken as 16 bits, four grey levels would be left.
             self.bits = max(8, max(int(_raw(file).max()) for file in files).bit_length())
-            self.notes.append(f"The pictures hold 16 bits, of which {self.bits} are used; the upper 8 of these were taken.")
+            self.notes.append(
+                f"The pictures hold 16 bits, of which {self.bits} are used; the upper 8 of these were taken."
+            )
 
     def _check_size(self, width, height, name):
         if width * height > MAX_PIXELS:
-            raise FootageError(f"{name}: a frame of {width}x{height} is larger than {MAX_PIXELS // 10**6} megapixels: crop it to the face or export it smaller")
+            raise FootageError(
+                f"{name}: a frame of {width}x{height} is larger than {MAX_PIXELS // 10**6} megapixels: crop it to the"
+                " face or export it smaller"
+            )
 
     def _video(self):
         again = "re-encode it (ffmpeg -i in -c:v libx264 out.mp4) or give a folder of frames"
         with video(self.path) as capture:
             if not capture.isOpened():
-                raise FootageError(f"{self.name} cannot be decoded: not a video, damaged, or a codec OpenCV lacks; {again}")
-            self._check_size(int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), self.name)
+                raise FootageError(
+                    f"{self.name} cannot be decoded: not a video, damaged, or a codec OpenCV lacks; {again}"
+                )
+            self._check_size(
+                int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), self.name
+            )
             fps, claimed, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0
             while True:
                 found, picture = capture.read()
@@ -168,13 +199,17 @@ class Footage:
                     break
                 count += 1
                 if count > self.limit:
-                    raise FootageError(f"{self.name} has more than {self.limit} frames: cut the clip around the movement")
+                    raise FootageError(
+                        f"{self.name} has more than {self.limit} frames: cut the clip around the movement"
+                    )
                 yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         if not count:
             raise FootageError(f"{self.name} opens, but not one frame can be decoded; {again}")
         if count < claimed - max(ROUNDING[0], ROUNDING[1] * claimed):
-            raise FootageError(f"{self.name} is cut short: it says {claimed} frames, {count} can be decoded; copy it again from its source. If the rest is lost, "
-                               "re-encode what is whole (ffmpeg -i in -c:v libx264 out.mp4)")
+            raise FootageError(
+                f"{self.name} is cut short: it says {claimed} frames, {count} can be decoded; copy it again from its"
+                " source. If the rest is lost, re-encode what is whole (ffmpeg -i in -c:v libx264 out.mp4)"
+            )
         if count < claimed and not self.notes:
             self.notes.append(f"The file says {claimed} frames, {count} can be decoded: its end may be missing.")
         self.fps = float(fps) if 1 <= fps <= 10_000 else None
@@ -184,13 +219,13 @@ def _size(path):
     """(width, height) from a picture's header; (0, 0) when only decoding will tell."""
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)   # the limit here is lower
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
             with Image.open(file) as picture:
                 return picture.size
     except Image.DecompressionBombError:
         return 2**16, 2**16
     except OSError:
-        return 0, 0   # Pillow does not know the format; OpenCV's own limit of 2^30 pixels holds
+        return 0, 0  # Pillow does not know the format; OpenCV's own limit of 2^30 pixels holds
 
 
 def broken(path: Path) -> str | None:
@@ -223,11 +258,21 @@ class Frames(Footage):
     def __init__(self, frames: Iterable[np.ndarray]):
         pictures = [np.asarray(frame) for frame in frames]
         if len(pictures) < 2:
-            raise FootageError(f"{self.name} has {len(pictures)} frame{'s' * (len(pictures) != 1)}; motion needs at least an onset and a later frame")
+            raise FootageError(
+                f"{self.name} has {len(pictures)} frame{'s' * (len(pictures) != 1)}; motion needs at least an onset and"
+                " a later frame"
+            )
         for number, picture in enumerate(pictures):
             if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.ndim == 3 and picture.shape[2] != 3:
-                raise FootageError(f"frame {number} is {picture.dtype} {picture.shape}: frames must be uint8, (H, W, 3) RGB or (H, W)")
+                raise FootageError(
+                    f"frame {number} is {picture.dtype} {picture.shape}: frames must be uint8, (H, W, 3) RGB or (H, W)"
+                )
             if picture.shape[:2] != pictures[0].shape[:2]:
-                raise FootageError(f"frame {number} is {picture.shape[:2]} px and frame 0 {pictures[0].shape[:2]}: all frames must have one size")
-        self._all = [picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures]
+                raise FootageError(
+                    f"frame {number} is {picture.shape[:2]} px and frame 0 {pictures[0].shape[:2]}: all frames must"
+                    " have one size"
+                )
+        self._all = [
+            picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures
+        ]
         self._count, self.size = len(self._all), self._all[0].shape[1::-1]

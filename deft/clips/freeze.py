@@ -1,4 +1,5 @@
-"""`sim-v1` is frozen: hashes of its parameters and plans, and fingerprints of rendered clips, held against what the code makes now.
+"""`sim-v1` is frozen: hashes of its parameters and plans, and fingerprints of rendered clips, held against what the
+code makes now.
 
 The hashes stand in `frozen/sim-v1.json`, the fingerprints (`deft.clips.fingerprint`) in `frozen/sim-v1-pictures.npz`.
 """
@@ -16,16 +17,21 @@ from deft import runtime
 from deft.clips import benchmark, fingerprint
 from deft.clips.simulator.appearance import face_of
 
-FROZEN = Path(__file__).parent / "frozen" / "sim-v1.json"  # its own folder: a record of the difficulty is no source of any stage
+FROZEN = (
+    Path(__file__).parent / "frozen" / "sim-v1.json"
+)  # its own folder: a record of the difficulty is no source of any stage
 CORPUS_FROZEN = (24, 6)  # people and clips of each whose plans are frozen
 
-# The strongest simple linear reader of DIS region flow when the difficulty was set (a view of `deft.evaluation.peers.linear`).
+# The strongest simple linear reader of DIS region flow when the difficulty was set (a view of
+# `deft.evaluation.peers.linear`).
 LINEAR_YARDSTICK = "peak"
 
 COVERS = {
     "plan, held_back": "every clip of the benchmark and of its held-back twin at full size",
-    "corpus": f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; "
-              "a larger corpus continues the same draws",
+    "corpus": (
+        f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; "
+        "a larger corpus continues the same draws"
+    ),
     "pictures": "fingerprints of clips of all three sets, in sim-v1-pictures.npz: frames, landmarks as written, truth",
 }
 
@@ -36,6 +42,7 @@ def frozen_clips(spec: benchmark.BenchmarkSpec) -> dict[str, list[benchmark.Clip
     Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any.
     Held back: one clip under each camera. Corpus: one clip of each distractor.
     """
+
     def first(plans: list[benchmark.ClipPlan], **wanted) -> benchmark.ClipPlan:
         """The first plan that has the most of what is wanted."""
         return max(plans, key=lambda plan: sum(getattr(plan, name) == value for name, value in wanted.items()))
@@ -46,13 +53,22 @@ def frozen_clips(spec: benchmark.BenchmarkSpec) -> dict[str, list[benchmark.Clip
         for turn in range(2):
             dataset = cameras[(look + turn) % len(cameras)]
             mine = [plan for plan in bench if plan.look == look and plan.dataset == dataset]
-            chosen.append(first(mine, condition=("kept", "broken")[(look + turn) % 2],
-                                distractor=("", "blink", "", "gaze")[len(chosen) % 4]))
+            chosen.append(
+                first(
+                    mine,
+                    condition=("kept", "broken")[(look + turn) % 2],
+                    distractor=("", "blink", "", "gaze")[len(chosen) % 4],
+                )
+            )
     held_back, corpus = benchmark.plan_bench(spec, held_back=True), benchmark.plan_corpus(spec, *CORPUS_FROZEN)
-    return {"bench": chosen,
-            "heldback": [first([plan for plan in held_back if plan.dataset == name], look=number + 1)
-                         for number, name in enumerate(cameras)],
-            "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")]}
+    return {
+        "bench": chosen,
+        "heldback": [
+            first([plan for plan in held_back if plan.dataset == name], look=number + 1)
+            for number, name in enumerate(cameras)
+        ],
+        "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")],
+    }
 
 
 def fingerprints(plans: list[benchmark.ClipPlan]) -> list[dict[str, np.ndarray]]:
@@ -69,15 +85,19 @@ def _changes(before, now, name: str = "") -> list[str]:
     """'tie (0.85 -> 0.8)' for every number in which two nested records differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         inner = f"{name}." if name else ""
-        return [line for key in {**before, **now}
-                for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{inner}{key}")]
+        return [
+            line
+            for key in {**before, **now}
+            for line in _changes(before.get(key, "absent"), now.get(key, "absent"), f"{inner}{key}")
+        ]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [line for place, (a, b) in enumerate(zip(before, now)) for line in _changes(a, b, f"{name}[{place}]")]
     return [] if before == now else [f"{name} ({before} -> {now})"]
 
 
 def check_frozen(spec: benchmark.BenchmarkSpec) -> dict:
-    """Compare `spec`, its plans and the pictures of `frozen_clips` with the frozen record; return `freeze_record(spec)`.
+    """Compare `spec`, its plans and the pictures of `frozen_clips` with the frozen record; return
+    `freeze_record(spec)`.
 
     Raises ValueError with what moved: parameters first, then plans, then pictures, landmarks and truth. Takes a few
     seconds: the frozen clips are rendered.
@@ -90,9 +110,11 @@ def check_frozen(spec: benchmark.BenchmarkSpec) -> dict:
     if not moved:
         moved = _picture_changes(spec)
     if moved:
-        raise ValueError(f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: "
-                         f"{'; '.join(moved)}. Restore deft/clips/benchmark.py and deft/clips/simulator, or name a new "
-                         "version; numbers of two benchmarks must never share a name")
+        raise ValueError(
+            f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: "
+            f"{'; '.join(moved)}. Restore deft/clips/benchmark.py and deft/clips/simulator, or name a new "
+            "version; numbers of two benchmarks must never share a name"
+        )
     return found
 
 
@@ -115,8 +137,10 @@ def _picture_changes(spec: benchmark.BenchmarkSpec) -> list[str]:
         known = frozen_fingerprints(spec, which)
         unknown = [plan.clip for plan in plans if plan.clip not in known]
         if unknown:
-            raise ValueError(f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: "
-                             "restore the file (git checkout)")
+            raise ValueError(
+                f"deft/clips/frozen/{_pictures(spec).name} does not hold clip {unknown[0]} of {which}: "
+                "restore the file (git checkout)"
+            )
         names = [plan.clip for plan in plans]
         found = fingerprint.differences([known[name] for name in names], fingerprints(plans), names)
         moved += [f"{which}: {line}" for line in found]
@@ -130,8 +154,13 @@ def _parameters(spec: benchmark.BenchmarkSpec) -> dict:
 
 def freeze_record(spec: benchmark.BenchmarkSpec) -> dict:
     """Hashes of the parameters and of the full plans; of the corpus, whose size a profile chooses, the first people."""
-    return {"version": spec.version, "spec": spec.hash, "plan": benchmark.plan_hash(benchmark.plan_bench(spec)),
-            "held_back": benchmark.plan_hash(benchmark.plan_bench(spec, held_back=True)), "corpus": benchmark.plan_hash(benchmark.plan_corpus(spec, *CORPUS_FROZEN))}
+    return {
+        "version": spec.version,
+        "spec": spec.hash,
+        "plan": benchmark.plan_hash(benchmark.plan_bench(spec)),
+        "held_back": benchmark.plan_hash(benchmark.plan_bench(spec, held_back=True)),
+        "corpus": benchmark.plan_hash(benchmark.plan_corpus(spec, *CORPUS_FROZEN)),
+    }
 
 
 def freeze(spec: benchmark.BenchmarkSpec, **notes: object) -> None:

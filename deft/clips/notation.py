@@ -6,8 +6,8 @@ Grammar (every form seen in the sheets of CASME II, SAMM, CAS(ME)^3, DFME, 4DME)
            | "(" cell ")" | "ref(" cell ")" | term "?" | free text
     unit  := [L|R|A] [T|B] [AU|AD|M] number [A-E]
 The letter A *before* the number means asymmetric, *after* it intensity A. What does not parse is returned verbatim in
-`.unparsed`; digits are only ever taken as one unbroken run (a known public parser reads `R14A or 17A or 24A` as 141724).
-"""
+`.unparsed`; digits are only ever taken as one unbroken run (a known public parser reads `R14A or 17A or 24A` as
+141724)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _DEEPEST = 32  # brackets in brackets: no annotator writes more than two, and Py
 _UNIT = re.compile(
     r"(?P<before>\?)?\s*(?P<first>[LRATB]{0,2})\s*(?P<kind>AU|AD|M)?(?:(?<=[A-Z])[ _-])?(?P<second>[LRATB]{0,2})\s*"
     r"(?P<code>[0-9]{1,2})(?:\.0)?\s*(?P<intensity>[A-E])?\s*(?P<suffix>[LR])?\s*(?P<after>\?)?",
-    re.IGNORECASE | re.ASCII)
-# What FACS (2002) numbers: units 1-46, descriptors and head and eye positions to 74, gross behaviours from 80. Others are misprints.
+    re.IGNORECASE | re.ASCII,
+)
+# What FACS (2002) numbers: units 1-46, descriptors and head and eye positions to 74, gross behaviours from 80. Others
+# are misprints.
 CODES = frozenset({1, 2, *range(4, 47), *range(50, 75), *range(80, 86), 91, 92, 97, 98})
 _OR = re.compile(r"(\bor\b|/)", re.IGNORECASE | re.ASCII)
 _REFLEX = re.compile(r"ref\s*\((?P<inside>.*)\)", re.IGNORECASE | re.ASCII | re.DOTALL)
@@ -37,10 +39,10 @@ _QUOTED = re.compile(r"⟦(.*)⟧", re.DOTALL)  # our own way to print free text
 class ActionUnit:
     """One unit as annotated.
 
-    code: FACS number, 1-99 as written (`CODES` has those that mean something). kind: "AU", "AD" (descriptor), "M" (movement) or "reflex". side: "L", "R", "A" (both,
-    asymmetric) or "" (both, or not said). lip: "T" upper, "B" lower, or "". intensity: "A".."E" or "".
-    certain: False if marked "?". group: units of one group are alternatives of each other.
-    """
+    code: FACS number, 1-99 as written (`CODES` has those that mean something). kind: "AU", "AD" (descriptor), "M"
+    (movement) or "reflex". side: "L", "R", "A" (both, asymmetric) or "" (both, or not said). lip: "T" upper, "B" lower,
+    or "". intensity: "A".."E" or "". certain: False if marked "?". group: units of one group are alternatives of each
+    other."""
 
     code: int
     kind: str = "AU"
@@ -84,7 +86,9 @@ def format_units(units: ParsedUnits | list[ActionUnit] | tuple[ActionUnit, ...])
 
 
 def unit_sides(parsed: ParsedUnits | str) -> dict[int, str]:
-    """Certain, unambiguous facial units -> {code: "L" | "R" | "B" (both)}; alternatives, reflexes and "?" are left out."""
+    """Certain, unambiguous facial units -> {code: "L" | "R" | "B" (both)}; alternatives, reflexes and "?" are left
+    out.
+    """
     parsed = parse_action_units(parsed) if isinstance(parsed, str) else parsed
     sizes: dict[int, int] = {}
     for unit in parsed.units:
@@ -117,7 +121,9 @@ def _cell(text: str, depth: int = 0) -> tuple[list[list[ActionUnit]], list[str]]
 
 
 def _split(text: str) -> list[str]:
-    """Terms at depth 0 of brackets. With unbalanced brackets, brackets do not nest: terms are cut at every separator."""
+    """Terms at depth 0 of brackets. With unbalanced brackets, brackets do not nest: terms are cut at every
+    separator.
+    """
     narrow = text.translate(_NARROW)
     balanced = _depths(narrow)
     terms, start, quoted = [], 0, False
@@ -172,7 +178,7 @@ def _term(term: str, depth: int) -> tuple[list[list[ActionUnit]], list[str]]:
     if narrow.startswith("(") and _closes(narrow) in (len(narrow) - 1, len(narrow) - 2):
         doubt = narrow.endswith("?")
         if narrow.endswith(")") or doubt:
-            groups, unparsed = _cell(narrow[1:_closes(narrow)], depth + 1)
+            groups, unparsed = _cell(narrow[1 : _closes(narrow)], depth + 1)
             if groups and not unparsed:
                 return [[replace(u, certain=u.certain and not doubt) for u in group] for group in groups], []
         return [], [term]
@@ -182,7 +188,7 @@ def _term(term: str, depth: int) -> tuple[list[list[ActionUnit]], list[str]]:
         return [], [term]
     if remark := _REMARK.fullmatch(narrow):
         if unit := _unit(remark.group("unit")):
-            return [[unit]], [term[remark.start("remark"):].strip()]
+            return [[unit]], [term[remark.start("remark") :].strip()]
     words = narrow.split()
     if len(words) > 1 and all(units := [_unit(word) for word in words]):
         return [[unit] for unit in units], []
@@ -191,7 +197,7 @@ def _term(term: str, depth: int) -> tuple[list[list[ActionUnit]], list[str]]:
 
 def _reflex(text: str) -> re.Match | None:
     match = _REFLEX.fullmatch(text)
-    if match and _closes(text[match.start("inside") - 1:]) == len(text) - match.start("inside"):
+    if match and _closes(text[match.start("inside") - 1 :]) == len(text) - match.start("inside"):
         return match
     return _REFLEX_BARE.fullmatch(text) if "(" not in text else None
 
@@ -213,7 +219,9 @@ def _closes(text: str) -> int:
 
 
 def _alternatives(pieces: list[str]) -> list[ActionUnit] | None:
-    """Pieces of a split at "or" and "/" (separators included) -> units of one group; None if any piece does not parse."""
+    """Pieces of a split at "or" and "/" (separators included) -> units of one group; None if any piece does not
+    parse.
+    """
     words = pieces[0::2]
     units = [_unit(word) or _reflex_unit(word) for word in words]
     for i, word in enumerate(words):
@@ -235,5 +243,11 @@ def _unit(word: str) -> ActionUnit | None:
     sides, lips = {c for c in letters if c in "LRA"}, {c for c in letters if c in "TB"}
     if len(sides) > 1 or len(lips) > 1:
         return None
-    return ActionUnit(int(match["code"]), (match["kind"] or "AU").upper(), "".join(sides), "".join(lips),
-                      (match["intensity"] or "").upper(), not (match["before"] or match["after"]))
+    return ActionUnit(
+        int(match["code"]),
+        (match["kind"] or "AU").upper(),
+        "".join(sides),
+        "".join(lips),
+        (match["intensity"] or "").upper(),
+        not (match["before"] or match["after"]),
+    )

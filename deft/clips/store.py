@@ -15,8 +15,22 @@ import pandas as pd
 
 from deft import runtime
 
-INDEX_COLUMNS = ("clip", "dataset", "subject", "condition", "look", "emotion", "coarse", "fps", "onset", "apex", "offset",
-                 "units", "distractor", "split")
+INDEX_COLUMNS = (
+    "clip",
+    "dataset",
+    "subject",
+    "condition",
+    "look",
+    "emotion",
+    "coarse",
+    "fps",
+    "onset",
+    "apex",
+    "offset",
+    "units",
+    "distractor",
+    "split",
+)
 
 
 class StoreError(ValueError):
@@ -70,7 +84,9 @@ class ClipStore:
         for path in self.shards:
             with np.load(path) as shard:
                 if name not in shard:
-                    raise StoreError(f"{path.name} has no array '{name}'; it has {sorted(set(shard.files) - {'_header'})}")
+                    raise StoreError(
+                        f"{path.name} has no array '{name}'; it has {sorted(set(shard.files) - {'_header'})}"
+                    )
                 parts.append(shard[name])
         return np.concatenate(parts)
 

@@ -9,20 +9,27 @@ from deft.clips.store import ClipStore
 def story(store: ClipStore) -> int:
     """Row (in `store.index`) of the clip that is followed from 01 to 10 and in F2.
 
-    Rule: happiness, tie broken, no distractor; at least one unit that was written down and moved, exactly one that was written down and did
-    not move, none that moved unwritten; of these the strongest movement. Where a set is too small to hold one: the first happy clip with the
-    tie broken, else the first clip.
-    """
-    return _strongest(store, lambda confirmed, unsupported, unannotated: confirmed and len(unsupported) == 1 and not unannotated)
+    Rule: happiness, tie broken, no distractor; at least one unit that was written down and moved, exactly one that was
+    written down and did not move, none that moved unwritten; of these the strongest movement. Where a set is too small
+    to hold one: the first happy clip with the tie broken, else the first clip."""
+    return _strongest(
+        store, lambda confirmed, unsupported, unannotated: confirmed and len(unsupported) == 1 and not unannotated
+    )
 
 
 def second(store: ClipStore) -> int:
-    """Row of the counter-example: as `story`, but everything written down moved, and exactly one unit moved that nobody wrote down."""
-    return _strongest(store, lambda confirmed, unsupported, unannotated: confirmed and not unsupported and len(unannotated) == 1)
+    """Row of the counter-example: as `story`, but everything written down moved, and exactly one unit moved that
+    nobody wrote down.
+    """
+    return _strongest(
+        store, lambda confirmed, unsupported, unannotated: confirmed and not unsupported and len(unannotated) == 1
+    )
 
 
 def _strongest(store: ClipStore, wanted) -> int:
-    happy = store.index[(store.index.condition == "broken") & (store.index.emotion == "happiness") & (store.index.distractor == "")]
+    happy = store.index[
+        (store.index.condition == "broken") & (store.index.emotion == "happiness") & (store.index.distractor == "")
+    ]
     intensity = store.array("units_true")  # (N, 17, 2), 0 .. 1, left and right of the person
     best, strength = None, 0.0
     for row, written in happy.units.items():

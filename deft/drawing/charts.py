@@ -20,8 +20,8 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
     """Speed per region, the person's right side to the left as in the picture, with the noise floor drawn.
 
     motion: (36, 2) px, +x right, +y down, rigid part removed; noise: px; truth: (36, 2) px or None.
-    Bars that reach what a statement needs (`Evidence.threshold_px`, dashed) take the colour of their side and carry an arrow; the others are grey.
-    """
+    Bars that reach what a statement needs (`Evidence.threshold_px`, dashed) take the colour of their side and carry an
+    arrow; the others are grey."""
     speed, rows, arrows, needed = np.linalg.norm(motion, axis=-1), region_rows(), [], Evidence(noise=noise).threshold_px
     reach = max(1.15 * float(speed.max()), 1.5 * needed)
     if truth is not None:
@@ -29,18 +29,35 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
     ax.axvspan(-noise, noise, color="#DDDDDD", zorder=0, lw=0)
     for edge in (-needed, needed):
         ax.axvline(edge, color=GREY, lw=0.7, ls=(0, (2, 2)), zorder=1)
-    for y, (name, right, left) in enumerate(rows):
+    for y, (_, right, left) in enumerate(rows):
         for i, sign in {(right, -1), (left, 1)}:
             moved = speed[i] >= needed
-            ax.barh(y, sign * speed[i], height=0.62, color=(LEFT if sign > 0 else RIGHT) if moved else "#B5B5B5", zorder=2)
+            ax.barh(
+                y, sign * speed[i], height=0.62, color=(LEFT if sign > 0 else RIGHT) if moved else "#B5B5B5", zorder=2
+            )
             if truth is not None:
                 ax.plot([sign * np.linalg.norm(truth[i])] * 2, [y - 0.42, y + 0.42], color=TRUTH, lw=1.8, zorder=3)
             if moved:
                 arrows.append((sign * reach * 1.14, y, *(motion[i] / speed[i])))
     if arrows:
         x, y, dx, dy = np.array(arrows).T
-        ax.quiver(x, y, dx, -dy, angles="uv", pivot="mid", units="inches", scale_units="inches", scale=9, width=0.012,
-                  headwidth=4.5, headlength=5, headaxislength=4.5, color=INK, zorder=4)
+        ax.quiver(
+            x,
+            y,
+            dx,
+            -dy,
+            angles="uv",
+            pivot="mid",
+            units="inches",
+            scale_units="inches",
+            scale=9,
+            width=0.012,
+            headwidth=4.5,
+            headlength=5,
+            headaxislength=4.5,
+            color=INK,
+            zorder=4,
+        )
     ax.axvline(0, color=INK, lw=0.6)
     ax.set(xlim=(-reach * 1.28, reach * 1.28), ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
     ax.set_yticklabels([r[0] for r in rows], fontsize=7)
@@ -52,7 +69,11 @@ def region_chart(ax: Axes, motion: np.ndarray, noise: float, truth: np.ndarray |
 
 
 def unit_chart(
-    ax: Axes, probability: np.ndarray, annotated: Collection[tuple[int, str]] = (), truth: np.ndarray | None = None, threshold: float = 0.5
+    ax: Axes,
+    probability: np.ndarray,
+    annotated: Collection[tuple[int, str]] = (),
+    truth: np.ndarray | None = None,
+    threshold: float = 0.5,
 ) -> None:
     """Evidence per unit and side, with what was annotated and, where it is known, what truly moved.
 
@@ -82,8 +103,11 @@ def unit_legend(ax: Axes | Figure, annotated: bool = True, truth: bool = True, *
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    keys = [Patch(color=LEFT, label="person's left"), Patch(color=RIGHT, label="person's right"),
-            Line2D([], [], color=INK, lw=0.7, ls=(0, (3, 3)), label="one half")]
+    keys = [
+        Patch(color=LEFT, label="person's left"),
+        Patch(color=RIGHT, label="person's right"),
+        Line2D([], [], color=INK, lw=0.7, ls=(0, (3, 3)), label="one half"),
+    ]
     if annotated:
         keys.append(Line2D([], [], ls="", marker="s", mfc="none", mec=INK, ms=4, label="annotated"))
     if truth:

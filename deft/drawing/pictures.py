@@ -1,9 +1,8 @@
 """Faces, their motion magnified, and flow in colour.
 
-The magnified pictures follow the measured flow, after Liu et al., "Motion magnification" (2005); the idea of following a
-still velocity field in small steps, so that the picture never folds over itself, is from diffeomorphic registration
-(Arsigny et al. 2006).
-"""
+The magnified pictures follow the measured flow, after Liu et al., "Motion magnification" (2005); the idea of following
+a still velocity field in small steps, so that the picture never folds over itself, is from diffeomorphic registration
+(Arsigny et al. 2006)."""
 
 from __future__ import annotations
 
@@ -16,17 +15,24 @@ from deft.motion import flow as flows
 from deft.palette import arrows
 
 MAGNIFY = 8  # times: the factor by which motion is exaggerated in every picture that exaggerates it
-FACE = (0.085, 0.915, 0.05, 0.88)  # shares of the aligned picture: left, right, top and bottom of the face. Below it, alignment repeats the last row
+FACE = (
+    0.085,
+    0.915,
+    0.05,
+    0.88,
+)  # shares of the aligned picture: left, right, top and bottom of the face. Below it, alignment repeats the last row
 
 
-def magnify(image: np.ndarray, flow: np.ndarray, times: float = MAGNIFY, steps: int = 24, blur: float = 1.5) -> np.ndarray:
+def magnify(
+    image: np.ndarray, flow: np.ndarray, times: float = MAGNIFY, steps: int = 24, blur: float = 1.5
+) -> np.ndarray:
     """The onset frame with its motion exaggerated.
 
     image: (H, W[, 3]) uint8, onset; flow: (H, W, 2) float, px, onset -> apex. Returns the same shape and type as image.
     Follows the smoothed flow backwards in small steps, so even an exaggerated motion never folds; blur is in px.
     """
     smooth = cv2.GaussianBlur(np.asarray(flow, np.float32), (0, 0), blur)
-    rows, columns = np.mgrid[:image.shape[0], :image.shape[1]].astype(np.float32)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
     x, y = columns.copy(), rows.copy()
     for _ in range(steps):
         velocity = cv2.remap(smooth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -42,22 +48,32 @@ def difference(first: np.ndarray, second: np.ndarray, times: float = MAGNIFY) ->
 
 
 def face_mask(landmarks: np.ndarray, size: int = 128) -> np.ndarray:
-    """(size, size) float32 in [0, 1], soft at its rim: 1 where the 36 regions of landmarks (68, 2) px lie, 0 on hair and background."""
+    """(size, size) float32 in [0, 1], soft at its rim: 1 where the 36 regions of landmarks (68, 2) px lie, 0 on hair
+    and background.
+    """
     union = (regions.masks(landmarks, size) > 0).any(0).astype(np.uint8)
-    whole = cv2.morphologyEx(np.pad(union, 16), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25)))[16:-16, 16:-16]
+    whole = cv2.morphologyEx(
+        np.pad(union, 16), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))
+    )[16:-16, 16:-16]
     return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 2.5)
 
 
 def enlarge(flow: np.ndarray, size: int) -> np.ndarray:
-    """Flow sampled on a coarser grid of the same picture -> (size, size, 2) px: the unit stays the full picture's px."""
+    """Flow sampled on a coarser grid of the same picture -> (size, size, 2) px: the unit stays the full picture's
+    px.
+    """
     return cv2.resize(np.asarray(flow, np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
 
 
 def show(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> None:
-    """One picture (H, W[, 3]) uint8 without axes; grey pictures keep one fixed scale, 0 to 255. text: settings of the title."""
+    """One picture (H, W[, 3]) uint8 without axes; grey pictures keep one fixed scale, 0 to 255. text: settings of
+    the title.
+    """
     ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color="#CCCCCC", linewidth=0.5)  # a border, or a flow picture without motion is a hole
+    ax.spines[:].set(
+        visible=True, color="#CCCCCC", linewidth=0.5
+    )  # a border, or a flow picture without motion is a hole
     if title:
         ax.set_title(title, pad=3, **text)
 
@@ -70,7 +86,9 @@ def show_face(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> N
 
 
 def show_flow(ax: Axes, flow: np.ndarray, limit: float, title: str = "") -> None:
-    """The face's flow (S, S, 2) px as colour and arrows; limit: px of full colour, and of an arrow as long as its cell."""
+    """The face's flow (S, S, 2) px as colour and arrows; limit: px of full colour, and of an arrow as long as its
+    cell.
+    """
     show_face(ax, flows.colour(flow, limit), title)
     arrows(ax, flow, limit)
 

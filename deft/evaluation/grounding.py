@@ -1,18 +1,20 @@
 """Scores of free text: its statements against true motion, measured motion and reference answers (claim C6).
 
-A *statement* is a unit on a side ("au12 left") or a movement of a region ("the lip corner moves up").  The truth supports a
-unit that moved at all on every claimed side (intensity > 0), and a movement when the true skin motion of every claimed
-region reaches TRUE_PX along the claimed direction.  The measurement supports a statement when `deft.unimer.check` says so:
-by the calibrated probability of a unit, or by region flow above the clip's own noise floor.  A statement that neither
-supports is *unsupported*.  These thresholds were written down before any model was scored.
+A *statement* is a unit on a side ("au12 left") or a movement of a region ("the lip corner moves up").  The truth
+supports a unit that moved at all on every claimed side (intensity > 0), and a movement when the true skin motion of
+every claimed region reaches TRUE_PX along the claimed direction.  The measurement supports a statement when
+`deft.unimer.check` says so: by the calibrated probability of a unit, or by region flow above the clip's own noise
+floor.  A statement that neither supports is *unsupported*.  These thresholds were written down before any model was
+scored.
 
 METEOR is not computed: it needs the WordNet files, which cannot be fetched offline.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -28,14 +30,31 @@ TRUE_PX = 0.10  # as in deft.unimer.build.truth_counts: a tenth of a pixel of tr
 ANY = 1e-6  # "at all", for a comparison that reaches its threshold
 SALIENT = 0.5  # movements at least half as large as the clip's largest one ought to be named
 
-FIELDS = {"unit": (len(UNITS), 3), "side": (2 * len(UNITS), 3), "unsupported": (2,), "unsupported_units": (2,),
-          "unsupported_motions": (2,), "precision": (2,), "recall": (2,), "motion": (3,), "bleu": (10,), "rouge1": (2,)}
+FIELDS = {
+    "unit": (len(UNITS), 3),
+    "side": (2 * len(UNITS), 3),
+    "unsupported": (2,),
+    "unsupported_units": (2,),
+    "unsupported_motions": (2,),
+    "precision": (2,),
+    "recall": (2,),
+    "motion": (3,),
+    "bleu": (10,),
+    "rouge1": (2,),
+}
 
 
 # ---------------------------------------------------------------- one text
-def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, probability: np.ndarray, flow: np.ndarray,
-               noise: float) -> dict[str, np.ndarray]:
-    """Counts of one text, to be summed per subject. An empty text makes 0 statements and misses everything that is true.
+def judge_text(
+    facts: Facts,
+    units_true: np.ndarray,
+    region_true: np.ndarray,
+    probability: np.ndarray,
+    flow: np.ndarray,
+    noise: float,
+) -> dict[str, np.ndarray]:
+    """Counts of one text, to be summed per subject. An empty text makes 0 statements and misses everything that is
+    true.
 
     units_true (17, 2) intensity; region_true (36, 2) px; probability (17, 2); flow (36, 2) px; noise px.
     'unit' (17, 3) and 'side' (34, 3) TP, FP, FN · 'unsupported*' (2,) [unsupported, statements] · 'precision' (2,)
@@ -51,13 +70,16 @@ def judge_text(facts: Facts, units_true: np.ndarray, region_true: np.ndarray, pr
     total_u, total_m = len(units), len(motions)
     named = {(region, fact.direction) for fact in motions for region in group_regions(fact.region, fact.side)}
     real, salient = true_motions(np.ascontiguousarray(region_true, np.float64).tobytes())
-    return {"unit": metrics.unit_counts(true.any(1)[None], said.any(1)[None]),
-            "side": metrics.unit_counts(true.reshape(1, -1), said.reshape(1, -1)),
-            "unsupported": np.array([bad_u + bad_m, total_u + total_m]), "unsupported_units": np.array([bad_u, total_u]),
-            "unsupported_motions": np.array([bad_m, total_m]),
-            "precision": np.array([sum(by_truth_u) + sum(by_truth_m), total_u + total_m]),
-            "recall": np.array([int((said & true).sum()), int(true.sum())]),
-            "motion": np.array([len(named & real), len(named - real), len(salient - named)])}
+    return {
+        "unit": metrics.unit_counts(true.any(1)[None], said.any(1)[None]),
+        "side": metrics.unit_counts(true.reshape(1, -1), said.reshape(1, -1)),
+        "unsupported": np.array([bad_u + bad_m, total_u + total_m]),
+        "unsupported_units": np.array([bad_u, total_u]),
+        "unsupported_motions": np.array([bad_m, total_m]),
+        "precision": np.array([sum(by_truth_u) + sum(by_truth_m), total_u + total_m]),
+        "recall": np.array([int((said & true).sum()), int(true.sum())]),
+        "motion": np.array([len(named & real), len(named - real), len(salient - named)]),
+    }
 
 
 @lru_cache(maxsize=4096)
@@ -89,7 +111,9 @@ def _bleu():
 
 
 def bleu(counts: np.ndarray) -> np.ndarray:
-    """Pooled counts (..., 10) -> (...) corpus BLEU in [0, 1]: geometric mean of n-gram precisions times the brevity penalty."""
+    """Pooled counts (..., 10) -> (...) corpus BLEU in [0, 1]: geometric mean of n-gram precisions times the brevity
+    penalty.
+    """
     counts = np.asarray(counts, np.float64)
     match, total, said, reference = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -117,15 +141,20 @@ def judge(source: str | Answers, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     answers = Answers.of(source)
     place = {clip: row for row, clip in enumerate(answers.clips["clip"])}
     if absent := sorted(set(frame["clip"]) - set(place)):
-        raise ValueError(f"{len(absent)} clips of the predictions are not in the benchmark, e.g. {absent[0]}; run 08_answers again")
+        raise ValueError(
+            f"{len(absent)} clips of the predictions are not in the benchmark, e.g. {absent[0]}; run 08_answers again"
+        )
     read, wanted = lru_cache(maxsize=65536)(parse), answers.references
     arrays = [getattr(answers, name) for name in ("units_true", "region_true", "probability", "flow", "noise")]
 
-    @lru_cache(maxsize=None)
+    @cache
     def judged(clip: str, text: str) -> dict[str, np.ndarray]:
         found = judge_text(read(text), *(array[place[clip]] for array in arrays))
         if clip in wanted:
-            found["bleu"], found["rouge1"] = np.array(bleu_counts(text, wanted[clip])), np.array([rouge1(text, wanted[clip]), 1.0])
+            found["bleu"], found["rouge1"] = (
+                np.array(bleu_counts(text, wanted[clip])),
+                np.array([rouge1(text, wanted[clip]), 1.0]),
+            )
         return found
 
     out = {name: np.zeros((len(frame), *shape)) for name, shape in FIELDS.items()}
@@ -137,7 +166,9 @@ def judge(source: str | Answers, frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Spoken:
-    """Texts of one system under one condition: rows (R) of predictions, and their counts by `judge`, {name: (R, ...)}."""
+    """Texts of one system under one condition: rows (R) of predictions, and their counts by `judge`, {name: (R,
+    ...)}.
+    """
 
     rows: pd.DataFrame
     judged: dict[str, np.ndarray]

@@ -1,11 +1,11 @@
 """Scores of recognition and of units, with intervals over subjects.
 
 Counts are pooled over all folds first and the class mean is taken last (MEGC 2019); the class list belongs to the
-protocol (docs/method.md#metrics).  Every interval resamples subjects, because clips of one face are not independent, within looks, because the
-benchmark deals looks in fixed shares, and the draws of training together with them, because another draw of everything
-random moves a score as much as other subjects do.  All of it works on sums per subject and draw (`Sample`): a replicate
-is then one matrix product, not a loop over clips.
-"""
+protocol (docs/method.md#metrics).  Every interval resamples subjects, because clips of one face are not independent,
+within looks, because the benchmark deals looks in fixed shares, and the draws of training together with them, because
+another draw of everything random moves a score as much as other subjects do.  All of it works on sums per subject and
+draw (`Sample`): a replicate is then one matrix product, not a loop over clips."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -56,8 +56,9 @@ def score_array(counts: np.ndarray) -> np.ndarray:
     return np.stack([f1.mean(axis=-1), recall.mean(axis=-1), accuracy], axis=-1)
 
 
-def fold_averaged_scores(truth: Sequence, predicted: Sequence, fold: Sequence, classes: Sequence,
-                         vanish: bool = False) -> dict[str, float]:
+def fold_averaged_scores(
+    truth: Sequence, predicted: Sequence, fold: Sequence, classes: Sequence, vanish: bool = False
+) -> dict[str, float]:
     """The wrong way, for demonstration only: score each fold, then average the scores.
 
     vanish False: the class list stays the protocol's, so a fold without a class scores 0 for it.  vanish True: each
@@ -145,16 +146,18 @@ def subject_of(rows: pd.DataFrame) -> np.ndarray:
 def strata_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """DataFrame with dataset, subject and, where looks are known, look -> (S names sorted, (S,) look of each subject).
 
-    A look is given to a subject, not to a clip (`deft.clips.benchmark`): clips with the tie kept and with the tie broken
-    show the same look. So a subject is resampled as a whole: its kept, broken and paired scores enter or leave a replicate together.
-    """
+    A look is given to a subject, not to a clip (`deft.clips.benchmark`): clips with the tie kept and with the tie
+    broken show the same look. So a subject is resampled as a whole: its kept, broken and paired scores enter or leave a
+    replicate together."""
     names, first, where = np.unique(subject_of(rows), return_index=True, return_inverse=True)
     if "look" not in rows:
         return names, np.full(len(names), "")
     look = rows["look"].to_numpy().astype(str)
     if (odd := np.flatnonzero(look[first][where] != look)).size:
-        raise ValueError(f"subject {names[where[odd[0]]]} wears looks {look[first][where[odd[0]]]} and {look[odd[0]]}; "
-                         "a look belongs to a subject, so run 01_clips and 08_answers again")
+        raise ValueError(
+            f"subject {names[where[odd[0]]]} wears looks {look[first][where[odd[0]]]} and {look[odd[0]]}; "
+            "a look belongs to a subject, so run 01_clips and 08_answers again"
+        )
     return names, look[first]
 
 
@@ -176,8 +179,10 @@ def sample(rows: pd.DataFrame, values: np.ndarray, constant: bool = False) -> Sa
     seen[where, which] = True
     if not seen.all():
         s, k = np.argwhere(~seen)[0]
-        raise ValueError(f"subject {names[s]} has no answer in draw {draws[k]} but has one in another: the draws of one "
-                         "system must answer for the same subjects, so run 08_answers again")
+        raise ValueError(
+            f"subject {names[s]} has no answer in draw {draws[k]} but has one in another: the draws of one "
+            "system must answer for the same subjects, so run 08_answers again"
+        )
     total = np.zeros((len(names), len(draws), *values.shape[1:]))
     np.add.at(total, (where, which), values)
     fixed = (constant or "seed" not in rows) and len(draws) == 1
@@ -214,10 +219,9 @@ def subject_weights(strata: Sequence[str], B: int = 1000, seed: int = 7) -> np.n
     """(S,) strata -> (B, S) weights: every replicate draws subjects with replacement within each stratum.
 
     Of a stratum of n subjects n - 1 are drawn and count n / (n - 1) times (Rao and Wu 1988, rescaling bootstrap): the
-    spread of a sum over replicates is then the textbook's n s^2, also in a stratum of three. A stratum's total weight is
-    always n, so a statistic that hangs on the mix of looks keeps its mean. A stratum of one subject joins another.
-    The weights depend on the strata, B and seed alone: systems scored on the same subjects share their replicates.
-    """
+    spread of a sum over replicates is then the textbook's n s^2, also in a stratum of three. A stratum's total weight
+    is always n, so a statistic that hangs on the mix of looks keeps its mean. A stratum of one subject joins another.
+    The weights depend on the strata, B and seed alone: systems scored on the same subjects share their replicates."""
     if len(strata) < 2:
         raise ValueError(f"an interval over subjects needs at least 2 subjects, found {len(strata)}")
     return _subject_weights(tuple(str(label) for label in strata), B, seed)
@@ -228,7 +232,9 @@ def draw_weights(draws: int, B: int = 1000, seed: int = 7) -> np.ndarray:
     the mean is s^2 / K, as for a mean of K (Rao and Wu 1988). One draw says nothing about others: its weight is 1."""
     if draws == 1:
         return np.ones((B, 1))
-    return runtime.rng(seed, "draw-bootstrap", draws).multinomial(draws - 1, np.full(draws, 1 / draws), size=B) / (draws - 1)
+    return runtime.rng(seed, "draw-bootstrap", draws).multinomial(draws - 1, np.full(draws, 1 / draws), size=B) / (
+        draws - 1
+    )
 
 
 def combined(terms: Sequence[tuple[Sample, Callable]], combine: Callable, B: int = 1000, seed: int = 7) -> Interval:
@@ -241,7 +247,9 @@ def combined(terms: Sequence[tuple[Sample, Callable]], combine: Callable, B: int
     """
     draws = _compared_draws([one for one, _ in terms])
     whole = [one.at(draws).sum(axis=0) for one, _ in terms]  # (K', ...)
-    value = float(combine(*(_over_draws(statistic(counts), np.ones(len(counts))) for counts, (_, statistic) in zip(whole, terms))))
+    value = float(
+        combine(*(_over_draws(statistic(counts), np.ones(len(counts))) for counts, (_, statistic) in zip(whole, terms)))
+    )
     if len(terms[0][0].subjects) == 1:
         return Interval(value, float("nan"), float("nan"), len(draws or (0,)))
     found = replicates(terms, combine, B, seed)
@@ -250,14 +258,21 @@ def combined(terms: Sequence[tuple[Sample, Callable]], combine: Callable, B: int
     return Interval(value, float(low), float(high), len(draws or (0,)))
 
 
-def replicates(terms: Sequence[tuple[Sample, Callable]], combine: Callable = lambda a: a, B: int = 1000, seed: int = 7) -> np.ndarray:
+def replicates(
+    terms: Sequence[tuple[Sample, Callable]], combine: Callable = lambda a: a, B: int = 1000, seed: int = 7
+) -> np.ndarray:
     """(B,) values of `combined` on resampled subjects and draws."""
     draws = _compared_draws([one for one, _ in terms])
     people, times = subject_weights(terms[0][0].strata, B, seed), draw_weights(len(draws or (0,)), B, seed)
     found = []
     for one, statistic in terms:
         counts = one.at(draws)
-        found.append(_over_draws(statistic(np.tensordot(people, counts, axes=(1, 0))), times if counts.shape[1] == times.shape[1] else np.ones((B, 1))))
+        found.append(
+            _over_draws(
+                statistic(np.tensordot(people, counts, axes=(1, 0))),
+                times if counts.shape[1] == times.shape[1] else np.ones((B, 1)),
+            )
+        )
     return combine(*found)
 
 
@@ -297,8 +312,8 @@ def auroc(truth: np.ndarray, score: np.ndarray) -> float:
 def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: int = 1000, seed: int = 7) -> Interval:
     """Mean over columns of the AUROC of `score` (N, U) for `truth` (N, U) bool, with its interval over subjects.
 
-    rows: DataFrame of the N clips (dataset, subject, look). A pair (moved, unmoved) of two subjects weighs the product of
-    their weights, so a replicate is a product of matrices. Replicates in which a column has one class leave it out.
+    rows: DataFrame of the N clips (dataset, subject, look). A pair (moved, unmoved) of two subjects weighs the product
+    of their weights, so a replicate is a product of matrices. Replicates in which a column has one class leave it out.
     """
     truth, score = np.asarray(truth, bool), np.asarray(score)
     names, strata = strata_of(rows)
@@ -306,7 +321,10 @@ def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: 
     pairs = [_concordance(truth[:, u], score[:, u], where, len(names)) for u in range(truth.shape[1])]
 
     def mean(weight: np.ndarray) -> np.ndarray:  # (B, S) -> (B,)
-        each = [_share((weight @ right * weight).sum(1), (weight @ positive) * (weight @ negative)) for positive, negative, right in pairs]
+        each = [
+            _share((weight @ right * weight).sum(1), (weight @ positive) * (weight @ negative))
+            for positive, negative, right in pairs
+        ]
         return _over_draws(np.stack(each, axis=1), np.full((len(weight), len(each)), 1 / len(each)))
 
     value = float(mean(np.ones((1, len(names))))[0])
@@ -316,8 +334,12 @@ def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: 
     return Interval(value, float(low), float(high))
 
 
-def _concordance(truth: np.ndarray, score: np.ndarray, where: np.ndarray, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-> (S,) positives, (S,) negatives, (S, S) pairs (positive of s, negative of t) in the right order; a tie is half."""
+def _concordance(
+    truth: np.ndarray, score: np.ndarray, where: np.ndarray, people: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-> (S,) positives, (S,) negatives, (S, S) pairs (positive of s, negative of t) in the right order; a tie is
+    half.
+    """
     right = np.zeros((people, people))
     negative = score[~truth]
     for s in np.unique(where[truth]):
@@ -390,7 +412,9 @@ def _compared_draws(samples: Sequence[Sample]) -> tuple[int, ...] | None:
         _same_subjects(samples[0], other)
     shared = shared_draws(*samples)
     if shared == ():
-        raise ValueError(f"no draw is shared: {' against '.join(str(one.draws) for one in samples)}; run the same draws for both")
+        raise ValueError(
+            f"no draw is shared: {' against '.join(str(one.draws) for one in samples)}; run the same draws for both"
+        )
     return shared
 
 

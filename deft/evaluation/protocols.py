@@ -1,8 +1,8 @@
 """Who is trained on and who is tested: the folds of the embedded protocol.
 
-A subject is the pair (dataset, subject): subject 1 of two datasets is two people.  Which clip of a licensed data set has which
-class in which protocol is said in `deft.clips.labels`.
-"""
+A subject is the pair (dataset, subject): subject 1 of two datasets is two people.  Which clip of a licensed data set
+has which class in which protocol is said in `deft.clips.labels`."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,8 +18,10 @@ def read_folds(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path.name} lacks column {', '.join(sorted(absent))}; run 01_clips again")
     both = table[table["fold"] == table["validation_of"]]
     if len(both):
-        raise ValueError(f"{path.name}: subject {both['subject'].iloc[0]} is tested and validated in fold "
-                         f"{both['fold'].iloc[0]}; run 01_clips again")
+        raise ValueError(
+            f"{path.name}: subject {both['subject'].iloc[0]} is tested and validated in fold "
+            f"{both['fold'].iloc[0]}; run 01_clips again"
+        )
     return table
 
 
@@ -34,5 +36,8 @@ def roles_of(index: pd.DataFrame, folds: pd.DataFrame, fold: int) -> np.ndarray:
     if len(absent):
         raise ValueError(f"folds.csv has no row for {list(absent[:3])}; run 01_clips again")
     found = key.reindex(rows)
-    return np.where(found["fold"].to_numpy() == fold, "test",
-                    np.where(found["validation_of"].to_numpy() == fold, "validation", "train"))
+    return np.where(
+        found["fold"].to_numpy() == fold,
+        "test",
+        np.where(found["validation_of"].to_numpy() == fold, "validation", "train"),
+    )

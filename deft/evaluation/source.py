@@ -9,6 +9,7 @@ There are two places it can come from, and one class for both, so that no table 
 `tables.t2`, `t3`, `t7` and `grounding.judge` take a profile's name or an `Answers`; both give the same cells.
 Arrays are read when they are first asked for, in the order of `clips`: N clips of the benchmark.
 """
+
 from __future__ import annotations
 
 import gzip
@@ -27,7 +28,13 @@ from deft.clips.store import ClipStore
 
 PREDICTIONS, ARRAYS = "predictions.jsonl.gz", "answers.npz"  # of `export`
 COLUMNS = ("clip", "dataset", "subject", "condition", "look")  # of `clips`
-NUMBERS = ("units_true", "region_true", "flow", "noise", "probability")  # arrays (N, ...) with these names in answers.npz
+NUMBERS = (
+    "units_true",
+    "region_true",
+    "flow",
+    "noise",
+    "probability",
+)  # arrays (N, ...) with these names in answers.npz
 UNIT_EXPERTS = ("structure", "texture", "motion")  # whose unit probabilities T3 scores, where an expert has a unit head
 NEEDED = ("clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed")
 
@@ -36,10 +43,10 @@ class Answers:
     """Answers of every system, and what they are compared with.
 
     predictions: one row per (set, system, condition, seed, clip), columns of predictions.jsonl plus `set` and `look`.
-    clips: (N rows) clip, dataset, subject, condition, look. units_true: (N, 17, 2) intensity. region_true, flow: (N, 36, 2) px,
-    true and measured motion. noise: (N,) px. probability: (N, 17, 2) of the evidence. probes: rows of experts/probes.json.
-    references: {clip: reference answer of Uni-MER}. unit_scores(expert): (N, 17, 2), None without a unit head.
-    """
+    clips: (N rows) clip, dataset, subject, condition, look. units_true: (N, 17, 2) intensity. region_true, flow: (N,
+    36, 2) px, true and measured motion. noise: (N,) px. probability: (N, 17, 2) of the evidence. probes: rows of
+    experts/probes.json. references: {clip: reference answer of Uni-MER}. unit_scores(expert): (N, 17, 2), None without
+    a unit head."""
 
     def __init__(self, predictions: Callable[[], pd.DataFrame], arrays: Callable[[str], np.ndarray | None], where: str):
         self._predictions, self._arrays, self.where = predictions, arrays, where
@@ -53,7 +60,11 @@ class Answers:
     def of_work(cls, profile: str) -> Answers:
         """From the stages' files under work/<profile>."""
         work = paths.work(profile)
-        return cls(lambda: _of_rows(_read_work(work), f"{work}/predictions.jsonl", lambda: _looks(work)), lambda name: _array(work, name), str(work))
+        return cls(
+            lambda: _of_rows(_read_work(work), f"{work}/predictions.jsonl", lambda: _looks(work)),
+            lambda name: _array(work, name),
+            str(work),
+        )
 
     @classmethod
     def of_reference(cls, folder: Path) -> Answers:
@@ -65,7 +76,9 @@ class Answers:
                 known.update(_read_npz(folder / ARRAYS))
             return known.get(name)
 
-        return cls(lambda: _of_rows(_read_gz(folder / PREDICTIONS), str(folder / PREDICTIONS), None), array, str(folder))
+        return cls(
+            lambda: _of_rows(_read_gz(folder / PREDICTIONS), str(folder / PREDICTIONS), None), array, str(folder)
+        )
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -103,7 +116,10 @@ class Answers:
         """Write predictions.jsonl.gz and answers.npz (plain arrays, no pickle): same answers, same bytes."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(_plain(row), ensure_ascii=False, sort_keys=True) + "\n" for row in self.predictions.to_dict("records"))
+        lines = "".join(
+            json.dumps(_plain(row), ensure_ascii=False, sort_keys=True) + "\n"
+            for row in self.predictions.to_dict("records")
+        )
         with runtime.atomic(folder / PREDICTIONS) as fresh:
             fresh.write_bytes(gzip.compress(lines.encode(), 9, mtime=0))
         wanted = (*COLUMNS, *NUMBERS, *(f"{name}_units" for name in UNIT_EXPERTS), "probes", "references")
@@ -130,8 +146,15 @@ def _read_work(work: Path) -> list[dict]:
     """predictions.jsonl, and predictions_heldback.jsonl where there is one."""
     first = work / "predictions.jsonl"
     if not first.is_file():
-        raise FileNotFoundError(f"{first} does not exist: run 08_answers first (`make reproduce` runs every stage in order)")
-    return [row for path in (first, work / "predictions_heldback.jsonl") if path.is_file() for row in runtime.read_jsonl(path)]
+        raise FileNotFoundError(
+            f"{first} does not exist: run 08_answers first (`make reproduce` runs every stage in order)"
+        )
+    return [
+        row
+        for path in (first, work / "predictions_heldback.jsonl")
+        if path.is_file()
+        for row in runtime.read_jsonl(path)
+    ]
 
 
 def _looks(work: Path) -> dict[str, int]:
@@ -155,13 +178,21 @@ def _array(work: Path, name: str) -> np.ndarray | None:
         if name != "references":
             return store.index[name].to_numpy().astype(int if name == "look" else str)
         path = work / "unimer" / "bench.jsonl"
-        told = {row["clip"]: row["answer"] for row in runtime.read_jsonl(path) if row["kind"] == "reasoning"} if path.is_file() else {}
+        told = (
+            {row["clip"]: row["answer"] for row in runtime.read_jsonl(path) if row["kind"] == "reasoning"}
+            if path.is_file()
+            else {}
+        )
         return np.array([told.get(clip, "") for clip in store.index["clip"]]) if told else None
     if name == "probes":
         path = work / "experts" / "probes.json"
         return np.array(json.dumps(runtime.read_json(path))) if path.is_file() else None
-    stage, stored = {"region_true": ("motion", "region_true"), "flow": ("motion", "courses"), "noise": ("motion", "noise"),
-                     "probability": ("evidence", "probability")}.get(name, ("features", name))
+    stage, stored = {
+        "region_true": ("motion", "region_true"),
+        "flow": ("motion", "courses"),
+        "noise": ("motion", "noise"),
+        "probability": ("evidence", "probability"),
+    }.get(name, ("features", name))
     if not (work / stage / "bench" / f"{stored}.npy").is_file():
         return None
     value = np.asarray(runtime.load_array(work / stage / "bench", stored))
@@ -180,12 +211,16 @@ def _of_rows(rows: list[dict], where: str, looks: Callable[[], dict[str, int]] |
     key = ["set", "system", "condition", "seed", "clip"]
     if frame.duplicated(key).any():
         row = frame[frame.duplicated(key)].iloc[0]
-        raise ValueError(f"{where}: {row['system']}, seed {row['seed']}, answers clip {row['clip']} twice; run 08_answers again")
+        raise ValueError(
+            f"{where}: {row['system']}, seed {row['seed']}, answers clip {row['clip']} twice; run 08_answers again"
+        )
     if "look" not in frame or frame["look"].isna().any():
         frame["look"] = frame["clip"].map(looks() if looks else {})
         if frame["look"].isna().any():
-            raise ValueError(f"{where}: the look of clip {frame['clip'][frame['look'].isna()].iloc[0]} is not known, and intervals "
-                             "resample subjects within looks; run 01_clips and 08_answers again")
+            raise ValueError(
+                f"{where}: the look of clip {frame['clip'][frame['look'].isna()].iloc[0]} is not known, and intervals "
+                "resample subjects within looks; run 01_clips and 08_answers again"
+            )
     return frame.assign(look=frame["look"].astype(int))
 
 

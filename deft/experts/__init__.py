@@ -1,1 +1,3 @@
-"""Three small experts (structure, dynamic texture, motion-semantics) and the RGB-only opponent: inputs -> tokens (B, 4, 64)."""
+"""Three small experts (structure, dynamic texture, motion-semantics) and the RGB-only opponent: inputs -> tokens (B,
+4, 64).
+"""

@@ -1,8 +1,9 @@
-"""Calibration: from unit logits to probabilities that match observed frequencies. One slope and offset per unit, sides pooled.
+"""Calibration: from unit logits to probabilities that match observed frequencies. One slope and offset per unit, sides
+pooled.
 
-Platt (1999) scaling with a weak prior towards slope 1, offset 0, so that a rare unit is not bent by three examples; fitted on
-validation subjects of the corpus, never on the benchmark. Calibration error: Guo et al. (2017), equal-width bins.
-"""
+Platt (1999) scaling with a weak prior towards slope 1, offset 0, so that a rare unit is not bent by three examples;
+fitted on validation subjects of the corpus, never on the benchmark. Calibration error: Guo et al. (2017), equal-width
+bins."""
 
 from __future__ import annotations
 
@@ -66,7 +67,9 @@ def reliability(probability: np.ndarray, label: np.ndarray, bins: int = 10) -> n
 
 @dataclass(frozen=True)
 class Calibration:
-    """slope, offset: (17,) in the order of facs.UNITS; report: ECE before, after, and after when fitted on other subjects."""
+    """slope, offset: (17,) in the order of facs.UNITS; report: ECE before, after, and after when fitted on other
+    subjects.
+    """
 
     slope: tuple[float, ...]
     offset: tuple[float, ...]
@@ -75,6 +78,7 @@ class Calibration:
     @classmethod
     def fit(cls, logits: np.ndarray, active: np.ndarray, subject: np.ndarray) -> Calibration:
         """logits (M, 17, 2), active (M, 17, 2) bool, subject (M,): the validation clips."""
+
         def parameters(rows):
             return np.array([platt(logits[rows, unit], active[rows, unit]) for unit in range(len(UNITS))])  # (17, 2)
 
@@ -84,11 +88,19 @@ class Calibration:
         whole = parameters(np.arange(len(logits)))
         half = np.isin(subject, np.unique(subject)[::2])
         held = np.empty(logits.shape, np.float64)
-        for inside in (half, ~half):  # cross-validated error: each half of the subjects calibrated by the fit on the other half
-            held[inside] = probability(np.flatnonzero(inside), parameters(np.flatnonzero(~inside)) if (~inside).any() else whole)
-        report = {"ece_raw": expected_calibration_error(sigmoid(logits), active),
-                  "ece_fitted": expected_calibration_error(probability(np.arange(len(logits)), whole), active),
-                  "ece_held_out": expected_calibration_error(held, active), "clips": len(logits)}
+        for inside in (
+            half,
+            ~half,
+        ):  # cross-validated error: each half of the subjects calibrated by the fit on the other half
+            held[inside] = probability(
+                np.flatnonzero(inside), parameters(np.flatnonzero(~inside)) if (~inside).any() else whole
+            )
+        report = {
+            "ece_raw": expected_calibration_error(sigmoid(logits), active),
+            "ece_fitted": expected_calibration_error(probability(np.arange(len(logits)), whole), active),
+            "ece_held_out": expected_calibration_error(held, active),
+            "clips": len(logits),
+        }
         return cls(tuple(whole[:, 0]), tuple(whole[:, 1]), report)
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
@@ -104,5 +116,7 @@ class Calibration:
         """Read what `save` wrote; ValueError for other units."""
         found = runtime.read_json(path)
         if tuple(found["units"]) != UNITS:
-            raise ValueError(f"{path} is a calibration of units {found['units']}, not of {list(UNITS)}; pretrain the experts again")
+            raise ValueError(
+                f"{path} is a calibration of units {found['units']}, not of {list(UNITS)}; pretrain the experts again"
+            )
         return cls(tuple(found["slope"]), tuple(found["offset"]), found["report"])

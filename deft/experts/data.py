@@ -1,8 +1,7 @@
 """Training data of the experts: one set's pairs as arrays, mirrored and jittered by draws from (seed, epoch, index).
 
-Inputs come from the stages before (faces, motion); targets from the truth of simulated clips. An expert is passed only the
-inputs that it names: an input that it must not use is not masked but absent.
-"""
+Inputs come from the stages before (faces, motion); targets from the truth of simulated clips. An expert is passed only
+the inputs that it names: an input that it must not use is not masked but absent."""
 
 from __future__ import annotations
 
@@ -23,16 +22,23 @@ from deft.clips.store import ClipStore
 from deft.faces import regions
 
 INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
-TARGETS = {"structure": ("landmarks",), "texture": ("units", "furrows", "region_true", "look"),
-           "motion": ("units", "region_true", "look"), "rgb": ("units", "landmarks", "region_true")}
+TARGETS = {
+    "structure": ("landmarks",),
+    "texture": ("units", "furrows", "region_true", "look"),
+    "motion": ("units", "region_true", "look"),
+    "rgb": ("units", "landmarks", "region_true"),
+}
 NAMES = tuple(INPUTS)
 
 
 # ---------------------------------------------------------------- reading
 
+
 @dataclass(frozen=True)
 class Pairs:
-    """One set. index: one row per clip. arrays: (N, ...) each, images (N, C, 64, 64) uint8 or float16, the rest float32."""
+    """One set. index: one row per clip. arrays: (N, ...) each, images (N, C, 64, 64) uint8 or float16, the rest
+    float32.
+    """
 
     index: pd.DataFrame
     arrays: dict[str, np.ndarray]
@@ -44,8 +50,10 @@ class Pairs:
         """Row numbers of the clips of a split ("train", "validation"); ValueError where there are none."""
         found = np.flatnonzero(self.index["split"].to_numpy() == split)
         if not len(found):
-            raise ValueError(f"no clip has split '{split}' (found {sorted(set(self.index['split']))}); the corpus needs training and "
-                             "validation subjects, make it again (01_clips)")
+            raise ValueError(
+                f"no clip has split '{split}' (found {sorted(set(self.index['split']))}); the corpus needs training and"
+                " validation subjects, make it again (01_clips)"
+            )
         return found
 
     def fingerprint(self) -> str:
@@ -58,12 +66,16 @@ class Pairs:
 
 
 def _halve(images: np.ndarray) -> np.ndarray:
-    """(N, 128, 128, 3) uint8 -> (N, 3, 64, 64) float32 by 2x2 means: the camera's noise halves, the motion stays subpixel."""
+    """(N, 128, 128, 3) uint8 -> (N, 3, 64, 64) float32 by 2x2 means: the camera's noise halves, the motion stays
+    subpixel.
+    """
     n, height, width, channels = images.shape
     out = np.empty((n, channels, height // 2, width // 2), np.float32)
     for start in range(0, n, 256):  # a block at a time: the whole corpus as float32 would be gigabytes
-        block = images[start:start + 256].astype(np.float32)
-        out[start:start + 256] = block.reshape(len(block), height // 2, 2, width // 2, 2, channels).mean((2, 4)).transpose(0, 3, 1, 2)
+        block = images[start : start + 256].astype(np.float32)
+        out[start : start + 256] = (
+            block.reshape(len(block), height // 2, 2, width // 2, 2, channels).mean((2, 4)).transpose(0, 3, 1, 2)
+        )
     return out
 
 
@@ -79,14 +91,18 @@ def _truth(store: ClipStore, work: Path, name: str, which: str) -> np.ndarray:
     if name == "landmarks":  # truth of the onset frame, through the same alignment as the pixels
         matrix = runtime.load_array(work / "faces" / which, "matrix")
         truth = store.array("landmarks_true")[:, 0].astype(np.float32)
-        return np.einsum("nij,npj->npi", matrix[:, :, :2], truth).astype(np.float32) + matrix[:, None, :, 2].astype(np.float32)
+        return np.einsum("nij,npj->npi", matrix[:, :, :2], truth).astype(np.float32) + matrix[:, None, :, 2].astype(
+            np.float32
+        )
     if name == "look":
         return store.index["look"].to_numpy(np.float32)
     return store.array({"units": "units_true", "furrows": "furrows_true"}[name]).astype(np.float32)
 
 
 def inputs(keys: Sequence[str], stored: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-    """What an expert sees, by name. stored: name -> array (N, ...) of stages 02 (`rgb`: onset, apex, hold) and 03 (peak, residual, courses, noise)."""
+    """What an expert sees, by name. stored: name -> array (N, ...) of stages 02 (`rgb`: onset, apex, hold) and 03
+    (peak, residual, courses, noise).
+    """
     arrays: dict[str, np.ndarray] = {}
     for key in keys:
         if key == "onset":
@@ -132,6 +148,7 @@ def tensor(key: str, array: np.ndarray) -> Tensor:
 
 
 # ---------------------------------------------------------------- mirror and jitter
+
 
 def _swapped(names: tuple) -> list[int]:
     """For every name the position of its mirror image: side L <-> R, midline stays."""
@@ -188,21 +205,29 @@ class Jitter:
 def draws(jitter: Jitter, count: int, seed: int, epoch: int) -> dict[str, np.ndarray]:
     """One row per clip index, drawn from (seed, epoch) alone: batch order, batch size and resuming do not matter."""
     r = runtime.rng(seed, "jitter", epoch)
-    return {"mirror": r.random(count) < jitter.mirror, "gain": np.exp(r.uniform(-jitter.gain, jitter.gain, count)).astype(np.float32),
-            "light": np.exp(r.uniform(-jitter.light, jitter.light, count)).astype(np.float32),
-            "shift": r.integers(-jitter.shift, jitter.shift + 1, (count, 2)), "noise": r.integers(0, 2**62, count)}
+    return {
+        "mirror": r.random(count) < jitter.mirror,
+        "gain": np.exp(r.uniform(-jitter.gain, jitter.gain, count)).astype(np.float32),
+        "light": np.exp(r.uniform(-jitter.light, jitter.light, count)).astype(np.float32),
+        "shift": r.integers(-jitter.shift, jitter.shift + 1, (count, 2)),
+        "noise": r.integers(0, 2**62, count),
+    }
 
 
 def _moved(x: Tensor, shift: Tensor) -> Tensor:
     """x (B, C, H, W) moved by whole px (B, 2) [dx, dy], edges repeated."""
     size = x.shape[-1]
     place = torch.arange(size)
-    columns, rows = ((place[None] - shift[:, i:i + 1]).clamp(0, size - 1) for i in (0, 1))
+    columns, rows = ((place[None] - shift[:, i : i + 1]).clamp(0, size - 1) for i in (0, 1))
     return x[torch.arange(len(x))[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def augment(batch: dict[str, Tensor], draw: dict[str, np.ndarray], jitter: Jitter, spread: dict[str, Tensor]) -> dict[str, Tensor]:
-    """batch: (B, ...) tensors; draw: the rows of `draws` for these clips; spread: (C,) standard deviation per channel of an image input."""
+def augment(
+    batch: dict[str, Tensor], draw: dict[str, np.ndarray], jitter: Jitter, spread: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """batch: (B, ...) tensors; draw: the rows of `draws` for these clips; spread: (C,) standard deviation per
+    channel of an image input.
+    """
     flip = torch.from_numpy(draw["mirror"])
     gain, light, shift = (torch.from_numpy(draw[key]) for key in ("gain", "light", "shift"))
     generator = torch.Generator().manual_seed(int(draw["noise"][0]))
@@ -221,10 +246,14 @@ def augment(batch: dict[str, Tensor], draw: dict[str, np.ndarray], jitter: Jitte
                 x = x + torch.randn(x.shape, generator=generator) * (jitter.noise * spread[key]).view(1, -1, 1, 1)
         elif key == "regions":
             table = x[:, :-1].view(len(x), len(REGIONS), -1)
-            scale = gain.view(-1, 1, 1) * torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]) + torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0])
+            scale = gain.view(-1, 1, 1) * torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]) + torch.tensor(
+                [0.0, 0.0, 0.0, 1.0, 0.0]
+            )
             table = table * scale  # coherence is a share, not an amplitude
             if jitter.noise:
-                table = table + torch.randn(table.shape, generator=generator) * jitter.noise * spread[key][:-1].view(1, len(REGIONS), -1)
+                table = table + torch.randn(table.shape, generator=generator) * jitter.noise * spread[key][:-1].view(
+                    1, len(REGIONS), -1
+                )
             if jitter.drop:
                 table = table * (torch.rand(len(x), len(REGIONS), 1, generator=generator) >= jitter.drop)
             x = torch.cat([table.flatten(1), x[:, -1:]], dim=1)

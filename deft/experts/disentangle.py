@@ -3,10 +3,9 @@
 Training: gradient reversal. Measuring: linear CKA and HSIC between experts, linear probes of factors on tokens with
 subject-disjoint splits.
 
-Sources: Ganin and Lempitsky (2015), domain-adversarial training (gradient reversal); Kornblith et al. (2019), similarity of
-representations revisited (linear CKA); Gretton et al. (2005), Hilbert-Schmidt norms (biased HSIC estimator).
-The paper names the goal, not the tool.
-"""
+Sources: Ganin and Lempitsky (2015), domain-adversarial training (gradient reversal); Kornblith et al. (2019),
+similarity of representations revisited (linear CKA); Gretton et al. (2005), Hilbert-Schmidt norms (biased HSIC
+estimator). The paper names the goal, not the tool."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-
 # ---------------------------------------------------------------- while training
+
 
 class _Reverse(torch.autograd.Function):
     @staticmethod
@@ -29,11 +28,11 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(x: Tensor, strength: float = 1.0) -> Tensor:
-    """Gradient reversal (Ganin and Lempitsky 2015): identity in the forward pass, gradient times -strength in the backward pass.
+    """Gradient reversal (Ganin and Lempitsky 2015): identity in the forward pass, gradient times -strength in the
+    backward pass.
 
-    The layers behind it (the adversary) learn to predict a factor from x; the layers before it (the encoder) are pushed to
-    remove from x what the adversary can predict. x: any shape.
-    """
+    The layers behind it (the adversary) learn to predict a factor from x; the layers before it (the encoder) are pushed
+    to remove from x what the adversary can predict. x: any shape."""
     return _Reverse.apply(x, strength)
 
 
@@ -51,6 +50,7 @@ class Adversary(nn.Module):
 
 # ---------------------------------------------------------------- measuring
 
+
 def _centred(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     return x - x.mean(0)
@@ -64,10 +64,13 @@ def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def hsic(a: np.ndarray, b: np.ndarray) -> float:
-    """Biased HSIC with Gaussian kernels at the median distance, divided by sqrt(HSIC(a,a) HSIC(b,b)): in [0, 1]; for N <= 2,000."""
+    """Biased HSIC with Gaussian kernels at the median distance, divided by sqrt(HSIC(a,a) HSIC(b,b)): in [0, 1]; for
+    N <= 2,000.
+    """
+
     def kernel(x):
         x = _centred(x)
-        square = (x ** 2).sum(1)
+        square = (x**2).sum(1)
         distance = np.maximum(square[:, None] + square[None] - 2 * x @ x.T, 0.0)
         positive = distance[distance > 1e-12]
         k = np.exp(-distance / (np.median(positive) if len(positive) else 1.0))
@@ -85,14 +88,24 @@ def dependence(features: dict[str, np.ndarray], limit: int = 1000, seed: int = 7
     names = list(features)
     count = len(features[names[0]])
     rows = np.sort(rng(seed, "dependence").permutation(count)[:limit])
-    return [{"a": a, "b": b, "cka": linear_cka(features[a][rows], features[b][rows]), "hsic": hsic(features[a][rows], features[b][rows])}
-            for i, a in enumerate(names) for b in names[i + 1:]]
+    return [
+        {
+            "a": a,
+            "b": b,
+            "cka": linear_cka(features[a][rows], features[b][rows]),
+            "hsic": hsic(features[a][rows], features[b][rows]),
+        }
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
 
 
 # ---------------------------------------------------------------- probes: which factor can be read from which expert
 
+
 def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, splits: int = 3) -> dict:
-    """Linear probe: how well a linear model predicts the factor y from tokens x (N, ...), on subjects that were held out.
+    """Linear probe: how well a linear model predicts the factor y from tokens x (N, ...), on subjects that were held
+    out.
 
     y: (N,) integers or strings -> balanced accuracy beside chance; (N,) or (N, M) booleans -> mean AUROC, chance .5;
     (N, M) floats -> mean R2, chance 0. groups: (N,) subject of every clip; folds never share one.
@@ -110,16 +123,22 @@ def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, split
         y = y.reshape(len(y), -1)
     chance = {"auroc": 0.5, "r2": 0.0}.get(measure, 1.0 / max(len(np.unique(y)), 1))
     scores = []
-    for train, test in GroupKFold(min(splits, len(np.unique(groups))), shuffle=True, random_state=seed).split(x, groups=groups):
+    for train, test in GroupKFold(min(splits, len(np.unique(groups))), shuffle=True, random_state=seed).split(
+        x, groups=groups
+    ):
         mean, scale = x[train].mean(0), x[train].std(0) + 1e-6
         a, b = (x[train] - mean) / scale, (x[test] - mean) / scale
         if measure == "accuracy":
             if len(np.unique(y[train])) < 2:
                 continue
             model = LogisticRegression(C=0.03, max_iter=100, tol=1e-3).fit(a, y[train])
-            scores.append(recall_score(y[test], model.predict(b), labels=np.unique(y[test]), average="macro"))  # balanced accuracy
+            scores.append(
+                recall_score(y[test], model.predict(b), labels=np.unique(y[test]), average="macro")
+            )  # balanced accuracy
             continue
-        model = Ridge(alpha=len(a) * 0.1).fit(a, y[train].astype(np.float64))  # least squares ranks as well as logistic here, and is one solve
+        model = Ridge(alpha=len(a) * 0.1).fit(
+            a, y[train].astype(np.float64)
+        )  # least squares ranks as well as logistic here, and is one solve
         predicted = model.predict(b).reshape(len(b), -1)
         for column in range(y.shape[1]):
             truth = y[test, column]
@@ -131,11 +150,11 @@ def probe(x: np.ndarray, y: np.ndarray, groups: np.ndarray, seed: int = 7, split
 
 
 def probe_identity(x: np.ndarray, subject: np.ndarray, seed: int = 7) -> dict:
-    """Linear probe of identity: predict a clip's subject from tokens x (N, ...); half of each subject's clips are held out.
+    """Linear probe of identity: predict a clip's subject from tokens x (N, ...); half of each subject's clips are held
+    out.
 
-    Identity cannot be probed on unseen subjects, so here (and only here) the split is by clip. subject: (N,) labels. Returns
-    {"score", "chance", "measure"}; NaN where there are fewer than two subjects or no second clip.
-    """
+    Identity cannot be probed on unseen subjects, so here (and only here) the split is by clip. subject: (N,) labels.
+    Returns {"score", "chance", "measure"}; NaN where there are fewer than two subjects or no second clip."""
     from deft.runtime import rng
 
     x = np.asarray(x, np.float64).reshape(len(x), -1)
@@ -151,8 +170,18 @@ def probe_identity(x: np.ndarray, subject: np.ndarray, seed: int = 7) -> dict:
         return {"score": float("nan"), "chance": float("nan"), "measure": "accuracy"}
     mean, scale = x[~held].mean(0), x[~held].std(0) + 1e-6
     a, b = (x[~held] - mean) / scale, (x[held] - mean) / scale
-    within = a - np.stack([a[codes[~held] == c].mean(0) if (codes[~held] == c).any() else np.zeros(a.shape[1]) for c in range(len(names))])[codes[~held]]
-    whiten = np.linalg.inv(np.linalg.cholesky(within.T @ within / len(a) + 0.1 * np.eye(a.shape[1])))  # a linear discriminant, nearest mean
+    within = (
+        a
+        - np.stack(
+            [
+                a[codes[~held] == c].mean(0) if (codes[~held] == c).any() else np.zeros(a.shape[1])
+                for c in range(len(names))
+            ]
+        )[codes[~held]]
+    )
+    whiten = np.linalg.inv(
+        np.linalg.cholesky(within.T @ within / len(a) + 0.1 * np.eye(a.shape[1]))
+    )  # a linear discriminant, nearest mean
     a, b = a @ whiten.T, b @ whiten.T
     present = np.unique(codes[~held])
     means = np.stack([a[codes[~held] == c].mean(0) for c in present])
@@ -163,11 +192,13 @@ def probe_identity(x: np.ndarray, subject: np.ndarray, seed: int = 7) -> dict:
 FACTORS = ("identity", "look", "landmarks", "region direction", "unit", "furrow", "emotion")
 
 
-def probe_matrix(features: dict[str, np.ndarray], factors: dict[str, np.ndarray], subject: np.ndarray, seed: int = 7) -> list[dict]:
+def probe_matrix(
+    features: dict[str, np.ndarray], factors: dict[str, np.ndarray], subject: np.ndarray, seed: int = 7
+) -> list[dict]:
     """Rows (expert, factor, score, chance, measure) for every expert's tokens (N, K, D) and factor (N, ...).
 
-    `factors` maps names of FACTORS (all but identity, which is `subject`) to arrays as `probe` takes them; an absent one is not asked.
-    """
+    `factors` maps names of FACTORS (all but identity, which is `subject`) to arrays as `probe` takes them; an absent
+    one is not asked."""
     unknown = set(factors) - set(FACTORS)
     if unknown:
         raise ValueError(f"unknown factors {sorted(unknown)}; choose among {', '.join(FACTORS)}")

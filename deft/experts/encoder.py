@@ -1,8 +1,9 @@
-"""The parts every expert shares: standardisation, a convolutional trunk that keeps the place, a decoder, the token contract.
+"""The parts every expert shares: standardisation, a convolutional trunk that keeps the place, a decoder, the token
+contract.
 
 Faces are aligned, so *where* something happens is half of *what* happens: the last 8x8 map is flattened, not averaged.
-The paper does not say which backbones it uses at this size; we use plain convolutions because two cores must train them in minutes.
-"""
+The paper does not say which backbones it uses at this size; we use plain convolutions because two cores must train them
+in minutes."""
 
 from __future__ import annotations
 
@@ -40,8 +41,14 @@ class Standardise(nn.Module):
 
 
 def conv_block(inward: int, outward: int, size: int, stride: int) -> list[nn.Module]:
-    """Convolution (kernel `size`, padded to keep the place), batch norm, ReLU: (B, inward, H, W) -> (B, outward, H / stride, W / stride)."""
-    return [nn.Conv2d(inward, outward, size, stride, size // 2, bias=False), nn.BatchNorm2d(outward), nn.ReLU(inplace=True)]
+    """Convolution (kernel `size`, padded to keep the place), batch norm, ReLU: (B, inward, H, W) -> (B, outward, H /
+    stride, W / stride).
+    """
+    return [
+        nn.Conv2d(inward, outward, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outward),
+        nn.ReLU(inplace=True),
+    ]
 
 
 class Trunk(nn.Module):
@@ -53,8 +60,10 @@ class Trunk(nn.Module):
         self.features = narrow * (SIDE // 8) ** 2
         self.body = nn.Sequential(
             *conv_block(channels, a, 5, 2),  # (B, a, 32, 32)
-            *conv_block(a, b, 3, 2), *conv_block(b, b, 3, 1),  # (B, b, 16, 16)
-            *conv_block(b, c, 3, 2), *conv_block(c, c, 3, 1),  # (B, c, 8, 8)
+            *conv_block(a, b, 3, 2),
+            *conv_block(b, b, 3, 1),  # (B, b, 16, 16)
+            *conv_block(b, c, 3, 2),
+            *conv_block(c, c, 3, 1),  # (B, c, 8, 8)
             *conv_block(c, narrow, 1, 1),  # (B, narrow, 8, 8)
             nn.Flatten(),
         ).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
@@ -74,8 +83,12 @@ class Decoder(nn.Module):
         width = self.width
         self.lift = nn.Linear(TOKENS * WIDTH, width * 16)
         self.draw = nn.Sequential(
-            nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(width, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(width, channels, 3, padding=1),
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -98,9 +111,9 @@ class UnitHead(nn.Module):
 class Expert(nn.Module):
     """The contract: `forward(inputs) -> tokens (B, 4, 64)`; `loss(inputs, targets, generator) -> (total, parts)`.
 
-    `keys` names the inputs of an expert. Nothing else is passed to it, so what it must be blind to cannot reach it. What it learns from,
-    and how it is judged, it says itself: the loop (`deft.experts.pretrain`) knows no expert by name.
-    """
+    `keys` names the inputs of an expert. Nothing else is passed to it, so what it must be blind to cannot reach it.
+    What it learns from, and how it is judged, it says itself: the loop (`deft.experts.pretrain`) knows no expert by
+    name."""
 
     name: str
     keys: tuple[str, ...]
@@ -114,32 +127,42 @@ class Expert(nn.Module):
 
     @classmethod
     def sizes(cls, data: Pairs, rows: np.ndarray, words: list[str], strength: float | None = None) -> dict:
-        """Keyword arguments of the class that training clips `rows` decide; strength: of the adversaries, None for the default."""
+        """Keyword arguments of the class that training clips `rows` decide; strength: of the adversaries, None for
+        the default.
+        """
         if "look" not in TARGETS[cls.name]:
             return {}
         sizes = {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
         return sizes if strength is None else {**sizes, "strength": strength}
 
     @classmethod
-    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(
+        cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(targets of every clip (N, ...), constants of the loss). rows: the training clips."""
         arrays = {key: torch.from_numpy(np.array(data.arrays[key])) for key in TARGETS[cls.name]}
         if "look" in arrays:
             arrays["look"] = arrays["look"].long()
             names = {subject: i for i, subject in enumerate(sorted(set(data.index["subject"].iloc[rows])))}
-            arrays["subject"] = torch.tensor([names.get(subject, 0) for subject in data.index["subject"]])  # validation rows never ask
+            arrays["subject"] = torch.tensor(
+                [names.get(subject, 0) for subject in data.index["subject"]]
+            )  # validation rows never ask
         return arrays, {}
 
     @classmethod
     def mirrored(cls, batch: dict[str, Tensor], flip: Tensor, words: list[str]) -> dict[str, Tensor]:
-        """A batch whose clips `flip` (B,) bool were mirrored, with the targets turned that `data.mirror` does not know."""
+        """A batch whose clips `flip` (B,) bool were mirrored, with the targets turned that `data.mirror` does not
+        know.
+        """
         return batch
 
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         """Fit what is a statistic, not a weight, on inputs and targets of the training clips."""
 
     def measure(self, data: Pairs, rows: np.ndarray) -> dict[str, float]:
-        """What is measured on clips `rows` after every epoch beside the units; without units it holds `score`, higher is better."""
+        """What is measured on clips `rows` after every epoch beside the units; without units it holds `score`,
+        higher is better.
+        """
         return {}
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -147,17 +170,25 @@ class Expert(nn.Module):
         raise NotImplementedError
 
     def units(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> unit logits (B, 17, 2), last axis the person's left and right; an expert without a unit head raises."""
+        """Tokens (B, 4, 64) -> unit logits (B, 17, 2), last axis the person's left and right; an expert without a
+        unit head raises.
+        """
         if not self.has_units:
             raise NotImplementedError(f"the {self.name} expert says nothing about units")
         return self.unit_head(tokens)
 
     def regions(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px of 128; of experts with a `region_head`."""
+        """Tokens (B, 4, 64) -> predicted true motion of the regions (B, 36, 2), px of 128; of experts with a
+        `region_head`.
+        """
         return self.region_head(tokens.flatten(1)).view(-1, len(REGIONS), 2)
 
-    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The training objective of one batch -> (scalar to minimise, its parts by name). generator: of every random draw inside."""
+    def loss(
+        self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The training objective of one batch -> (scalar to minimise, its parts by name). generator: of every random
+        draw inside.
+        """
         raise NotImplementedError
 
 
@@ -176,7 +207,11 @@ def landmark_error(model: Expert, data: Pairs, rows: np.ndarray) -> tuple[float,
     """Mean distance in px (of 128) between predicted and true landmarks, and that of the mean shape."""
     model.eval()
     truth = data.arrays["landmarks"][rows]
-    found = np.concatenate([model.landmarks({key: tensor(key, data.arrays[key][block]) for key in model.keys}).numpy()
-                            for block in np.array_split(rows, math.ceil(len(rows) / 256))])
+    found = np.concatenate(
+        [
+            model.landmarks({key: tensor(key, data.arrays[key][block]) for key in model.keys}).numpy()
+            for block in np.array_split(rows, math.ceil(len(rows) / 256))
+        ]
+    )
     distance = lambda shape: float(np.linalg.norm(shape - truth, axis=-1).mean())  # noqa: E731
     return distance(found), distance(model.mean_shape.numpy()[None])

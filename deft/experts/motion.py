@@ -1,10 +1,9 @@
 """Motion-semantics expert: which units moved, on which side, and which phrase describes it.
 
-Its inputs are the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; it sees no grey level.
-Learns the 17 units of both sides, the true motion of the regions, and to lie close to the Uni-MER phrase of its own clip
-(contrastive alignment in the manner of CLIP, Radford et al. 2021, with a bag of words as text side, since the phrases are
-short and written by a grammar). Clips with the same phrase are all positives.
-"""
+Its inputs are the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; it sees no grey
+level. Learns the 17 units of both sides, the true motion of the regions, and to lie close to the Uni-MER phrase of its
+own clip (contrastive alignment in the manner of CLIP, Radford et al. 2021, with a bag of words as text side, since the
+phrases are short and written by a grammar). Clips with the same phrase are all positives."""
 
 from __future__ import annotations
 
@@ -28,8 +27,13 @@ def phrase_words(units: np.ndarray, seed: int) -> list[list[str]]:
     from deft.unimer import facts
     from deft.unimer.kinds import KINDS
 
-    said = (facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i)) for i, row in enumerate(units))
-    return [KINDS["motion"].answer(fact).split() for fact in said]  # the plain wording: same motion, same words, a positive pair
+    said = (
+        facts.facts_from_units(facts.merge_sides(row > 0), runtime.rng(seed, "phrase", i))
+        for i, row in enumerate(units)
+    )
+    return [
+        KINDS["motion"].answer(fact).split() for fact in said
+    ]  # the plain wording: same motion, same words, a positive pair
 
 
 def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
@@ -40,7 +44,7 @@ def phrase_ids(phrases: list[list[str]], words: list[str]) -> np.ndarray:
         raise ValueError(f"the phrases use words that kinds.vocabulary() lacks: {sorted(unknown)[:5]}")
     ids = np.zeros((len(phrases), max(map(len, phrases), default=1)), np.int64)
     for row, phrase in zip(ids, phrases):
-        row[:len(phrase)] = sorted(place[word] for word in phrase)
+        row[: len(phrase)] = sorted(place[word] for word in phrase)
     return ids
 
 
@@ -66,8 +70,9 @@ class Phrases(nn.Module):
 
 
 class Motion(Expert):
-    """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v, magnitude,
-    coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex and hold."""
+    """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v,
+    magnitude, coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex
+    and hold."""
 
     name, keys, jitter, has_units = "motion", INPUTS["motion"], Jitter(noise=0.2, drop=0.1), True
 
@@ -76,7 +81,13 @@ class Motion(Expert):
         self.strength = strength
         self.standardise, self.standardise_regions = Standardise(4), Standardise(REGION_INPUTS)
         self.trunk = Trunk(4)
-        self.region_layers = nn.Sequential(nn.Linear(REGION_INPUTS, 128), nn.LayerNorm(128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, TOKENS * WIDTH))
+        self.region_layers = nn.Sequential(
+            nn.Linear(REGION_INPUTS, 128),
+            nn.LayerNorm(128),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(128, TOKENS * WIDTH),
+        )
         self.tokens = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.trunk.features, TOKENS * WIDTH))
         self.norm = nn.LayerNorm(WIDTH)
         self.unit_head = UnitHead()
@@ -84,7 +95,9 @@ class Motion(Expert):
         self.speak = nn.Linear(TOKENS * WIDTH, WIDTH)
         self.phrases = Phrases(words)
         self.sharpness = nn.Parameter(torch.tensor(2.0))  # log of the inverse temperature
-        self.adversary = nn.ModuleDict({"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks)})
+        self.adversary = nn.ModuleDict(
+            {"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks)}
+        )
 
     @classmethod
     def words(cls) -> list[str]:
@@ -97,9 +110,14 @@ class Motion(Expert):
         return {"words": len(words), **super().sizes(data, rows, words, strength)}
 
     @classmethod
-    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(
+        cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         arrays, constants = super().targets(data, rows, seed, words)
-        return {**arrays, "phrase": torch.from_numpy(phrase_ids(phrase_words(data.arrays["units"], seed), words))}, constants
+        return {
+            **arrays,
+            "phrase": torch.from_numpy(phrase_ids(phrase_words(data.arrays["units"], seed), words)),
+        }, constants
 
     @classmethod
     def mirrored(cls, batch: dict[str, Tensor], flip: Tensor, words: list[str]) -> dict[str, Tensor]:
@@ -119,17 +137,21 @@ class Motion(Expert):
         return F.normalize(self.speak(tokens.flatten(1)), dim=-1)  # (B, 64), in the space of the phrases
 
     def alignment(self, tokens: Tensor, ids: Tensor) -> Tensor:
-        """Symmetric contrastive loss (scalar) of tokens (B, 4, 64) and phrases (B, L); rows with the same words share the target equally."""
+        """Symmetric contrastive loss (scalar) of tokens (B, 4, 64) and phrases (B, L); rows with the same words
+        share the target equally.
+        """
         scores = self.speech(tokens) @ self.phrases(ids).T * self.sharpness.exp().clamp_max(50)  # (B, B)
         same = (ids[:, None] == ids[None]).all(-1).float()
         target = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
 
-    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
         """Units, motion of the regions, contrastive alignment with the phrase, and two adversaries (identity, look).
 
-        targets: units (B, 17, 2) true intensity, region_true (B, 36, 2) px, phrase (B, L) ids, subject and look (B,) int64.
-        """
+        targets: units (B, 17, 2) true intensity, region_true (B, 36, 2) px, phrase (B, L) ids, subject and look (B,)
+        int64."""
         tokens = self(inputs)
         unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
         region = F.mse_loss(self.regions(tokens), targets["region_true"])
@@ -137,5 +159,10 @@ class Motion(Expert):
         identity = F.cross_entropy(self.adversary["identity"](tokens, self.strength), targets["subject"])
         look = F.cross_entropy(self.adversary["look"](tokens, self.strength), targets["look"])
         total = 3 * unit + 2 * region + 0.1 * phrase + 0.1 * identity + 0.1 * look
-        return total, {"units": unit.item(), "regions": region.item(), "phrases": phrase.item(),
-                       "identity": identity.item(), "look": look.item()}
+        return total, {
+            "units": unit.item(),
+            "regions": region.item(),
+            "phrases": phrase.item(),
+            "identity": identity.item(),
+            "look": look.item(),
+        }

@@ -1,9 +1,9 @@
-"""Pretraining the experts on the corpus, whose subjects are in no benchmark; then their tokens and probabilities for every set.
+"""Pretraining the experts on the corpus, whose subjects are in no benchmark; then their tokens and probabilities for
+every set.
 
-One loop for all: `pretrain(name, data, settings, folder)`. The best epoch on the corpus' validation subjects is kept. An epoch
-ends in a checkpoint (safetensors, no pickle), so a killed run goes on where it was and ends in the same bytes; a finished expert
-is left alone while its data, settings and code stay what they were (`deft.cache`).
-"""
+One loop for all: `pretrain(name, data, settings, folder)`. The best epoch on the corpus' validation subjects is kept.
+An epoch ends in a checkpoint (safetensors, no pickle), so a killed run goes on where it was and ends in the same bytes;
+a finished expert is left alone while its data, settings and code stay what they were (`deft.cache`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ SPEAKING = tuple(name for name, kind in CLASSES.items() if kind.has_units)
 
 @dataclass(frozen=True)
 class Settings:
-    """How one expert is trained. The paper does not say; sizes and rate follow what learned within minutes on two cores."""
+    """How one expert is trained. The paper does not say; sizes and rate follow what learned within minutes on two
+    cores.
+    """
 
     epochs: int = 16
     rate: float = 2e-3
@@ -50,6 +52,7 @@ class Settings:
 
 # ---------------------------------------------------------------- building, saving, loading
 
+
 def build(name: str, sizes: dict, seed: int) -> Expert:
     """A fresh expert; sizes: keyword arguments of its class. First weights come from (seed, name) alone."""
     with torch.random.fork_rng(devices=[]):
@@ -58,7 +61,9 @@ def build(name: str, sizes: dict, seed: int) -> Expert:
 
 
 def load(folder: Path) -> Expert:
-    """A finished expert (config.json + model.safetensors), ready to predict. Errors name the folder that lacks one or is damaged."""
+    """A finished expert (config.json + model.safetensors), ready to predict. Errors name the folder that lacks one
+    or is damaged.
+    """
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
@@ -73,14 +78,19 @@ def load(folder: Path) -> Expert:
 
 # ---------------------------------------------------------------- looking
 
+
 @torch.no_grad()
-def predict(model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int = 256) -> tuple[np.ndarray, np.ndarray | None]:
-    """Predict: (tokens (M, 4, 64), unit logits (M, 17, 2) or None) of clips `rows`; logits are the mean over a face and its mirror image."""
+def predict(
+    model: Expert, data: Pairs, rows: np.ndarray | None = None, batch: int = 256
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predict: (tokens (M, 4, 64), unit logits (M, 17, 2) or None) of clips `rows`; logits are the mean over a face
+    and its mirror image.
+    """
     model.eval()
     rows = np.arange(len(data)) if rows is None else rows
     tokens, logits = [], []
     for start in range(0, len(rows), batch):
-        block = rows[start:start + batch]
+        block = rows[start : start + batch]
         inputs = {key: pairs.tensor(key, data.arrays[key][block]) for key in model.keys}
         seen = model(inputs)
         tokens.append(seen)
@@ -115,6 +125,7 @@ def validate(model: Expert, data: Pairs, rows: np.ndarray) -> dict[str, float]:
 
 
 # ---------------------------------------------------------------- the loop
+
 
 def pretrain(
     name: str, data: Pairs, settings: Settings, folder: Path, progress: Callable[[dict], None] | None = None
@@ -152,16 +163,27 @@ def pretrain(
         drawn = pairs.draws(kind.jitter, len(data), settings.seed, epoch)
         sums: dict[str, float] = {}
         for step in range(batches):
-            chosen = rows[order[step * settings.batch:(step + 1) * settings.batch]]
+            chosen = rows[order[step * settings.batch : (step + 1) * settings.batch]]
             draw = {k: v[chosen] for k, v in drawn.items()}
-            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in kind.keys} | {k: v[chosen] for k, v in targets.items()}
-            batch = kind.mirrored(pairs.augment(batch, draw, kind.jitter, spread), torch.from_numpy(draw["mirror"]), words)
+            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in kind.keys} | {
+                k: v[chosen] for k, v in targets.items()
+            }
+            batch = kind.mirrored(
+                pairs.augment(batch, draw, kind.jitter, spread), torch.from_numpy(draw["mirror"]), words
+            )
             chance = runtime.seed_of(settings.seed, f"chance/{name}/{epoch}", step)
             with torch.random.fork_rng(devices=[]):  # dropout knows only the global generator: lend it a seeded one
                 torch.manual_seed(chance)
-                loss, parts = model.loss({k: batch[k] for k in model.keys}, {k: batch[k] for k in targets} | constants, torch.Generator().manual_seed(chance))
+                loss, parts = model.loss(
+                    {k: batch[k] for k in model.keys},
+                    {k: batch[k] for k in targets} | constants,
+                    torch.Generator().manual_seed(chance),
+                )
             if not torch.isfinite(loss):
-                raise RuntimeError(f"{name}: the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; lower `rate` ({settings.rate})")
+                raise RuntimeError(
+                    f"{name}: the loss became {loss.item()} in epoch {epoch + 1}, step {step + 1}; lower `rate`"
+                    f" ({settings.rate})"
+                )
             for group in optimiser.param_groups:
                 group["lr"] = warm_cosine(epoch * batches + step, steps, settings.rate, max(1, steps // 10), 0.02)
             optimiser.zero_grad(set_to_none=True)
@@ -183,9 +205,13 @@ def pretrain(
         save_file({k: v.contiguous() for k, v in best.items()}, temporary)
     if kind.has_units:
         _, logits = predict(model, data, held)
-        Calibration.fit(logits, data.arrays["units"][held] > 0, data.index["subject"].to_numpy()[held]).save(folder / "calibration.json")
+        Calibration.fit(logits, data.arrays["units"][held] > 0, data.index["subject"].to_numpy()[held]).save(
+            folder / "calibration.json"
+        )
     runtime.write_json(folder / "history.json", history)
-    runtime.write_json(folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words})
+    runtime.write_json(
+        folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words}
+    )
     state.seal(seconds=round(time.perf_counter() - began, 1))
     checkpoint.path.unlink(missing_ok=True)
     return history
@@ -210,33 +236,48 @@ def state_of(name: str, data: Pairs, settings: Settings, folder: Path) -> cache.
 
 
 def pretrain_all(
-    work: Path, settings: dict[str, Settings], workers: int | None = None, report: Callable[[str], None] = print, draw: int = 0
+    work: Path,
+    settings: dict[str, Settings],
+    workers: int | None = None,
+    report: Callable[[str], None] = print,
+    draw: int = 0,
 ) -> dict[str, list[dict]]:
     """Every expert of `settings`, one process with one thread each, as many at a time as there are cores.
 
-    These networks are too small to split over threads: two processes side by side finish sooner than one with two threads.
-    report: called with one line of text per finished expert. draw: which folder they go to; their seeds stand in `settings`.
-    """
+    These networks are too small to split over threads: two processes side by side finish sooner than one with two
+    threads. report: called with one line of text per finished expert. draw: which folder they go to; their seeds stand
+    in `settings`."""
     from joblib import Parallel, delayed
 
     folders = {name: folder_of(work, name, draw) for name in settings}
-    histories = {name: runtime.read_json(folders[name] / "history.json") for name, chosen in settings.items()
-                 if (folders[name] / "history.json").is_file() and state_of(name, pairs.read(work, "corpus", name), chosen, folders[name])}
+    histories = {
+        name: runtime.read_json(folders[name] / "history.json")
+        for name, chosen in settings.items()
+        if (folders[name] / "history.json").is_file()
+        and state_of(name, pairs.read(work, "corpus", name), chosen, folders[name])
+    }
     if histories:
         report(f"finished before, not made again: {', '.join(histories)}")
     waiting = {name: chosen for name, chosen in settings.items() if name not in histories}
-    done = Parallel(n_jobs=min(workers or runtime.jobs(), len(waiting) or 1), batch_size=1, return_as="generator_unordered")(
-        delayed(_one)(name, work, chosen, 1, draw) for name, chosen in waiting.items())
+    done = Parallel(
+        n_jobs=min(workers or runtime.jobs(), len(waiting) or 1), batch_size=1, return_as="generator_unordered"
+    )(delayed(_one)(name, work, chosen, 1, draw) for name, chosen in waiting.items())
     for name, seconds, history in runtime.bar(done, len(waiting), "experts", "expert") if waiting else ():
         best = max(history, key=lambda row: row["score"])
-        reached = f"AUROC of units {best['auroc']:.3f}" if "auroc" in best else f"landmark error {best['landmark_px']:.2f} px"
-        report(f"{name}: best of {len(history)} epochs is {best['epoch']}, {reached} on validation people, {seconds:.0f} s")
+        reached = (
+            f"AUROC of units {best['auroc']:.3f}" if "auroc" in best else f"landmark error {best['landmark_px']:.2f} px"
+        )
+        report(
+            f"{name}: best of {len(history)} epochs is {best['epoch']}, {reached} on validation people, {seconds:.0f} s"
+        )
         histories[name] = history
     return {name: histories[name] for name in settings}
 
 
 def extract(name: str, which: str, work: Path, draw: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
-    """Tokens (N, 4, 64) and calibrated unit probabilities (N, 17, 2) of set `which`, written where draw `draw` is read (`experts.draws`)."""
+    """Tokens (N, 4, 64) and calibrated unit probabilities (N, 17, 2) of set `which`, written where draw `draw` is
+    read (`experts.draws`).
+    """
     work = Path(work)
     model = load(folder_of(work, name, draw))
     tokens, logits = predict(model, pairs.read(work, which, name, targets=False))

@@ -1,15 +1,18 @@
-"""Encoder of the RGB-only opponent: same size, corpus, labels and number of clips, but raw RGB frames instead of computed motion.
+"""Encoder of the RGB-only opponent: same size, corpus, labels and number of clips, but raw RGB frames instead of
+computed motion.
 
-It gets the onset and the mean of apex and hold (the same two moments the motion expert's flow averages, so neither sees more),
-stacked to six channels; nothing is subtracted or warped for it. A baseline whose encoder learned nothing is no evidence
-(docs/method.md#traps), so this one is given every help that is not motion computed by hand:
-- frames are seen relative to the local contrast of the onset, like most encoders for faint detail (Jarrett et al. 2009);
-- its first layer multiplies pairs of learned filters, the cheapest form in which a network can express motion, and *starts* as
-  motion energy (Adelson and Bergen 1985): blurred change times oriented derivative. From random filters it learned nothing at all
-  in the minutes there are, not even large motion; training may leave this start;
+It gets the onset and the mean of apex and hold (the same two moments the motion expert's flow averages, so neither sees
+more), stacked to six channels; nothing is subtracted or warped for it. A baseline whose encoder learned nothing is no
+evidence (docs/method.md#traps), so this one is given every help that is not motion computed by hand:
+- frames are seen relative to the local contrast of the onset, like most encoders for faint detail (Jarrett et al.
+  2009);
+- its first layer multiplies pairs of learned filters, the cheapest form in which a network can express motion, and
+  *starts* as motion energy (Adelson and Bergen 1985): blurred change times oriented derivative. From random filters it
+  learned nothing at all in the minutes there are, not even large motion; training may leave this start;
 - besides the units it learns the true motion of the regions, as the motion expert does, and the landmarks of the onset;
-- in half of every batch the second moment is pushed about by a random smooth field of up to some px that it must report: motion
-  large enough to learn from. `validate` states how well it sees large motion and landmarks, beside its units.
+- in half of every batch the second moment is pushed about by a random smooth field of up to some px that it must
+  report: motion large enough to learn from. `validate` states how well it sees large motion and landmarks, beside its
+  units.
 """
 
 from __future__ import annotations
@@ -22,14 +25,26 @@ from torch.nn import functional as F
 from deft import runtime
 from deft.clips.facs import REGIONS
 from deft.experts.data import INPUTS, Jitter, Pairs, tensor
-from deft.experts.encoder import SIDE, TOKENS, WIDTH, Expert, Standardise, UnitHead, conv_block, landmark_error, mean_shape
+from deft.experts.encoder import (
+    SIDE,
+    TOKENS,
+    WIDTH,
+    Expert,
+    Standardise,
+    UnitHead,
+    conv_block,
+    landmark_error,
+    mean_shape,
+)
 
 GATES, LARGEST = 20, 3.0  # pairs of first filters; px of 128, spread of the strongest random field
 REGION_COUNT = len(REGIONS)
 
 
 def random_fields(count: int, generator: torch.Generator) -> Tensor:
-    """Smooth displacement fields (count, 2, 64, 64), px of 128: a 5x5 grid of normal draws, log-uniform strength up to LARGEST."""
+    """Smooth displacement fields (count, 2, 64, 64), px of 128: a 5x5 grid of normal draws, log-uniform strength up
+    to LARGEST.
+    """
     grid = torch.randn(count, 2, 5, 5, generator=generator)
     strength = LARGEST * torch.exp(-2.5 * torch.rand(count, 1, 1, 1, generator=generator))
     return F.interpolate(grid * strength, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
@@ -39,11 +54,15 @@ def push(images: Tensor, field: Tensor) -> Tensor:
     """Move images (B, C, 64, 64) along a smooth field (B, 2, 64, 64) px of 128; first order, as the field is smooth."""
     place = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
     base = torch.stack(torch.meshgrid(place, place, indexing="xy"), dim=-1)  # (64, 64, 2), x then y in [-1, 1]
-    return F.grid_sample(images, base - field.permute(0, 2, 3, 1) / SIDE, padding_mode="border", align_corners=False)  # 1 px of 128 = 1/64 of [-1, 1]
+    return F.grid_sample(
+        images, base - field.permute(0, 2, 3, 1) / SIDE, padding_mode="border", align_corners=False
+    )  # 1 px of 128 = 1/64 of [-1, 1]
 
 
 def motion_energy(gates: int) -> Tensor:
-    """First filters (2 * gates, 6, 5, 5): `gates` blurred changes between the moments, then as many oriented derivatives of their mean."""
+    """First filters (2 * gates, 6, 5, 5): `gates` blurred changes between the moments, then as many oriented
+    derivatives of their mean.
+    """
     place = torch.arange(5) - 2.0
     out = torch.zeros(2 * gates, 6, 5, 5)
     for i in range(gates):
@@ -57,9 +76,14 @@ def motion_energy(gates: int) -> Tensor:
 
 
 def local_contrast(pair: Tensor, floor: float = 0.02) -> Tensor:
-    """Both moments less their local mean, over the local spread of the onset, windows of 8 px: (B, 6, 64, 64) -> the same shape."""
+    """Both moments less their local mean, over the local spread of the onset, windows of 8 px: (B, 6, 64, 64) -> the
+    same shape.
+    """
+
     def mean(x):
-        coarse = F.avg_pool2d(x, 8, 4, 2, count_include_pad=False)  # (B, C, 16, 16): a full-size blur would cost more than the network
+        coarse = F.avg_pool2d(
+            x, 8, 4, 2, count_include_pad=False
+        )  # (B, C, 16, 16): a full-size blur would cost more than the network
         return F.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear")
 
     onset = pair[:, :3].mean(1, keepdim=True)
@@ -77,8 +101,13 @@ class Rgb(Expert):
         self.standardise = Standardise(6)
         self.first = nn.Sequential(nn.Conv2d(6, 2 * GATES, 5, 2, 2, bias=False), nn.BatchNorm2d(2 * GATES))
         self.body = nn.Sequential(
-            nn.BatchNorm2d(GATES), *conv_block(GATES, 32, 3, 2), *conv_block(32, 32, 3, 1),  # (B, 32, 16, 16)
-            *conv_block(32, 48, 3, 2), *conv_block(48, 48, 3, 1), *conv_block(48, 6, 1, 1), nn.Flatten(),  # (B, 384)
+            nn.BatchNorm2d(GATES),
+            *conv_block(GATES, 32, 3, 2),
+            *conv_block(32, 32, 3, 1),  # (B, 32, 16, 16)
+            *conv_block(32, 48, 3, 2),
+            *conv_block(48, 48, 3, 1),
+            *conv_block(48, 6, 1, 1),
+            nn.Flatten(),  # (B, 384)
         ).to(memory_format=torch.channels_last)
         self.register_buffer("mean_shape", torch.zeros(68, 2))
         self.register_buffer("region_weights", torch.zeros(REGION_COUNT, SIDE * SIDE))
@@ -109,9 +138,14 @@ class Rgb(Expert):
         if targets:
             self.mean_shape.copy_(mean_shape(targets["landmarks"]))
         self.standardise.fit(local_contrast(inputs["pair"]))
-        for statistic in (self.standardise.mean, self.standardise.scale):  # one for both moments: a difference stays a difference
+        for statistic in (
+            self.standardise.mean,
+            self.standardise.scale,
+        ):  # one for both moments: a difference stays a difference
             statistic.copy_(statistic.view(2, 3).mean(0).repeat(2))
-        masks = regions.masks(self.mean_shape.numpy(), 2 * SIDE)  # (36, 128, 128): where regions lie in the aligned mean face
+        masks = regions.masks(
+            self.mean_shape.numpy(), 2 * SIDE
+        )  # (36, 128, 128): where regions lie in the aligned mean face
         small = np.asarray(masks, np.float32).reshape(REGION_COUNT, SIDE, 2, SIDE, 2).sum((2, 4))
         self.region_weights.copy_(torch.from_numpy(small.reshape(REGION_COUNT, -1)))
 
@@ -131,7 +165,9 @@ class Rgb(Expert):
         added = torch.einsum("bcp,rp->brc", field.flatten(2), self.region_weights)
         return torch.cat([pair[:, :3], push(pair[:, 3:], field)], dim=1), added
 
-    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
         """Units, motion of the regions (half of the batch pushed by a known field), landmarks of the onset.
 
         targets: units (B, 17, 2) true intensity, region_true (B, 36, 2) px, landmarks (B, 68, 2) px.
@@ -144,6 +180,8 @@ class Rgb(Expert):
         seen = self.regions(tokens)
         large = F.smooth_l1_loss(seen[:half], motion[:half] + added, beta=0.3)
         small = F.mse_loss(seen[half:], motion[half:])
-        shape = F.smooth_l1_loss(self.shape_head(tokens.flatten(1)).view(-1, 68, 2), targets["landmarks"] - self.mean_shape)
+        shape = F.smooth_l1_loss(
+            self.shape_head(tokens.flatten(1)).view(-1, 68, 2), targets["landmarks"] - self.mean_shape
+        )
         total = 3 * unit + large + 2 * small + 0.5 * shape
         return total, {"units": unit.item(), "regions": small.item(), "pushed": large.item(), "landmarks": shape.item()}

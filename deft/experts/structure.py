@@ -1,10 +1,10 @@
-"""Structure expert: shape and appearance of the face, from the onset frame alone. It never sees a second frame, so it cannot see motion.
+"""Structure expert: shape and appearance of the face, from the onset frame alone. It never sees a second frame, so it
+cannot see motion.
 
-Tokens 0-1 (SHAPE) are computed from the 68 landmarks that the expert itself predicts and from nothing else: an information
-bottleneck that skin, hair and glasses cannot pass. Tokens 2-3 (APPEARANCE) see everything. A later stage can leave out the
-appearance tokens, which carry the looks that are tied to an emotion. The paper does not say how the structure stream is laid
-out; we split it because of claim C1.
-"""
+Tokens 0-1 (SHAPE) are computed from the 68 landmarks that the expert itself predicts and from nothing else: an
+information bottleneck that skin, hair and glasses cannot pass. Tokens 2-3 (APPEARANCE) see everything. A later stage
+can leave out the appearance tokens, which carry the looks that are tied to an emotion. The paper does not say how the
+structure stream is laid out; we split it because of claim C1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ SHAPE, APPEARANCE = (0, 1), (2, 3)  # rows of the tokens
 
 
 class Structure(Expert):
-    """inputs: onset (B, 3, 64, 64) float32 in [0, 1], the aligned onset frame. Landmarks are px of the aligned 128 px face."""
+    """inputs: onset (B, 3, 64, 64) float32 in [0, 1], the aligned onset frame. Landmarks are px of the aligned 128
+    px face.
+    """
 
     name, keys = "structure", INPUTS["structure"]
 
@@ -58,7 +60,9 @@ class Structure(Expert):
         """Predicted landmarks (B, 68, 2) in px of the aligned 128 px face."""
         return self.mean_shape + self._see(inputs)[1]  # (B, 68, 2) px
 
-    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
         """targets: landmarks (B, 68, 2) px, true ones. Landmark error plus reconstruction of the onset at 16 x 16."""
         tokens, residual = self._see(inputs)
         landmarks = F.smooth_l1_loss(residual, targets["landmarks"] - self.mean_shape)

@@ -1,8 +1,8 @@
 """Dynamic texture expert: what flow does not explain, furrows, bulges and shading, from `I_peak - warp(I_onset, flow)`.
 
 The residual of an imperfect flow still carries displacement (docs/method.md#traps). Three measures against it:
-1. only units with a furrow (FACS wrinkle texts) train the tokens; the loss of the others stops at the unit head (`detach`);
-2. an adversary predicts the part of the region motion that the furrows do not explain, behind a gradient reversal (a furrow
+1. only units with a furrow (FACS wrinkle texts) train the tokens; the loss of the others stops at the head (`detach`);
+2. an adversary predicts the part of the region motion that furrows do not explain, behind a gradient reversal (a furrow
    and its motion come from one muscle, so the part that furrows explain is allowed);
 3. adversaries on identity and looks.
 The paper does not say how texture is kept from motion; these are ours. T5 reports what leaks all the same.
@@ -25,7 +25,8 @@ PATCH = 8  # px at 64: the masked patches
 
 
 def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """What of the regions' motion a linear map of the furrows does not explain, (N, 72) in units of its spread over `rows`.
+    """What of the regions' motion a linear map of the furrows does not explain, (N, 72) in units of its spread over
+    `rows`.
 
     Fitted on `rows` and their mirror images, so that the target mirrors like the motion itself.
     """
@@ -38,7 +39,9 @@ def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np
 
 
 class Texture(Expert):
-    """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local contrast]."""
+    """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local
+    contrast].
+    """
 
     name, keys, jitter, has_units = "texture", INPUTS["texture"], Jitter(noise=0.2), True
 
@@ -52,38 +55,57 @@ class Texture(Expert):
         self.decoder = Decoder(2)
         self.furrow_head = nn.Linear(TOKENS * WIDTH, 10)
         self.unit_head = UnitHead()
-        self.adversary = nn.ModuleDict({"identity": Adversary(TOKENS, WIDTH, subjects), "look": Adversary(TOKENS, WIDTH, looks),
-                                        "direction": Adversary(TOKENS, WIDTH, 72)})
+        self.adversary = nn.ModuleDict(
+            {
+                "identity": Adversary(TOKENS, WIDTH, subjects),
+                "look": Adversary(TOKENS, WIDTH, looks),
+                "direction": Adversary(TOKENS, WIDTH, 72),
+            }
+        )
         self.register_buffer("furrowed", torch.tensor(FURROWED), persistent=False)
 
     @classmethod
-    def targets(cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def targets(
+        cls, data: Pairs, rows: np.ndarray, seed: int, words: list[str]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         arrays, constants = super().targets(data, rows, seed, words)
-        arrays["direction"] = torch.from_numpy(unexplained_direction(data.arrays["region_true"], data.arrays["furrows"], rows))
-        return arrays, {**constants, "furrow_scale": arrays["furrows"][rows].std() + 1e-4}  # one for all ten: mirroring mixes sides
+        arrays["direction"] = torch.from_numpy(
+            unexplained_direction(data.arrays["region_true"], data.arrays["furrows"], rows)
+        )
+        return arrays, {
+            **constants,
+            "furrow_scale": arrays["furrows"][rows].std() + 1e-4,
+        }  # one for all ten: mirroring mixes sides
 
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         self.standardise.fit(inputs["residual"])
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        residual = self.standardise(inputs["residual"]).clamp(-6, 6)  # a blink changes far more pixels' grey levels than a furrow
+        residual = self.standardise(inputs["residual"]).clamp(
+            -6, 6
+        )  # a blink changes far more pixels' grey levels than a furrow
         return self.norm(self.tokens(self.trunk(residual)).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
     def units(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> logits (B, 17, 2). Units without a furrow are predicted from detached tokens: they train the head only."""
+        """Tokens (B, 4, 64) -> logits (B, 17, 2). Units without a furrow are predicted from detached tokens: they
+        train the head only.
+        """
         open_, closed = self.unit_head(tokens), self.unit_head(tokens.detach())
         return torch.where(self.furrowed[None, :, None], open_, closed)
 
     def furrows(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> strength of the ten furrows (B, 10), in units of their common spread on the training clips."""
+        """Tokens (B, 4, 64) -> strength of the ten furrows (B, 10), in units of their common spread on the training
+        clips.
+        """
         return self.furrow_head(tokens.flatten(1))  # (B, 10) strength
 
-    def loss(self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
         """Units, furrows, reconstruction of masked patches, and three adversaries (identity, look, direction).
 
-        targets: units (B, 17, 2) true intensity, furrows (B, 10), furrow_scale (their common spread), subject and look (B,)
-        int64, direction (B, 72): the motion of 36 regions that furrows do not explain, standardised.
-        """
+        targets: units (B, 17, 2) true intensity, furrows (B, 10), furrow_scale (their common spread), subject and look
+        (B,) int64, direction (B, 72): the motion of 36 regions that furrows do not explain, standardised."""
         residual = inputs["residual"]
         cells = SIDE // PATCH
         hidden = (torch.rand(len(residual), 1, cells, cells, generator=generator) < 0.3).float()  # (B, 1, 8, 8)
@@ -101,5 +123,11 @@ class Texture(Expert):
         look = F.cross_entropy(self.adversary["look"](tokens, self.strength), targets["look"])
         direction = F.mse_loss(self.adversary["direction"](tokens, self.strength), targets["direction"])
         total = 3 * unit + furrow + 0.3 * masked + 0.1 * identity + 0.1 * look + direction
-        return total, {"units": unit.item(), "furrows": furrow.item(), "masked": masked.item(),
-                       "identity": identity.item(), "look": look.item(), "direction": direction.item()}
+        return total, {
+            "units": unit.item(),
+            "furrows": furrow.item(),
+            "masked": masked.item(),
+            "identity": identity.item(),
+            "look": look.item(),
+            "direction": direction.item(),
+        }

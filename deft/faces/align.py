@@ -1,9 +1,9 @@
 """One similarity per clip: every frame of a clip is moved by the same matrix.
 
-A warp fitted frame by frame follows the landmarks' jitter and the expression itself, and so erases micro-motion or invents
-it (docs/method.md#from-frames-to-motion). The matrix therefore comes from the onset frames only, and a subject's clips may
-share one.
-"""
+A warp fitted frame by frame follows the landmarks' jitter and the expression itself, and so erases micro-motion or
+invents it (docs/method.md#from-frames-to-motion). The matrix therefore comes from the onset frames only, and a
+subject's clips may share one."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 SIZE = 128
-# Eye centres in the canonical frame, px. 30 px between the eyes puts the hair line near y = 14 and the chin near y = 108,
+# Eye centres in the canonical frame, px. 30 px between the eyes puts the hair line near y = 14 and the chin near y =
+# 108,
 # so that forehead, jaw and some background are inside; it is also the scale at which the simulator renders, so that
 # alignment shifts and turns a clip but hardly resamples it.
 EYES = np.array([[49.0, 50.0], [79.0, 50.0]])  # the person's right eye, the person's left eye
@@ -26,7 +27,8 @@ def eye_centres(landmarks: np.ndarray) -> np.ndarray:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares similarity (2, 3) that moves source (K, 2) to target (K, 2); Umeyama, PAMI 13(4), 1991, without reflection.
+    """Least-squares similarity (2, 3) that moves source (K, 2) to target (K, 2); Umeyama, PAMI 13(4), 1991, without
+    reflection.
 
     Raises ValueError when all source points coincide.
     """
@@ -44,9 +46,8 @@ def subject_similarity(landmarks: np.ndarray, size: int = SIZE) -> np.ndarray:
     """The alignment matrix (2, 3), original px -> canonical px, of one clip or of one subject.
 
     landmarks: (68, 2), or (M, 68, 2) onset landmarks of M clips filmed with the same camera; their median is aligned.
-    Only the eyes are used, because jaw and mouth move. size: side of the canonical frame, px. Raises ValueError for other
-    shapes, for numbers that are not finite, and for eyes less than 4 px apart.
-    """
+    Only the eyes are used, because jaw and mouth move. size: side of the canonical frame, px. Raises ValueError for
+    other shapes, for numbers that are not finite, and for eyes less than 4 px apart."""
     points = np.asarray(landmarks, np.float64)
     if points.shape[-2:] != (68, 2) or points.ndim not in (2, 3) or points.size == 0:
         raise ValueError(f"landmarks must be (68, 2) or (clips, 68, 2), got {points.shape}")
@@ -59,26 +60,39 @@ def subject_similarity(landmarks: np.ndarray, size: int = SIZE) -> np.ndarray:
 
 
 def apply(frames: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Warp every frame by the same matrix (2, 3). frames: (T, H, W) or (T, H, W, 3) uint8 -> (T, size, size[, 3]) uint8."""
+    """Warp every frame by the same matrix (2, 3). frames: (T, H, W) or (T, H, W, 3) uint8 -> (T, size, size[, 3])
+    uint8.
+    """
     frames = np.asarray(frames)
     if frames.ndim not in (3, 4):
         raise ValueError(f"frames must be (T, H, W) or (T, H, W, 3), got {frames.shape}")
     matrix = np.asarray(matrix, np.float64)
-    return np.stack([cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for frame in frames])
+    return np.stack(
+        [
+            cv2.warpAffine(frame, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for frame in frames
+        ]
+    )
 
 
 def gray(image: np.ndarray, name: str = "image") -> np.ndarray:
-    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma. Raises ValueError, calling the array `name`, for any other."""
+    """(H, W) or (H, W, 3) RGB uint8 -> (H, W) uint8 luma. Raises ValueError, calling the array `name`, for any
+    other.
+    """
     image = np.asarray(image)
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise ValueError(f"{name} must be uint8 (H, W) or (H, W, 3) RGB, got {image.dtype} {image.shape}")
-    return np.ascontiguousarray(image) if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    return (
+        np.ascontiguousarray(image)
+        if image.ndim == 2
+        else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    )
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """One clip in the canonical frame. rgb: (T, S, S[, 3]) uint8, as it was filmed; gray: (T, S, S) uint8; landmarks: (68, 2) px of the
-    canonical frame; matrix: (2, 3), original px -> canonical px."""
+    """One clip in the canonical frame. rgb: (T, S, S[, 3]) uint8, as it was filmed; gray: (T, S, S) uint8; landmarks:
+    (68, 2) px of the canonical frame; matrix: (2, 3), original px -> canonical px."""
 
     rgb: np.ndarray
     gray: np.ndarray
@@ -87,8 +101,9 @@ class Aligned:
 
 
 def align_clip(frames: Sequence[np.ndarray], landmarks: np.ndarray, size: int = SIZE) -> Aligned:
-    """A clip and the landmarks (68, 2) px of its onset -> every frame moved by their one matrix. frames: (H, W) or (H, W, 3) uint8 each, an
-    array or a `deft.clips.footage.Footage`: they are taken one by one. ValueError for landmarks that fix no similarity."""
+    """A clip and the landmarks (68, 2) px of its onset -> every frame moved by their one matrix. frames: (H, W) or (H,
+    W, 3) uint8 each, an array or a `deft.clips.footage.Footage`: they are taken one by one. ValueError for landmarks
+    that fix no similarity."""
     matrix, rgb = subject_similarity(landmarks, size), None
     for number, frame in enumerate(frames):
         moved = apply(frame[None], matrix, size)[0]
@@ -104,7 +119,9 @@ def points(landmarks: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def flow(field: np.ndarray, matrix: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Move a flow field (H, W, 2) px of the original frame into the canonical frame (size, size, 2), turning and scaling its vectors too."""
+    """Move a flow field (H, W, 2) px of the original frame into the canonical frame (size, size, 2), turning and
+    scaling its vectors too.
+    """
     matrix = np.asarray(matrix, np.float64)
     moved = cv2.warpAffine(np.asarray(field, np.float32), matrix, (size, size), flags=cv2.INTER_LINEAR)
     return moved @ matrix[:, :2].T.astype(np.float32)

@@ -1,8 +1,8 @@
 """Find the one face of a clip, and raise an error where later stages would go wrong unnoticed.
 
-The cascades are Viola and Jones (CVPR 2001) as shipped inside OpenCV 4 wheels; nothing is downloaded. A micro-expression
-clip is one uncut shot of one face, so several faces and cuts are errors with a remedy, not cases to guess at.
-"""
+The cascades are Viola and Jones (CVPR 2001) as shipped inside OpenCV 4 wheels; nothing is downloaded. A
+micro-expression clip is one uncut shot of one face, so several faces and cuts are errors with a remedy, not cases to
+guess at."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class FaceError(ValueError):
 
 @dataclass(frozen=True)
 class Face:
-    """A found face. box: (x, y, w, h) px. eyes: (2, 2) px, person's right (smaller x) first; `eyes_found` is False when assumed."""
+    """A found face. box: (x, y, w, h) px. eyes: (2, 2) px, person's right (smaller x) first; `eyes_found` is False
+    when assumed.
+    """
 
     box: tuple[int, int, int, int]
     eyes: np.ndarray
@@ -40,11 +42,14 @@ class Face:
 
 # ---------------------------------------------------------------- finding
 
+
 @lru_cache(maxsize=8)
 def _cascade(name: str, _thread: int) -> cv2.CascadeClassifier:
     found = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / name))
     if found.empty():
-        raise FaceError(f"OpenCV {cv2.__version__} ships no {name}; install opencv-contrib-python-headless 4.x (make env)")
+        raise FaceError(
+            f"OpenCV {cv2.__version__} ships no {name}; install opencv-contrib-python-headless 4.x (make env)"
+        )
     return found
 
 
@@ -69,14 +74,18 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
-    """Candidate boxes with their votes: three cascades look at three versions of the picture (as it is, smoothed, equalised).
+    """Candidate boxes with their votes: three cascades look at three versions of the picture (as it is, smoothed,
+    equalised).
 
-    One cascade alone misses a fringe over glasses or takes a shoulder for a face; a box that several of the nine agree on is
-    a face. Boxes are grouped when they share half their union; a group that lies in a better one is dropped.
-    """
+    One cascade alone misses a fringe over glasses or takes a shoulder for a face; a box that several of the nine agree
+    on is a face. Boxes are grouped when they share half their union; a group that lies in a better one is dropped."""
     views = (gray, cv2.GaussianBlur(gray, (0, 0), 2), cv2.equalizeHist(gray))
-    found = [tuple(map(int, box)) for view in views for name in FRONTAL
-             for box in cascade(name).detectMultiScale(view, 1.08, 3, minSize=(SMALLEST, SMALLEST))]
+    found = [
+        tuple(map(int, box))
+        for view in views
+        for name in FRONTAL
+        for box in cascade(name).detectMultiScale(view, 1.08, 3, minSize=(SMALLEST, SMALLEST))
+    ]
     groups = []
     for box in sorted(found, key=lambda box: -box[2]):
         near = [group for group in groups if union_share(box, np.median(group, 0)) > 0.5]
@@ -92,43 +101,65 @@ def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
 def find_face(frame: np.ndarray) -> Face:
     """The one face of a frame (H, W, 3) RGB or (H, W) uint8, in px of that frame. No face, or several, is a FaceError.
 
-    A face much smaller than the largest (under 0.4 of its side) is background clutter or a picture on a wall and is ignored.
-    """
+    A face much smaller than the largest (under 0.4 of its side) is background clutter or a picture on a wall and is
+    ignored."""
     frame = np.asarray(frame)
-    gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else np.ascontiguousarray(frame)
+    gray = (
+        cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        if frame.ndim == 3
+        else np.ascontiguousarray(frame)
+    )
     height, width = gray.shape
     scale = WORKING / max(height, width)
-    # A tight crop has no room around the face for the cascade's window: a border of a quarter is added, then taken off again.
+    # A tight crop has no room around the face for the cascade's window: a border of a quarter is added, then taken off
+    # again.
     border = WORKING // 4
     small = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     small = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
     boxes = _votes(small)
     if not boxes:
-        raise FaceError(f"no face found in the frame that is aligned ({width}x{height}): the face must be frontal, upright and wider than about 60 px; "
-                        "crop closer or give OpenFace landmarks")
+        raise FaceError(
+            f"no face found in the frame that is aligned ({width}x{height}): the face must be frontal, upright and"
+            " wider than about 60 px; crop closer or give OpenFace landmarks"
+        )
     largest = max(box[2] for box in boxes)
     boxes = [box for box in boxes if box[2] >= 0.4 * largest]
     if len(boxes) > 1:
-        places = "; ".join(f"x {int((x - border) / scale)}, y {int((y - border) / scale)}, {int(w / scale)} px wide" for x, y, w, _ in boxes)
+        places = "; ".join(
+            f"x {int((x - border) / scale)}, y {int((y - border) / scale)}, {int(w / scale)} px wide"
+            for x, y, w, _ in boxes
+        )
         raise FaceError(f"{len(boxes)} faces found ({places}): crop the video to one person")
     box = boxes[0]
     eyes, found = _eyes(cv2.createCLAHE(2.0, (8, 8)).apply(small), box)
-    return Face(tuple(int(round(v)) for v in ((box[0] - border) / scale, (box[1] - border) / scale, box[2] / scale, box[3] / scale)),
-                (eyes - border) / scale, found)
+    return Face(
+        tuple(
+            int(round(v))
+            for v in ((box[0] - border) / scale, (box[1] - border) / scale, box[2] / scale, box[3] / scale)
+        ),
+        (eyes - border) / scale,
+        found,
+    )
 
 
 def _eyes(gray: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, bool]:
-    """Eye centres (2, 2) inside a face box, and whether both were seen; unseen ones sit where eyes sit in a cascade's box."""
+    """Eye centres (2, 2) inside a face box, and whether both were seen; unseen ones sit where eyes sit in a
+    cascade's box.
+    """
     x, y, w, h = box
     assumed = np.array([[x + 0.31 * w, y + 0.39 * h], [x + 0.69 * w, y + 0.39 * h]])
     eyes, seen = assumed.copy(), 0
     for side in (0, 1):
         left = int(x + (0.06 + 0.44 * side) * w)
-        part = gray[int(y + 0.18 * h): int(y + 0.58 * h), left: int(left + 0.44 * w)]
+        part = gray[int(y + 0.18 * h) : int(y + 0.58 * h), left : int(left + 0.44 * w)]
         for name in ("haarcascade_eye_tree_eyeglasses.xml", "haarcascade_eye.xml"):
-            found = cascade(name).detectMultiScale(part, 1.05, 4, minSize=(int(0.12 * w), int(0.12 * w)), maxSize=(int(0.4 * w), int(0.4 * w)))
+            found = cascade(name).detectMultiScale(
+                part, 1.05, 4, minSize=(int(0.12 * w), int(0.12 * w)), maxSize=(int(0.4 * w), int(0.4 * w))
+            )
             middles = [np.array([left + ex + ew / 2, int(y + 0.18 * h) + ey + eh / 2]) for ex, ey, ew, eh in found]
-            middles = [m for m in middles if np.linalg.norm(m - assumed[side]) < 0.14 * w]  # brows and nostrils answer too
+            middles = [
+                m for m in middles if np.linalg.norm(m - assumed[side]) < 0.14 * w
+            ]  # brows and nostrils answer too
             if middles:
                 eyes[side] = min(middles, key=lambda m: np.linalg.norm(m - assumed[side]))
                 seen += 1
@@ -139,23 +170,33 @@ def _eyes(gray: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, bool]:
 
 # ---------------------------------------------------------------- checking
 
+
 def check_uncut(frames: Iterable[np.ndarray], box: tuple[int, ...] | None = None) -> None:
     """Raise FaceError when neighbouring frames jump as they do at a cut.
 
-    frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at once: the mean
-    absolute difference of the small blurred frames then exceeds 12 grey levels *and* 8 times the clip's median change; movement of a face or flicker does neither.
-    """
-    small = np.stack([cv2.GaussianBlur(cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
-                      for f in frames]).astype(np.float32)
+    frames: (T, H, W, 3) uint8, or anything that yields such frames one by one. A cut changes most of the picture at
+    once: the mean absolute difference of the small blurred frames then exceeds 12 grey levels *and* 8 times the clip's
+    median change; movement of a face or flicker does neither."""
+    small = np.stack(
+        [
+            cv2.GaussianBlur(
+                cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA), (0, 0), 1.0
+            )
+            for f in frames
+        ]
+    ).astype(np.float32)
     small -= small.mean((1, 2), keepdims=True)  # a lamp that is switched on is not a cut
     change = np.abs(np.diff(small, axis=0)).mean((1, 2))
     worst = int(change.argmax())
     if change[worst] > max(12.0, 8 * float(np.median(change))):
-        raise FaceError(f"the video is cut between frames {worst} and {worst + 1} (frames counted from 0): give one uncut shot")
+        raise FaceError(
+            f"the video is cut between frames {worst} and {worst + 1} (frames counted from 0): give one uncut shot"
+        )
 
 
 def find_in_clip(frames: np.ndarray | Footage, onset: int = 0) -> Face:
-    """The face of a clip (T, H, W, 3) uint8 RGB, an array or a `deft.clips.footage.Footage`; onset: position of the onset frame.
+    """The face of a clip (T, H, W, 3) uint8 RGB, an array or a `deft.clips.footage.Footage`; onset: position of the
+    onset frame.
 
     FaceError unless the clip is uncut, has one face in the onset frame, and still has it in the middle and at the end.
     """
@@ -166,7 +207,9 @@ def find_in_clip(frames: np.ndarray | Footage, onset: int = 0) -> Face:
 
 
 def check_stays(frames: np.ndarray | Footage, face: Face, onset: int) -> None:
-    """Raise FaceError when the face of the onset frame is not there in the middle or at the end, or is not alone there."""
+    """Raise FaceError when the face of the onset frame is not there in the middle or at the end, or is not alone
+    there.
+    """
     for position in sorted({len(frames) // 2, len(frames) - 1} - {onset}):
         try:
             later = find_face(frames[position])
@@ -175,5 +218,7 @@ def check_stays(frames: np.ndarray | Footage, face: Face, onset: int) -> None:
                 raise FaceError(f"frame {position}: {error}") from error
             continue  # a missed detection in a later frame is the cascade's; the onset decides
         if overlap(face.box, later.box) < 0.4:
-            raise FaceError(f"the face jumps from {face.box} in frame {onset} to {later.box} in frame {position}: a cut, another person, or a "
-                            "large head movement; give a shorter clip")
+            raise FaceError(
+                f"the face jumps from {face.box} in frame {onset} to {later.box} in frame {position}: a cut, another"
+                " person, or a large head movement; give a shorter clip"
+            )

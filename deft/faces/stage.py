@@ -1,4 +1,6 @@
-"""Stage 02 for a whole set: clips as the store has them -> aligned frames, landmarks and matrices under `faces/<set>/`."""
+"""Stage 02 for a whole set: clips as the store has them -> aligned frames, landmarks and matrices under
+`faces/<set>/`.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,24 @@ from deft.faces import align
 def align_set(clips: Path, out: Path) -> dict[str, tuple[int, ...]]:
     """Align every clip of the store in folder `clips` and write gray, rgb, landmarks and matrix (.npy) to folder `out`.
 
-    One matrix (2, 3) per clip, from its onset landmarks. gray (N, T, 128, 128) and rgb (N, 3, 128, 128, 3; onset, apex, hold)
-    are uint8, landmarks (N, 68, 2) aligned px. Arrays are written clip by clip into memory-mapped files: memory holds one
-    subject. Returns {name: shape}. Raises ValueError, naming the clip, where no alignment can be fitted.
-    """
+    One matrix (2, 3) per clip, from its onset landmarks. gray (N, T, 128, 128) and rgb (N, 3, 128, 128, 3; onset, apex,
+    hold) are uint8, landmarks (N, 68, 2) aligned px. Arrays are written clip by clip into memory-mapped files: memory
+    holds one subject. Returns {name: shape}. Raises ValueError, naming the clip, where no alignment can be fitted."""
     cv2.setNumThreads(1)
     store = ClipStore(clips)
     landmarks = store.array("landmarks")
     count = len(landmarks)
     with ExitStack() as files:
+
         def create(name, shape, dtype):
             path = files.enter_context(runtime.atomic(out / f"{name}.npy"))
             return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
         gray = rgb = None
         moved, matrices = create("landmarks", (count, 68, 2), np.float32), create("matrix", (count, 2, 3), np.float32)
-        clips = (pair for rows, (frames,) in store.stream("frames") for pair in zip(range(rows.start, rows.stop), frames))
+        clips = (
+            pair for rows, (frames,) in store.stream("frames") for pair in zip(range(rows.start, rows.stop), frames)
+        )
         for row, clip in runtime.bar(clips, count, f"{out.name} faces", "clip"):
             if gray is None:
                 gray = create("gray", (count, len(clip), align.SIZE, align.SIZE), np.uint8)

@@ -1,14 +1,15 @@
 """The chain on a licensed data set: clips -> evidence -> Uni-MER -> features -> joint tuning -> answers -> one table.
 
-`make licensed DATASET=casme2` (and notebook 12, on a few clips). What was learned on simulated people is taken over from a profile as it
-is: landmarks, evidence calibration, experts, language base. What is learned here is the joint tuning, under subject-disjoint folds.
-`work/<set>` gets the layout of a simulated profile, so every later stage runs on it unchanged; it has no truth arrays and no broken
-condition, and no emotion knowledge is added: classes come from `deft.clips.labels`.
+`make licensed DATASET=casme2` (and notebook 12, on a few clips). What was learned on simulated people is taken over
+from a profile as it is: landmarks, evidence calibration, experts, language base. What is learned here is the joint
+tuning, under subject-disjoint folds. `work/<set>` gets the layout of a simulated profile, so every later stage runs on
+it unchanged; it has no truth arrays and no broken condition, and no emotion knowledge is added: classes come from
+`deft.clips.labels`.
 
-Every stage looks at what it reads and does nothing when that has not changed; preparation keeps every finished clip, tuning every
-finished run. `recipe` says what is run and from which profile, `material` which clips, labels and folds, `stages` does it;
-`deft.evaluation.reproduced` scores it.
-"""
+Every stage looks at what it reads and does nothing when that has not changed; preparation keeps every finished clip,
+tuning every finished run. `recipe` says what is run and from which profile, `material` which clips, labels and folds,
+`stages` does it; `deft.evaluation.reproduced` scores it."""
+
 from __future__ import annotations
 
 import warnings
@@ -28,30 +29,49 @@ from deft.licensed.recipe import LicensedError, Recipe, borrowing, recipe_of
 from deft.licensed.stages import answer, answering, describing, verdicts
 from deft.run import lock
 
-__all__ = ["LicensedError", "Recipe", "answer", "borrowing", "describing", "left_out", "prepared", "recipe_of", "run", "save", "score", "status",
-           "take", "uses", "verdicts"]
+__all__ = [
+    "LicensedError",
+    "Recipe",
+    "answer",
+    "borrowing",
+    "describing",
+    "left_out",
+    "prepared",
+    "recipe_of",
+    "run",
+    "save",
+    "score",
+    "status",
+    "take",
+    "uses",
+    "verdicts",
+]
 
 
 def score(recipe: Recipe, rows: list[dict]) -> pd.DataFrame:
     """T2 of the set from the rows of its predictions.jsonl: see `deft.evaluation.reproduced.t2`.
 
-    Raises LicensedError when a system has no answer to a clip that another one answered: then the rows are not all there.
-    """
+    Raises LicensedError when a system has no answer to a clip that another one answered: then the rows are not all
+    there."""
     answered: dict[tuple, set] = {}
     for row in rows:
         answered.setdefault((row["system"], row["seed"]), set()).add(row["clip"])
     asked = set().union(*answered.values())
     for (system, number), clips in answered.items():
         if clips != asked:
-            raise LicensedError(f"{recipe.work / 'predictions.jsonl'}: {system}, seed {number}, answered {len(clips)} of {len(asked)} clips; "
-                                "remove the file and run the same command again")
+            raise LicensedError(
+                f"{recipe.work / 'predictions.jsonl'}: {system}, seed {number}, answered {len(clips)} of {len(asked)}"
+                " clips; remove the file and run the same command again"
+            )
     trained = any(row["system"] in recipe.systems for row in rows)
     protocol = recipe.protocol if trained else "nothing trained on this set"
     return reproduced.t2(rows, f"{recipe.dataset}, {protocol}", recipe.simulated, recipe.seed)
 
 
 def save(recipe: Recipe, result: pd.DataFrame, counted: pd.DataFrame) -> Path:
-    """Write T2 and the labels, with where they come from and what was odd about the data, to figures/<set>/tables; -> the folder."""
+    """Write T2 and the labels, with where they come from and what was odd about the data, to figures/<set>/tables;
+    -> the folder.
+    """
     state = tabled(recipe)
     reproduced.save(state.folder, recipe.dataset, f"{recipe.words}. Data report: {odd(recipe)}", result, counted)
     if not state or cache.damage(state.folder):  # the stamp holds the commit: the same numbers may be other bytes
@@ -61,15 +81,19 @@ def save(recipe: Recipe, result: pd.DataFrame, counted: pd.DataFrame) -> Path:
 
 def tabled(recipe: Recipe) -> cache.State:
     """Whether figures/<set>/tables holds the tables of these answers as they were written."""
-    return cache.fresh(paths.figures(recipe.set) / "tables", [recipe.work / "predictions.jsonl", recipe.work / REPORT], code="deft.evaluation.reproduced")
+    return cache.fresh(
+        paths.figures(recipe.set) / "tables",
+        [recipe.work / "predictions.jsonl", recipe.work / REPORT],
+        code="deft.evaluation.reproduced",
+    )
 
 
 def status(dataset: str, profile: str) -> list[dict]:
-    """What the next `make licensed` would do and why, for all numbers of folds under which this set was begun; nothing is written.
+    """What the next `make licensed` would do and why, for all numbers of folds under which this set was begun; nothing
+    is written.
 
-    -> rows of stage (the set and data, prepared, borrowed, described, answered or table), state (done, stale, missing, never run), reason.
-    ReaderError for a name that no reader has.
-    """
+    -> rows of stage (the set and data, prepared, borrowed, described, answered or table), state (done, stale, missing,
+    never run), reason. ReaderError for a name that no reader has."""
     if dataset not in readers.READERS:
         raise readers.unknown(dataset)
     recipe_of(dataset, paths.work(profile), profile)  # ConfigError for an unknown profile
@@ -78,12 +102,22 @@ def status(dataset: str, profile: str) -> list[dict]:
     for note in notes:
         if (note["dataset"], note["profile"]) == (dataset, profile):
             recipe = recipe_of(dataset, Path(note["root"]), profile, note["folds"])
-            rows += [{"stage": f"{recipe.set} {step}", "state": state, "reason": reason} for step, state, reason in _steps(recipe)]
-    return rows or [{"stage": f"{dataset}-{profile}", "state": "never run", "reason": f"make licensed DATASET={dataset} PROFILE={profile} begins it"}]
+            rows += [
+                {"stage": f"{recipe.set} {step}", "state": state, "reason": reason}
+                for step, state, reason in _steps(recipe)
+            ]
+    return rows or [
+        {
+            "stage": f"{dataset}-{profile}",
+            "state": "never run",
+            "reason": f"make licensed DATASET={dataset} PROFILE={profile} begins it",
+        }
+    ]
 
 
 def _steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """(step, state, reason) up to the first that is not done: those after it read what it makes."""
+
     def told(step: str, why: str) -> tuple[str, str, str]:
         return step, "stale" if why else "done", why or "nothing changed"
 
@@ -129,7 +163,9 @@ def run(recipe: Recipe, log: Callable[[str], None] = print) -> pd.DataFrame:
 
 def _run(recipe: Recipe, log: Callable[[str], None]) -> pd.DataFrame:
     clips, table = take(recipe)
-    folds_of(table[[bool(clip.numbers) for clip in clips]], recipe.dataset, recipe.folds, recipe.seed)  # refused now, not after an hour of preparing
+    folds_of(
+        table[[bool(clip.numbers) for clip in clips]], recipe.dataset, recipe.folds, recipe.seed
+    )  # refused now, not after an hour of preparing
     borrowed = borrowing(recipe).do()
     log(f"{recipe.dataset}: {len(clips)} clips of {table['subject'].nunique()} subjects · {recipe.words}")
     log(f"data report: {odd(recipe)}, in {recipe.work / REPORT}")

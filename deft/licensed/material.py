@@ -1,10 +1,10 @@
 """Which clips of a licensed data set there are, what their labels are to the model, and who is tested when.
 
-The model names five emotions. A label that means one of them (`deft.clips.labels`) is trained and scored; any other (others, repression,
-...) and every macro movement keeps its Uni-MER record and gets an answer, but has no part in either. Where a data set has only coarse
-classes (SMIC, 4DME) nothing is trained, since nobody wrote down which of three emotions a `negative` is: models tuned on the
-simulator answer, and their coarse class is scored.
-"""
+The model names five emotions. A label that means one of them (`deft.clips.labels`) is trained and scored; any other
+(others, repression, ...) and every macro movement keeps its Uni-MER record and gets an answer, but has no part in
+either. Where a data set has only coarse classes (SMIC, 4DME) nothing is trained, since nobody wrote down which of three
+emotions a `negative` is: models tuned on the simulator answer, and their coarse class is scored."""
+
 from __future__ import annotations
 
 import json
@@ -28,7 +28,7 @@ NO_FRAMES = "no frames were found; `make data-check` says where they were looked
 
 
 def odd(recipe: Recipe) -> str:
-    """"63 oddities, 8 repaired": the saved data report in short."""
+    """ "63 oddities, 8 repaired": the saved data report in short."""
     return tally(pd.read_csv(recipe.work / REPORT, keep_default_na=False))
 
 
@@ -40,22 +40,34 @@ def keep(path: Path, text: str) -> None:
 
 
 def class_of(dataset: str, label: str) -> str:
-    """The emotion the model may answer for a label of this data set, by its published classes; "" when there is none."""
+    """The emotion the model may answer for a label of this data set, by its published classes; "" when there is
+    none.
+    """
     return next((found for number in (7, 5) if (found := labels.classes(dataset, label, number)) in EMOTIONS), "")
 
 
 def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
-    """(clips, table) of `look_at`; keeps the data report as work/<set>/`REPORT`, and beside it what is run (set.json)."""
+    """(clips, table) of `look_at`; keeps the data report as work/<set>/`REPORT`, and beside it what is run
+    (set.json).
+    """
     clips, table, report = look_at(recipe)
-    note = {"dataset": recipe.dataset, "root": str(Path(recipe.root).expanduser().absolute()), "profile": recipe.profile, "folds": recipe.folds, "simulated": recipe.simulated,
-            "words": recipe.words, **runtime.provenance()}
+    note = {
+        "dataset": recipe.dataset,
+        "root": str(Path(recipe.root).expanduser().absolute()),
+        "profile": recipe.profile,
+        "folds": recipe.folds,
+        "simulated": recipe.simulated,
+        "words": recipe.words,
+        **runtime.provenance(),
+    }
     keep(recipe.work / "set.json", json.dumps(note, indent=1, ensure_ascii=False) + "\n")
     keep(recipe.work / REPORT, report.to_csv(index=False, lineterminator="\n"))
     return clips, table
 
 
 def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, pd.DataFrame]:
-    """(clips, table, data report); clips and table sorted by subject and clip; columns clip, subject, label, emotion, coarse, truth, kind, units, scored.
+    """(clips, table, data report); clips and table sorted by subject and clip; columns clip, subject, label, emotion,
+    coarse, truth, kind, units, scored.
 
     truth: what is scored, the emotion or, in a set of coarse classes, that class; `emotion` is then empty throughout.
     Raises LicensedError for a missing folder, no frames, or labels among which there is nothing to choose.
@@ -64,22 +76,42 @@ def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, p
     if recipe.dataset not in readers.READERS:
         raise readers.unknown(recipe.dataset)
     if not root.exists():
-        raise LicensedError(f"{root} does not exist: say where your copy of {recipe.dataset} is (DATA=folder, or DEFT_DATA with {recipe.dataset}/ in it)")
+        raise LicensedError(
+            f"{root} does not exist: say where your copy of {recipe.dataset} is (DATA=folder, or DEFT_DATA with"
+            f" {recipe.dataset}/ in it)"
+        )
     clips, report = readers.read(recipe.dataset, root)
     clips.sort(key=lambda clip: (clip.subject, clip.id))
     if not any(clip.numbers for clip in clips):
-        raise LicensedError(f"none of the {len(clips)} clips of {recipe.dataset} has frames below {root}: "
-                            f"`make data-check DATASET={recipe.dataset} DATA={root}` says where they were looked for{Library(root).packed()}")
-    table = pd.DataFrame([{"clip": clip.id, "subject": clip.subject, "label": clip.emotion, "emotion": class_of(recipe.dataset, clip.emotion),
-                           "coarse": clip.coarse, "kind": clip.kind, "units": format_units(clip.action_units)} for clip in clips])
+        raise LicensedError(
+            f"none of the {len(clips)} clips of {recipe.dataset} has frames below {root}: `make data-check"
+            f" DATASET={recipe.dataset} DATA={root}` says where they were looked for{Library(root).packed()}"
+        )
+    table = pd.DataFrame(
+        [
+            {
+                "clip": clip.id,
+                "subject": clip.subject,
+                "label": clip.emotion,
+                "emotion": class_of(recipe.dataset, clip.emotion),
+                "coarse": clip.coarse,
+                "kind": clip.kind,
+                "units": format_units(clip.action_units),
+            }
+            for clip in clips
+        ]
+    )
     fine, coarse = table["emotion"], table["coarse"].where(table["coarse"].isin(COARSE_CLASSES), "")
     if fine[fine != ""].nunique() < 2:
         table["emotion"] = ""
     table["truth"] = fine if (table["emotion"] != "").any() else coarse
     table["scored"] = (table["truth"] != "") & (table["kind"] == "micro")
     if table[table["scored"]]["truth"].nunique() < 2:
-        raise LicensedError(f"the labels of {recipe.dataset} are {', '.join(sorted(set(table['label']) - {''})) or '(none)'}; the model answers "
-                            f"{', '.join(EMOTIONS)}, and nothing is left to tell apart. Use a set with emotions (casme2, samm, mmew, dfme, ...)")
+        raise LicensedError(
+            f"the labels of {recipe.dataset} are {', '.join(sorted(set(table['label']) - {''})) or '(none)'}; the model"
+            f" answers {', '.join(EMOTIONS)}, and nothing is left to tell apart. Use a set with emotions (casme2, samm,"
+            " mmew, dfme, ...)"
+        )
     if recipe.subjects or recipe.clips_each:
         table = _some(table, recipe.subjects, recipe.clips_each)
         clips = [clips[row] for row in table.index]
@@ -88,17 +120,23 @@ def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, p
 
 
 def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
-    """The subjects with the most classes, and of each so many clips: one of every label, then a second of every label, ..."""
+    """The subjects with the most classes, and of each so many clips: one of every label, then a second of every
+    label, ...
+    """
     classes = table[table["scored"]].groupby("subject")["truth"].nunique()
-    wanted = classes.sort_values(ascending=False, kind="stable").index[:subjects or None]
+    wanted = classes.sort_values(ascending=False, kind="stable").index[: subjects or None]
     part = table[table["subject"].isin(wanted)]
     turn = part.groupby(["subject", "label"]).cumcount()
-    order = part.assign(turn=turn).sort_values(["subject", "turn", "scored"], ascending=[True, True, False], kind="stable")
+    order = part.assign(turn=turn).sort_values(
+        ["subject", "turn", "scored"], ascending=[True, True, False], kind="stable"
+    )
     return table.loc[sorted(order.groupby("subject").head(each or len(part)).index)]
 
 
 def waiting(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[int, int, list[str]]:
-    """(clips prepared or known to fail, clips with frames, what is wrong with damaged files): how far `prepared` is, without doing anything."""
+    """(clips prepared or known to fail, clips with frames, what is wrong with damaged files): how far `prepared` is,
+    without doing anything.
+    """
     cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
     files, sheet = prepare.targets([clip for clip in clips if clip.numbers], cascade), recipe.prepared / "failed.json"
     failed = runtime.read_json(sheet) if sheet.exists() else {}
@@ -108,14 +146,17 @@ def waiting(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[int,
 
 
 def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callable[[str], None] = print) -> pd.DataFrame:
-    """Every clip with frames through faces and flow, one file each (`deft.motion.prepare`); -> clip, file, error ("" or what is wrong).
+    """Every clip with frames through faces and flow, one file each (`deft.motion.prepare`); -> clip, file, error ("" or
+    what is wrong).
 
     A prepared file that is damaged is named and made again.
     """
     cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
     filmed, sheet = [clip for clip in clips if clip.numbers], recipe.prepared / "failed.json"
     files = prepare.targets(filmed, cascade)
-    failed = runtime.read_json(sheet) if sheet.exists() else {}  # what failed fails again until its frames or this code, and so its name, change
+    failed = (
+        runtime.read_json(sheet) if sheet.exists() else {}
+    )  # what failed fails again until its frames or this code, and so its name, change
     for name, file in files.items():
         if (recipe.prepared / file).exists() and (wrong := prepare.damage(recipe.prepared / file, name)):
             log(f"made again  {wrong}")
@@ -125,54 +166,86 @@ def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callabl
         failed |= {files[row.clip]: row.error for row in found.itertuples() if row.error}
         runtime.write_json(sheet, failed)
     errors = {clip.id: failed.get(files[clip.id], "") if clip.id in files else NO_FRAMES for clip in clips}
-    return pd.DataFrame([{"clip": name, "file": "" if error else files[name], "error": error} for name, error in errors.items()])
+    return pd.DataFrame(
+        [{"clip": name, "file": "" if error else files[name], "error": error} for name, error in errors.items()]
+    )
 
 
 def left_out(ready: pd.DataFrame, shown: int = 3) -> list[str]:
-    """Lines about the clips that could not be prepared, grouped by reason: how many, the first few by name, what is wrong with the first."""
+    """Lines about the clips that could not be prepared, grouped by reason: how many, the first few by name, what is
+    wrong with the first.
+    """
     bad = ready[ready["error"] != ""]
     lines = []
     for _, part in bad.groupby(bad["error"].map(reason), sort=False):
         more = f" and {len(part) - shown} more" if len(part) > shown else ""
-        lines.append(f"left out  {len(part)} clip{'s' * (len(part) > 1)}, {', '.join(part['clip'][:shown])}{more}: {part['error'].iloc[0]}")
+        lines.append(
+            f"left out  {len(part)} clip{'s' * (len(part) > 1)}, {', '.join(part['clip'][:shown])}{more}:"
+            f" {part['error'].iloc[0]}"
+        )
     return lines
 
 
 def uses(table: pd.DataFrame, ready: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of every label: columns label, answered as, kind, clips, prepared, scored, Uni-MER only (prepared, but not scored)."""
+    """What becomes of every label: columns label, answered as, kind, clips, prepared, scored, Uni-MER only
+    (prepared, but not scored).
+    """
     joined = table.assign(ready=(ready["error"] == "").to_numpy())
     joined["used"] = joined["scored"] & joined["ready"]
-    out = joined.groupby(["label", "truth", "kind"], sort=True).agg(clips=("clip", "size"), prepared=("ready", "sum"), scored=("used", "sum")).reset_index()
+    out = (
+        joined.groupby(["label", "truth", "kind"], sort=True)
+        .agg(clips=("clip", "size"), prepared=("ready", "sum"), scored=("used", "sum"))
+        .reset_index()
+    )
     return out.rename(columns={"truth": "answered as"}).assign(**{"Uni-MER only": out["prepared"] - out["scored"]})
 
 
 def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.DataFrame:
     """Subject-disjoint folds, every subject tested once -> subject, dataset, look, fold, validation_of (-1: of none).
 
-    table: columns subject, emotion, scored. `look`, by which folds are stratified, is here the number of the subject's commonest
-    emotion: a recording has no look table. Under "loso" everybody but the subject tested trains: validation chooses nothing in DEFT's
-    tuning nor in the peers (their settings come from simulated clips), and the field leaves out one. Who has no clip with an emotion is
-    answered in some fold and trains none; in a set without emotions that is everybody.
-    Raises LicensedError when there are too few subjects, or a fold would train on fewer than two emotions.
+    table: columns subject, emotion, scored. `look`, by which folds are stratified, is here the number of the subject's
+    commonest emotion: a recording has no look table. Under "loso" everybody but the subject tested trains: validation
+    chooses nothing in DEFT's tuning nor in the peers (their settings come from simulated clips), and the field leaves
+    out one. Who has no clip with an emotion is answered in some fold and trains none; in a set without emotions that is
+    everybody. Raises LicensedError when there are too few subjects, or a fold would train on fewer than two emotions.
     """
     scored = table[table["scored"] & (table["emotion"] != "")]
     if scored.empty:
-        return pd.DataFrame({"subject": sorted(set(table["subject"])), "dataset": dataset, "look": -1, "fold": 0, "validation_of": -1})
+        return pd.DataFrame(
+            {"subject": sorted(set(table["subject"])), "dataset": dataset, "look": -1, "fold": 0, "validation_of": -1}
+        )
     commonest = scored.groupby("subject")["emotion"].agg(lambda found: EMOTIONS.index(found.mode()[0]))
     people = pd.DataFrame({"subject": commonest.index, "dataset": dataset, "look": commonest.to_numpy()})
     number = len(people) if folds == LOSO else int(folds)
     if len(people) < max(number, 3):
-        raise LicensedError(f"{len(people)} subjects have a clip with frames and an emotion the model answers; FOLDS={folds} needs at least {max(number, 3)}")
+        raise LicensedError(
+            f"{len(people)} subjects have a clip with frames and an emotion the model answers; FOLDS={folds} needs at"
+            f" least {max(number, 3)}"
+        )
     if folds == LOSO:
         people["fold"], people["validation_of"] = np.arange(number), -1
     else:
         people = splits.make_folds(people, number, seed)
     others = sorted(set(table["subject"]) - set(people["subject"]))
-    idle = pd.DataFrame({"subject": others, "dataset": dataset, "look": -1, "fold": np.arange(len(others)) % number, "validation_of": -1})
-    out = pd.concat([people, idle] if others else [people], ignore_index=True).sort_values("subject").reset_index(drop=True)
+    idle = pd.DataFrame(
+        {
+            "subject": others,
+            "dataset": dataset,
+            "look": -1,
+            "fold": np.arange(len(others)) % number,
+            "validation_of": -1,
+        }
+    )
+    out = (
+        pd.concat([people, idle] if others else [people], ignore_index=True)
+        .sort_values("subject")
+        .reset_index(drop=True)
+    )
     for fold in range(number):
         if scored["emotion"][scored["subject"].map(splits.roles(out, fold)) == "train"].nunique() < 2:
-            raise LicensedError(f"fold {fold} would train on fewer than two emotions: take more subjects, or FOLDS={LOSO}")
+            raise LicensedError(
+                f"fold {fold} would train on fewer than two emotions: take more subjects, or FOLDS={LOSO}"
+            )
     return out
 
 
@@ -181,6 +254,22 @@ def index_of(table: pd.DataFrame, dataset: str, fps: Sequence[float | None]) -> 
 
     condition: "kept" (scored) or "unscored". A licensed set knows no look and has no broken condition.
     """
-    return [{"clip": row.clip, "dataset": dataset, "subject": row.subject, "condition": "kept" if row.scored else "unscored", "look": -1,
-             "emotion": row.emotion if row.scored else "", "coarse": COARSE.get(row.emotion, row.coarse), "fps": rate, "onset": 0, "apex": 3, "offset": 8,
-             "units": row.units, "distractor": "" if row.kind == "micro" else row.kind, "split": ""} for row, rate in zip(table.itertuples(), fps)]
+    return [
+        {
+            "clip": row.clip,
+            "dataset": dataset,
+            "subject": row.subject,
+            "condition": "kept" if row.scored else "unscored",
+            "look": -1,
+            "emotion": row.emotion if row.scored else "",
+            "coarse": COARSE.get(row.emotion, row.coarse),
+            "fps": rate,
+            "onset": 0,
+            "apex": 3,
+            "offset": 8,
+            "units": row.units,
+            "distractor": "" if row.kind == "micro" else row.kind,
+            "split": "",
+        }
+        for row, rate in zip(table.itertuples(), fps)
+    ]

@@ -1,4 +1,5 @@
 """What is run on a licensed data set, what it takes over from a simulated profile, and what of it is done already."""
+
 from __future__ import annotations
 
 import hashlib
@@ -26,9 +27,10 @@ class LicensedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject. seeds: draws of
-    base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects, clips_each: take only so many
-    (0: all), those with the most classes first. name: of work/<name>. workers: processes that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
+    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject.
+    seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects,
+    clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes
+    that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
 
     dataset: str
     root: Path
@@ -50,12 +52,16 @@ class Recipe:
 
     @property
     def home(self) -> Path:
-        """work/<data set>-<profile>: what is the same under any folds, the prepared clips, and the lock of all its runs."""
+        """work/<data set>-<profile>: what is the same under any folds, the prepared clips, and the lock of all its
+        runs.
+        """
         return paths.work(self.name or f"{self.dataset}-{self.profile}")
 
     @property
     def set(self) -> str:
-        """The name under work/ and figures/. It says how many folds, so that one table never takes the place of another."""
+        """The name under work/ and figures/. It says how many folds, so that one table never takes the place of
+        another.
+        """
         return self.name or f"{self.home.name}-" + (LOSO if self.folds == LOSO else f"folds{self.folds}")
 
     @property
@@ -75,7 +81,9 @@ class Recipe:
 
     @property
     def simulated(self) -> bool:
-        """Whether the data were made up by `deft.clips.readers.fixtures`: its mark lies in this folder or in one above it."""
+        """Whether the data were made up by `deft.clips.readers.fixtures`: its mark lies in this folder or in one
+        above it.
+        """
         root = Path(self.root).absolute()
         return any((folder / MARK).exists() for folder in (root, *root.parents))
 
@@ -83,22 +91,39 @@ class Recipe:
     def words(self) -> str:
         """Where the numbers come from: the stamp of every product."""
         part = ", a selection of its clips" if self.subjects or self.clips_each else ""
-        kind = f"SIMULATED · made-up faces in the layout of {self.dataset}" if self.simulated else f"reproduced on {self.dataset}"
-        return f"{kind}{part}, experts and language model from {self.profile}'s simulator · seed {self.seed} · {runtime.commit()}"
+        kind = (
+            f"SIMULATED · made-up faces in the layout of {self.dataset}"
+            if self.simulated
+            else f"reproduced on {self.dataset}"
+        )
+        return (
+            f"{kind}{part}, experts and language model from {self.profile}'s simulator · seed {self.seed} ·"
+            f" {runtime.commit()}"
+        )
 
 
 def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -> Recipe:
-    """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. root: by default `$DEFT_DATA/<dataset>`."""
+    """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. root: by default
+    `$DEFT_DATA/<dataset>`.
+    """
     chain = Chain(profile)
     given = chain.parameters(book.find(chain.stages, "07"))
-    return Recipe(dataset, root or paths.data(dataset), profile, folds.strip().lower(), seeds=given["draws"],
-                  **{name: given[name] for name in ("epochs", "batch", "seed")})
+    return Recipe(
+        dataset,
+        root or paths.data(dataset),
+        profile,
+        folds.strip().lower(),
+        seeds=given["draws"],
+        **{name: given[name] for name in ("epochs", "batch", "seed")},
+    )
 
 
 # ---------------------------------------------------------------- what is done already
 @dataclass(frozen=True)
 class Step:
-    """One step on a licensed set: whether it is done (`deft.cache`: what it reads, its code, and its files by hash), and what does it."""
+    """One step on a licensed set: whether it is done (`deft.cache`: what it reads, its code, and its files by hash),
+    and what does it.
+    """
 
     state: cache.State
     make: Callable[[], object]
@@ -115,24 +140,37 @@ class Step:
 def borrowing(recipe: Recipe) -> Step:
     """Copy what `profile` learned on simulated people to work/<set>. LicensedError when the profile was not run.
 
-    Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out. How the training went
-    (history.json, with its seconds) is copied and decides nothing.
-    """
+    Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out. How the training
+    went (history.json, with its seconds) is copied and decides nothing."""
     source = paths.work(recipe.profile)
     borrowed = (*BORROWED, *(f"mllm/draw{draw}/base" for draw in range(1, recipe.seeds)))
     if absent := next((part for part in (*borrowed, "clips/corpus") if not (source / part).exists()), None):
-        raise LicensedError(f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and language "
-                            "model; then run this again (notebooks 01 to 07 are enough)")
+        raise LicensedError(
+            f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and"
+            " language model; then run this again (notebooks 01 to 07 are enough)"
+        )
     corpus = store.ClipStore(source / "clips" / "corpus")
     units = corpus.array("units_true")
-    files = [path for part in borrowed for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part])
-             if path.is_file() and path.name != "history.json" and not path.name.startswith(".")]
-    state = cache.fresh(recipe.work, files, {"units": hashlib.sha256(units.tobytes()).hexdigest()}, name="borrowed", files=(*borrowed, "clips/corpus/units.npz"))
+    files = [
+        path
+        for part in borrowed
+        for path in (sorted((source / part).rglob("*")) if (source / part).is_dir() else [source / part])
+        if path.is_file() and path.name != "history.json" and not path.name.startswith(".")
+    ]
+    state = cache.fresh(
+        recipe.work,
+        files,
+        {"units": hashlib.sha256(units.tobytes()).hexdigest()},
+        name="borrowed",
+        files=(*borrowed, "clips/corpus/units.npz"),
+    )
 
     def copy() -> None:
         for part in borrowed:
             with runtime.atomic(recipe.work / part) as fresh:
                 (shutil.copytree if (source / part).is_dir() else shutil.copyfile)(source / part, fresh)
-        store.write_shard(recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), state.key, units_true=units)
+        store.write_shard(
+            recipe.work / "clips" / "corpus" / "units.npz", corpus.index.to_dict("records"), state.key, units_true=units
+        )
 
     return Step(state, copy)

@@ -1,4 +1,6 @@
-"""What the language model is given of a set of clips: the experts' features, and the facts that its answers are made of."""
+"""What the language model is given of a set of clips: the experts' features, and the facts that its answers are made
+of.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,11 @@ from deft.unimer.facts import Facts
 
 @dataclass(frozen=True)
 class TuningData:
-    """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None without one).
+    """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None
+    without one).
 
-    complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well have
-    moved below the noise: that the record does not list it must not be learned as "absent".
-    """
+    complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well
+    have moved below the noise: that the record does not list it must not be learned as "absent"."""
 
     index: pd.DataFrame
     features: dict[str, np.ndarray]
@@ -41,7 +43,9 @@ class TuningData:
         return np.flatnonzero(part & ((self.index.condition == condition) if condition else True))
 
 
-def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0) -> TuningData:
+def read_bench(
+    work: Path, which: str = "bench", letters: str = "stmr", facts: bool = True, draw: int = 0
+) -> TuningData:
     """Read index, features of a draw and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
     work = Path(work)
     index = ClipStore(work / "clips" / which).index
@@ -50,13 +54,21 @@ def read_bench(work: Path, which: str = "bench", letters: str = "stmr", facts: b
         for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
             array = np.asarray(runtime.load_array(draws.features(work, which, draw), key, mmap=False), np.float32)
             if len(array) != len(index) or not np.isfinite(array).all():
-                raise ValueError(f"{draws.features(work, which, draw) / key}.npy: {array.shape} for {len(index)} clips, or not finite; rerun 06_experts")
+                raise ValueError(
+                    f"{draws.features(work, which, draw) / key}.npy: {array.shape} for {len(index)} clips, or not"
+                    " finite; rerun 06_experts"
+                )
             features[key] = array
     records = runtime.read_jsonl(work / "unimer" / f"{which}.jsonl") if facts else []
     found, open_ended = facts_of(records), unconfirmed(records)
     folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
-    return TuningData(index, features, [found.get(clip) for clip in index["clip"]], folds,
-                 [clip not in open_ended for clip in index["clip"]])
+    return TuningData(
+        index,
+        features,
+        [found.get(clip) for clip in index["clip"]],
+        folds,
+        [clip not in open_ended for clip in index["clip"]],
+    )
 
 
 def taught(bench: TuningData, work: Path, construction: str) -> TuningData:
@@ -74,10 +86,17 @@ def cached_bench(work: Path, expert_draw: int = 0) -> TuningData:
 
 def unconfirmed(records: Iterable[dict]) -> set[str]:
     """Clips with an annotated unit that the evidence did not confirm (verdict unsupported or contradicted)."""
-    return {record["clip"] for record in records for row in record.get("verdicts", ()) if row["verdict"] in ("unsupported", "contradicted")}
+    return {
+        record["clip"]
+        for record in records
+        for row in record.get("verdicts", ())
+        if row["verdict"] in ("unsupported", "contradicted")
+    }
 
 
-def features_of(bench: TuningData, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None) -> dict[str, torch.Tensor]:
+def features_of(
+    bench: TuningData, streams: Sequence[str], rows: np.ndarray, structure_rows: np.ndarray | None = None
+) -> dict[str, torch.Tensor]:
     """Features of clips `rows` as the model's keyword arguments; structure may come from other clips."""
     taken = {}
     for name in streams:

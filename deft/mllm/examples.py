@@ -1,13 +1,14 @@
-"""The examples of joint tuning: a question, a wording and an answer about each training clip, drawn anew in every epoch.
+"""The examples of joint tuning: a question, a wording and an answer about each training clip, drawn anew in every
+epoch.
 
 Every draw (which question, which wording, whose structure, which stream is dropped) comes from (seed, epoch, index), so
 the whole schedule of a run is fixed before its first step and a run that is started again gives the same weights.
 
 Two devices keep the text true to the units:
-- *Rehearsal*: a share of the examples is about clips that never existed, with simulated soft words and no tokens, so that
-  the reading of uncertain units, learned in text pretraining, is not forgotten on a few hundred clips.
-- *Missing labels are not negative labels*: where an annotated unit was not confirmed, the record does not list it, but it may
-  have moved. From such a record only the emotion class is trained, not the list of units.
+- *Rehearsal*: a share of the examples is about clips that never existed, with simulated soft words and no tokens, so
+  that the reading of uncertain units, learned in text pretraining, is not forgotten on a few hundred clips.
+- *Missing labels are not negative labels*: where an annotated unit was not confirmed, the record does not list it, but
+  it may have moved. From such a record only the emotion class is trained, not the list of units.
 
 Disentangling by intervention: with probability `swap` an example is shown the structure tokens of another training
 clip, so that looks cannot decide the emotion. The paper does not say how it separates looks from motion in the language
@@ -34,7 +35,8 @@ from deft.unimer.facts import text_facts, unit_array
 @dataclass(frozen=True)
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
-    rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed counts on from it."""
+    rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed
+    counts on from it."""
 
     epochs: int = 10
     batch: int = 32
@@ -47,34 +49,65 @@ class TuneSettings:
     draw: int = 0
 
 
-def draw_example(tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int,
-                 epoch: int, position: int, flat: bool = False) -> dict:
-    """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer streams."""
+def draw_example(
+    tokenizer: PreTrainedTokenizerBase,
+    bench: TuningData,
+    rows: np.ndarray,
+    streams: Sequence[str],
+    settings: TuneSettings,
+    seed: int,
+    epoch: int,
+    position: int,
+    flat: bool = False,
+) -> dict:
+    """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer
+    streams.
+    """
     rng = runtime.rng(seed, f"mllm/tune/{epoch}", position)
     row = int(rows[position])
     facts = bench.facts[row]
     partner = int(rng.choice(rows)) if rng.random() < settings.swap else row
     dropped = [name for name in streams if rng.random() < settings.drop]
     if len(dropped) == len(streams):
-        dropped.remove(str(rng.choice(dropped)))                            # an example always keeps one stream
+        dropped.remove(str(rng.choice(dropped)))  # an example always keeps one stream
     simulated, complete = {}, bench.complete[row]
     if set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
         facts = text_facts(rng, flat=flat)
         active, complete = unit_array(facts.units) > 0, True
-        simulated = {f"{name}_units": language.simulate_probability(active, rng, language.QUALITY[name])
-                     for name in streams if name in prompt.UNIT_STREAMS}
+        simulated = {
+            f"{name}_units": language.simulate_probability(active, rng, language.QUALITY[name])
+            for name in streams
+            if name in prompt.UNIT_STREAMS
+        }
     kind, question, answer = language.ask(facts, rng, complete)
-    example = prompt.encode(tokenizer, streams, question, answer, dropped,
-                            end=complete or kind != "reasoning")
-    if simulated:                                                           # no clip, so no expert tokens: they are masked, soft words remain
+    example = prompt.encode(tokenizer, streams, question, answer, dropped, end=complete or kind != "reasoning")
+    if simulated:  # no clip, so no expert tokens: they are masked, soft words remain
         slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
-        example["attention_mask"] = [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])]
-    return {**example, "row": row, "structure_row": partner, "kind": kind, "simulated": simulated, "facts": facts,
-            "present": [name not in dropped for name in streams]}
+        example["attention_mask"] = [
+            0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])
+        ]
+    return {
+        **example,
+        "row": row,
+        "structure_row": partner,
+        "kind": kind,
+        "simulated": simulated,
+        "facts": facts,
+        "present": [name not in dropped for name in streams],
+    }
 
 
-def plan(tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray, streams: Sequence[str], settings: TuneSettings, seed: int, flat: bool = False) -> list[dict]:
-    """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn order.
+def plan(
+    tokenizer: PreTrainedTokenizerBase,
+    bench: TuningData,
+    rows: np.ndarray,
+    streams: Sequence[str],
+    settings: TuneSettings,
+    seed: int,
+    flat: bool = False,
+) -> list[dict]:
+    """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn
+    order.
 
     Clips that do not fill a last batch wait for the next epoch, where others are left over.
     """
@@ -82,15 +115,19 @@ def plan(tokenizer: PreTrainedTokenizerBase, bench: TuningData, rows: np.ndarray
     for epoch in range(settings.epochs):
         shuffled = runtime.rng(seed, "mllm/order", epoch).permutation(len(rows))
         whole = len(rows) // settings.batch * settings.batch or len(rows)
-        drawn = [draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p), flat) for p in shuffled[:whole]]
-        drawn.sort(key=lambda e: sum(e["attention_mask"]))                  # what is computed once masked positions are left out
-        batches = [drawn[i:i + settings.batch] for i in range(0, whole, settings.batch)]
+        drawn = [
+            draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p), flat) for p in shuffled[:whole]
+        ]
+        drawn.sort(key=lambda e: sum(e["attention_mask"]))  # what is computed once masked positions are left out
+        batches = [drawn[i : i + settings.batch] for i in range(0, whole, settings.batch)]
         for i in runtime.rng(seed, "mllm/batches", epoch).permutation(len(batches)):
             order += batches[i]
     return order
 
 
-def collate(examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: TuningData, streams: Sequence[str]) -> dict[str, torch.Tensor]:
+def collate(
+    examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: TuningData, streams: Sequence[str]
+) -> dict[str, torch.Tensor]:
     """Examples of `plan` -> one batch of the model's inputs."""
     rows = np.array([e["row"] for e in examples])
     facts = [e["facts"] for e in examples]
@@ -98,8 +135,11 @@ def collate(examples: list[dict], tokenizer: PreTrainedTokenizerBase, bench: Tun
     for i, example in enumerate(examples):
         for name, probability in example["simulated"].items():
             features[name][i] = torch.from_numpy(probability)
-    return {**prompt.pad([prompt.closed_up(example) for example in examples], tokenizer.pad_token_id), **features,
-            "lived": torch.tensor([not e["simulated"] for e in examples]),
-            "emotion": torch.tensor([EMOTIONS.index(f.emotion) for f in facts]),
-            "units": torch.from_numpy(np.stack([unit_array(f.units) for f in facts])),
-            "present": torch.tensor([e["present"] for e in examples])}
+    return {
+        **prompt.pad([prompt.closed_up(example) for example in examples], tokenizer.pad_token_id),
+        **features,
+        "lived": torch.tensor([not e["simulated"] for e in examples]),
+        "emotion": torch.tensor([EMOTIONS.index(f.emotion) for f in facts]),
+        "units": torch.from_numpy(np.stack([unit_array(f.units) for f in facts])),
+        "present": torch.tensor([e["present"] for e in examples]),
+    }

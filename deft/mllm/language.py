@@ -1,11 +1,10 @@
 """A small causal language model, built and pretrained offline on text that no clip produced.
 
 Two stages: plain text of the grammar, with units written as words, teaches what units mean for an emotion according to
-the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model has learned to
-read uncertain detections before it meets a clip (docs/method.md#what-learns-at-this-size). Neither stage uses a frame, a
-feature or a record of a clip.
-`flat=True` draws emotion and units independently: the control that shows what the prototypes in the text contribute.
-"""
+the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model has learned
+to read uncertain detections before it meets a clip (docs/method.md#what-learns-at-this-size). Neither stage uses a
+frame, a feature or a record of a clip. `flat=True` draws emotion and units independently: the control that shows what
+the prototypes in the text contribute."""
 
 from __future__ import annotations
 
@@ -34,15 +33,32 @@ from deft.unimer.facts import Facts, text_facts, unit_array
 from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
-PROMPT_WORDS = ("user", "question", "answer", "structure", "texture", "motion", "rgb", "units", ":", "none", "left", "right", "both")
-# d' of the simulated detectors, (lowest, highest) per unit; AUROC = Phi(d' / sqrt 2): motion .80 to .99, texture .53 to .94.
+PROMPT_WORDS = (
+    "user",
+    "question",
+    "answer",
+    "structure",
+    "texture",
+    "motion",
+    "rgb",
+    "units",
+    ":",
+    "none",
+    "left",
+    "right",
+    "both",
+)
+# d' of the simulated detectors, (lowest, highest) per unit; AUROC = Phi(d' / sqrt 2): motion .80 to .99, texture .53 to
+# .94.
 QUALITY = {"motion": (1.2, 3.2), "texture": (0.1, 2.2), "rgb": (0.6, 2.7)}
-KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}      # every other kind counts 1: reasoning is the answer we score
+KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}  # every other kind counts 1: reasoning is the answer we score
 
 
 @dataclass(frozen=True)
 class LanguageSettings:
-    """Size and schooling of the base: 128 wide and 4 layers deep is 0.8 M parameters. 192 wide (1.8 M) was twice as slow and no better."""
+    """Size and schooling of the base: 128 wide and 4 layers deep is 0.8 M parameters. 192 wide (1.8 M) was twice as
+    slow and no better.
+    """
 
     hidden: int = 128
     layers: int = 4
@@ -62,25 +78,42 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     table = {word: i for i, word in enumerate(SPECIAL + prompt.MARKERS + tuple(words))}
     inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-                                   unk_token="<unk>", additional_special_tokens=list(prompt.MARKERS),
-                                   clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        additional_special_tokens=list(prompt.MARKERS),
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def build_base(tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings) -> Qwen3ForCausalLM:
     """A Qwen3-class model from its config alone, initialised from `settings.seed`."""
-    config = Qwen3Config(vocab_size=len(tokenizer), hidden_size=settings.hidden, num_hidden_layers=settings.layers,
-                         num_attention_heads=settings.heads, num_key_value_heads=settings.heads,
-                         head_dim=settings.hidden // settings.heads, intermediate_size=settings.intermediate,
-                         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=tokenizer.bos_token_id,
-                         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        head_dim=settings.hidden // settings.heads,
+        intermediate_size=settings.intermediate,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(runtime.seed_of(settings.seed, "mllm/base") % 2**63)
         return Qwen3ForCausalLM(config)
 
 
 def seed_of_draw(seed: int, draw: int) -> int:
-    """Seed of a base: of its weights, its text and its simulated detectors. The flat control of a draw has the same one."""
+    """Seed of a base: of its weights, its text and its simulated detectors. The flat control of a draw has the same
+    one.
+    """
     return runtime.seed_of(seed, "mllm/base", draw)
 
 
@@ -92,10 +125,14 @@ def load_base(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """
     folder = Path(folder)
     if not (folder / "config.json").exists():
-        raise FileNotFoundError(f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that "
-                                "holds config.json, tokenizer.json and *.safetensors")
+        raise FileNotFoundError(
+            f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that "
+            "holds config.json, tokenizer.json and *.safetensors"
+        )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
     model.config._name_or_path = ""  # else every model made from it would carry this machine's path
     missing = [m for m in prompt.MARKERS if m not in tokenizer.get_vocab()]
     if missing:
@@ -108,20 +145,26 @@ def load_base(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
 
 
 # ---------------------------------------------------------------- what a detector would have said
-def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: tuple[float, float] = QUALITY["motion"],
-                         rate: float = 0.125, leak: float = 0.35, shared: float = 0.5) -> np.ndarray:
+def simulate_probability(
+    units: np.ndarray,
+    rng: np.random.Generator,
+    quality: tuple[float, float] = QUALITY["motion"],
+    rate: float = 0.125,
+    leak: float = 0.35,
+    shared: float = 0.5,
+) -> np.ndarray:
     """What a calibrated but noisy detector would report: (..., 17, 2) bool -> float32 in (0, 1).
 
     A latent score is d * x + noise, d drawn per unit from the range `quality`; its exact log-likelihood ratio plus the
-    log odds of `rate`, the share of active unit sides in the text, gives a probability that is calibrated by construction.
-    Left and right share half of their noise, and a one-sided unit leaks a part of its score to the other side.
-    """
+    log odds of `rate`, the share of active unit sides in the text, gives a probability that is calibrated by
+    construction. Left and right share half of their noise, and a one-sided unit leaks a part of its score to the other
+    side."""
     shape = units.shape
     d = rng.uniform(*quality, size=shape[:-1] + (1,))
     x = units.astype(np.float64)
     x = np.maximum(x, leak * x[..., ::-1])
     noise = np.sqrt(shared) * rng.standard_normal(shape[:-1] + (1,)) + np.sqrt(1 - shared) * rng.standard_normal(shape)
-    ratio = d * (d * x + noise - d / 2)                         # log p(score | present) / p(score | absent)
+    ratio = d * (d * x + noise - d / 2)  # log p(score | present) / p(score | absent)
     return (1 / (1 + np.exp(-(ratio + np.log(rate / (1 - rate)))))).astype(np.float32)
 
 
@@ -129,15 +172,18 @@ def simulate_probability(units: np.ndarray, rng: np.random.Generator, quality: t
 def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[str, str, str]:
     """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
 
-    complete: False when the facts leave out units that may be there; then nothing is asked whose answer is a whole list,
-    and a reasoning ends after its class.
-    """
+    complete: False when the facts leave out units that may be there; then nothing is asked whose answer is a whole
+    list, and a reasoning ends after its class."""
     possible = [k for k in SCHOOLED if KINDS[k].can_ask(facts) and (complete or not KINDS[k].whole)]
     weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in possible])
     kind = str(rng.choice(possible, p=weights / weights.sum()))
     about = KINDS[kind].draw(facts, rng)
     answer = KINDS[kind].answer(about, rng)
-    return kind, KINDS[kind].question(about, rng), answer if complete or kind != "reasoning" else answer.split(" evidence :")[0]
+    return (
+        kind,
+        KINDS[kind].question(about, rng),
+        answer if complete or kind != "reasoning" else answer.split(" evidence :")[0],
+    )
 
 
 def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
@@ -151,7 +197,9 @@ def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.rando
 
 
 def soft_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
-    """The structured prompt without expert tokens: simulated detectors of different quality give the units as soft words."""
+    """The structured prompt without expert tokens: simulated detectors of different quality give the units as soft
+    words.
+    """
     _, question, answer = ask(facts, rng)
     streams = (("texture", "motion"), ("motion",), ("texture",), ("rgb",))[rng.choice(4, p=(0.6, 0.2, 0.1, 0.1))]
     example = prompt.encode(tokenizer, streams, question, answer, tokens=0)
@@ -163,7 +211,8 @@ def soft_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.rando
 def next_word_loss(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[dict], words: list[list[int]]
 ) -> torch.Tensor:
-    """Mean cross entropy (scalar) over labelled positions; soft words replace the unit slots when the examples carry them.
+    """Mean cross entropy (scalar) over labelled positions; soft words replace the unit slots when the examples carry
+    them.
 
     words: token ids of `prompt.unit_words`.
     """
@@ -177,7 +226,9 @@ def next_word_loss(
             said = [e["probability"][name] for e in examples if name in e["probability"]]
             if said:
                 p = torch.from_numpy(np.stack(said))
-                embedded = embedded.masked_scatter((batch["input_ids"] == marker).unsqueeze(-1), prompt.soft_words(vectors, p))
+                embedded = embedded.masked_scatter(
+                    (batch["input_ids"] == marker).unsqueeze(-1), prompt.soft_words(vectors, p)
+                )
     hidden = model.base_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
     target = batch["labels"][:, 1:]
     scored = target != prompt.IGNORE
@@ -200,8 +251,8 @@ def text_batches(
         rng = runtime.rng(settings.seed, f"mllm/{make.__name__}", pool)
         drawn = [make(tokenizer, text_facts(rng, flat=settings.flat), rng) for _ in range(4 * settings.batch)]
         drawn.sort(key=lambda e: len(e["input_ids"]))
-        for turn in rng.permutation(4)[:steps - 4 * pool]:
-            yield drawn[turn * settings.batch:(turn + 1) * settings.batch]
+        for turn in rng.permutation(4)[: steps - 4 * pool]:
+            yield drawn[turn * settings.batch : (turn + 1) * settings.batch]
 
 
 def state_of(settings: LanguageSettings, folder: Path) -> cache.State:
@@ -227,11 +278,14 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
     # Warm-up, then level until the last third: soft words, which come second, must meet a model that still learns.
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / 50, max(0.03, (steps - s) / (steps / 3))))
+        optimizer, lambda s: min(1.0, (s + 1) / 50, max(0.03, (steps - s) / (steps / 3)))
+    )
     model.train()
     curve = []
-    batches = itertools.chain(text_batches(tokenizer, settings, text_example, settings.text_steps),
-                              text_batches(tokenizer, settings, soft_example, settings.soft_steps))
+    batches = itertools.chain(
+        text_batches(tokenizer, settings, text_example, settings.text_steps),
+        text_batches(tokenizer, settings, soft_example, settings.soft_steps),
+    )
     for step, examples in enumerate(batches):
         loss = next_word_loss(model, tokenizer, examples, words)
         optimizer.zero_grad(set_to_none=True)
@@ -243,9 +297,15 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
         if step % 100 == 99:
             log(f"text {'flat ' if settings.flat else ''}step {step + 1}/{steps}  loss {np.mean(curve[-50:]):.3f}")
     model.eval()
-    history = {"settings": {**asdict(settings), "vocabulary": len(tokenizer)}, "parameters": sum(p.numel() for p in model.parameters()),
-               "soft_from": settings.text_steps, "loss": [round(v, 5) for v in curve]}
-    with runtime.atomic(folder) as fresh:  # a new folder: files that stand there may be shared with another run by hard links
+    history = {
+        "settings": {**asdict(settings), "vocabulary": len(tokenizer)},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "soft_from": settings.text_steps,
+        "loss": [round(v, 5) for v in curve],
+    }
+    with runtime.atomic(
+        folder
+    ) as fresh:  # a new folder: files that stand there may be shared with another run by hard links
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
         runtime.write_json(fresh / "history.json", history)

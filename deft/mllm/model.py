@@ -48,27 +48,52 @@ class DeftLLMConfig(PreTrainedConfig):
     sub_configs = {"text_config": AutoConfig}
 
     def __init__(
-        self, text_config: dict | PreTrainedConfig | None = None, streams: str = "stm", tokens: int = prompt.TOKENS, width: int = 64,
-        rank: int = 16, alpha: int = 32, markers: Mapping[str, int] | None = None, unit_words: Sequence[Sequence[int]] | None = None,
-        emotion_weight: float = 0.5, unit_weight: float = 0.3, align_weight: float = 0.1, disentangle_weight: float = 0.1,
-        seed: int = 7, **kwargs: Any
+        self,
+        text_config: dict | PreTrainedConfig | None = None,
+        streams: str = "stm",
+        tokens: int = prompt.TOKENS,
+        width: int = 64,
+        rank: int = 16,
+        alpha: int = 32,
+        markers: Mapping[str, int] | None = None,
+        unit_words: Sequence[Sequence[int]] | None = None,
+        emotion_weight: float = 0.5,
+        unit_weight: float = 0.3,
+        align_weight: float = 0.1,
+        disentangle_weight: float = 0.1,
+        seed: int = 7,
+        **kwargs: Any,
     ):
         if isinstance(text_config, dict):
             text_config = CONFIG_MAPPING[text_config["model_type"]](**text_config)
         self.text_config = text_config
-        self.streams, self.tokens, self.width, self.rank, self.alpha, self.seed = streams, tokens, width, rank, alpha, seed
+        self.streams, self.tokens, self.width, self.rank, self.alpha, self.seed = (
+            streams,
+            tokens,
+            width,
+            rank,
+            alpha,
+            seed,
+        )
         self.markers, self.unit_words = dict(markers or {}), [list(w) for w in unit_words or []]
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
         super().__init__(**kwargs)
 
     @classmethod
-    def of(cls, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, streams: str, **settings: Any) -> DeftLLMConfig:
+    def of(
+        cls, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, streams: str, **settings: Any
+    ) -> DeftLLMConfig:
         """The config that joins a base language model and its tokenizer to the streams named by letters."""
         prompt.streams_of(streams)
         markers = {name.strip("<>"): tokenizer.convert_tokens_to_ids(name) for name in prompt.MARKERS}
-        return cls(text_config=base.config.to_dict(), streams=streams, markers=markers,
-                   unit_words=prompt.unit_words(tokenizer), **settings)
+        return cls(
+            text_config=base.config.to_dict(),
+            streams=streams,
+            markers=markers,
+            unit_words=prompt.unit_words(tokenizer),
+            **settings,
+        )
 
 
 class Projector(nn.Module):
@@ -82,7 +107,7 @@ class Projector(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, 4, 64) -> (B, 4, H)."""
-        return self.norm(self.body(tokens))                                 # (B, 4, 64) -> (B, 4, H)
+        return self.norm(self.body(tokens))  # (B, 4, 64) -> (B, 4, H)
 
 
 @dataclass
@@ -109,7 +134,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     def __init__(self, config: DeftLLMConfig, base: PreTrainedModel | None = None):
         super().__init__(config)
         hidden = config.text_config.hidden_size
-        with torch.random.fork_rng():                                       # new parts depend on config.seed alone
+        with torch.random.fork_rng():  # new parts depend on config.seed alone
             torch.manual_seed(runtime.seed_of(config.seed, "mllm/parts"))
             language = base if base is not None else AutoModelForCausalLM.from_config(config.text_config)
             scale = float(language.get_input_embeddings().weight.detach().std()) if base is not None else 0.02
@@ -120,13 +145,13 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             products.install(self.language)
             self.projectors = nn.ModuleDict({name: Projector(config.width, hidden, scale) for name in self.streams})
             self.emotion_head = nn.Linear(hidden, len(EMOTIONS))
-            self.unit_head = nn.Linear(hidden, 2 * len(UNITS))              # a correction to the experts' log odds
+            self.unit_head = nn.Linear(hidden, 2 * len(UNITS))  # a correction to the experts' log odds
             nn.init.zeros_(self.unit_head.weight)
             nn.init.constant_(self.unit_head.bias, 0.0)
         self.freeze_base()
         for module in self.language.modules():
-            if "RotaryEmbedding" not in type(module).__name__:              # loading rebuilds rotary tables
-                module._is_hf_initialized = True                            # else the base's class draws LoRA's B anew
+            if "RotaryEmbedding" not in type(module).__name__:  # loading rebuilds rotary tables
+                module._is_hf_initialized = True  # else the base's class draws LoRA's B anew
         self.post_init()
 
     def freeze_base(self) -> None:
@@ -137,7 +162,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As in Hugging Face's base class; afterwards the base language model is frozen."""
-        loaded = super().from_pretrained(*args, **kwargs)                   # with output_loading_info a pair comes back
+        loaded = super().from_pretrained(*args, **kwargs)  # with output_loading_info a pair comes back
         (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_base()  # loading makes every parameter trainable
         return loaded
 
@@ -169,7 +194,9 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         return {name: self.projectors[name](features[name]) for name in self.streams}
 
     def embed(self, input_ids: Tensor, features: dict[str, Tensor], projected: dict[str, Tensor]) -> Tensor:
-        """Token ids with slots (B, L) -> (B, L, H): word embeddings, projected tokens and soft words, each in its place."""
+        """Token ids with slots (B, L) -> (B, L, H): word embeddings, projected tokens and soft words, each in its
+        place.
+        """
         embedded = self.get_input_embeddings()(input_ids)
         words = self.words() if self.unit_streams else None
         for name in self.streams:
@@ -182,40 +209,60 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     def hidden(
         self, embedded: Tensor, attention_mask: Tensor, past: Cache | None = None, use_cache: bool = False
     ) -> BaseModelOutputWithPast:
-        """Run the decoder without its word head: embedded (B, L, H), mask (B, P + L) -> last_hidden_state (B, L, H) and the cache.
+        """Run the decoder without its word head: embedded (B, L, H), mask (B, P + L) -> last_hidden_state (B, L, H) and
+        the cache.
 
-        Positions count attended tokens only, so a dropped stream (mask 0) gives exactly the result of a prompt without it.
-        """
-        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embedded.shape[1]:]
-        return self.language.base_model(inputs_embeds=embedded, attention_mask=attention_mask, position_ids=positions,
-                                        past_key_values=past, use_cache=use_cache)
+        Positions count attended tokens only, so a dropped stream (mask 0) gives exactly the result of a prompt without
+        it."""
+        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
+        return self.language.base_model(
+            inputs_embeds=embedded,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=past,
+            use_cache=use_cache,
+        )
 
     def word_logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., H) -> logits of the next word (..., V)."""
         return self.language.get_output_embeddings()(hidden)
 
     # ------------------------------------------------------------ objective
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, prompt_end: Tensor, labels: Tensor | None = None,
-                emotion: Tensor | None = None, units: Tensor | None = None, present: Tensor | None = None,
-                lived: Tensor | None = None, use_cache: bool = False, **features: Tensor) -> DeftOutput:
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        prompt_end: Tensor,
+        labels: Tensor | None = None,
+        emotion: Tensor | None = None,
+        units: Tensor | None = None,
+        present: Tensor | None = None,
+        lived: Tensor | None = None,
+        use_cache: bool = False,
+        **features: Tensor,
+    ) -> DeftOutput:
         """input_ids, attention_mask, labels (B, L); prompt_end (B,) position of the prompt's last token.
 
         features: <stream> (B, 4, 64) and <stream>_units (B, 17, 2) in [0, 1] for each stream that is on.
         emotion (B,) index into EMOTIONS; units (B, 17, 2) in {0, 1}; present (B, S) bool, streams not dropped.
-        lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no clip: no alignment loss there.
-        """
+        lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no clip: no alignment
+        loss there."""
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
-        hidden = out.last_hidden_state                                      # (B, L, H)
-        pooled = hidden[torch.arange(len(hidden), device=hidden.device), prompt_end]        # (B, H)
-        emotion_logits = self.emotion_head(pooled)                          # (B, 5)
-        unit_logits = self.unit_logits(pooled, features, present)           # (B, 17, 2)
-        result = DeftOutput(emotion_logits=emotion_logits, unit_logits=unit_logits, last_hidden_state=hidden,
-                            past_key_values=out.past_key_values if use_cache else None)
+        hidden = out.last_hidden_state  # (B, L, H)
+        pooled = hidden[torch.arange(len(hidden), device=hidden.device), prompt_end]  # (B, H)
+        emotion_logits = self.emotion_head(pooled)  # (B, 5)
+        unit_logits = self.unit_logits(pooled, features, present)  # (B, 17, 2)
+        result = DeftOutput(
+            emotion_logits=emotion_logits,
+            unit_logits=unit_logits,
+            last_hidden_state=hidden,
+            past_key_values=out.past_key_values if use_cache else None,
+        )
         if labels is None:
             return result
         scored = labels[:, 1:] != IGNORE
-        result.logits = self.word_logits(hidden[:, :-1][scored])            # the word head meets label positions only
+        result.logits = self.word_logits(hidden[:, :-1][scored])  # the word head meets label positions only
         parts = {"text": F.cross_entropy(result.logits, labels[:, 1:][scored])}
         if emotion is not None:
             parts["emotion"] = F.cross_entropy(emotion_logits, emotion)
@@ -226,8 +273,13 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
                 parts["align"] = self.alignment(projected[self.unit_streams[-1]][own], units[own])
         if len(projected) > 1:
             parts["disentangle"] = self.disentangling(projected)
-        weights = {"text": 1.0, "emotion": self.config.emotion_weight, "units": self.config.unit_weight,
-                   "align": self.config.align_weight, "disentangle": self.config.disentangle_weight}
+        weights = {
+            "text": 1.0,
+            "emotion": self.config.emotion_weight,
+            "units": self.config.unit_weight,
+            "align": self.config.align_weight,
+            "disentangle": self.config.disentangle_weight,
+        }
         result.loss = sum(weights[name] * value for name, value in parts.items())
         result.parts = {name: value.detach() for name, value in parts.items()}
         return result
@@ -241,7 +293,9 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         correction = self.unit_head(pooled).view(-1, len(UNITS), 2)
         if not self.unit_streams:
             return correction
-        odds = torch.stack([torch.logit(features[f"{name}_units"], eps=1e-4) for name in self.unit_streams], 1)  # (B, E, 17, 2)
+        odds = torch.stack(
+            [torch.logit(features[f"{name}_units"], eps=1e-4) for name in self.unit_streams], 1
+        )  # (B, E, 17, 2)
         weight = torch.ones(odds.shape[:2], device=odds.device)
         if present is not None:
             weight = present[:, [self.streams.index(name) for name in self.unit_streams]].to(odds.dtype)
@@ -254,8 +308,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         The paper does not say how it aligns; we take the best cosine of the 4 tokens to each unit word (17) at
         temperature .1 and score it as a multi-label problem: several units may be active at once.
         """
-        words = F.normalize(self.words()[:len(UNITS)], dim=-1)              # (17, H)
-        near = (F.normalize(projected, dim=-1) @ words.T).amax(1) / 0.1     # (B, 17)
+        words = F.normalize(self.words()[: len(UNITS)], dim=-1)  # (17, H)
+        near = (F.normalize(projected, dim=-1) @ words.T).amax(1) / 0.1  # (B, 17)
         return F.binary_cross_entropy_with_logits(near - 2.0, units.amax(-1))
 
     @staticmethod
@@ -263,7 +317,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         """Mean squared cross-correlation over the batch between the streams' mean projected tokens (Barlow-style)."""
         pooled = [p.mean(1) for p in projected.values()]
         scaled = [(p - p.mean(0)) / (p.std(0, correction=0) + 1e-5) for p in pooled]
-        pairs = [(a.T @ b / len(a)).square().mean() for i, a in enumerate(scaled) for b in scaled[i + 1:]]
+        pairs = [(a.T @ b / len(a)).square().mean() for i, a in enumerate(scaled) for b in scaled[i + 1 :]]
         return torch.stack(pairs).mean()
 
     # ------------------------------------------------------------ adapters

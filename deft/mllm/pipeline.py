@@ -1,11 +1,12 @@
-"""From the frames of a clip to an answer, in memory: face, motion, evidence, experts, language model, statements that are checked.
+"""From the frames of a clip to an answer, in memory: face, motion, evidence, experts, language model, statements that
+are checked.
 
     pipeline = DeftPipeline.from_pretrained("work/demo")    # a finished work folder, or what `save_pretrained` wrote
-    answer = pipeline(frames, fps=200)                       # {"emotion", "scores", "units", "text", "statements", "evidence"}
+    answer = pipeline(frames, fps=200)                       # {"emotion", "scores", "units", "text", "statements",
+    "evidence"}
 
-Nothing is prepared a second way: the functions, experts, calibrations and prompts of stages 02 to 08 see the clip, so its answer differs
-from a benchmark answer in the face alone.
-"""
+Nothing is prepared a second way: the functions, experts, calibrations and prompts of stages 02 to 08 see the clip, so
+its answer differs from a benchmark answer in the face alone."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ LARGE = 2**30  # bytes: a larger part is not copied by `save_pretrained`, its pl
 
 @dataclass(frozen=True, eq=False)
 class DeftPipeline:
-    """Everything that answers a clip. places: {part: its file or folder}, parts as in `of_work`; source: where it comes from, in words.
+    """Everything that answers a clip. places: {part: its file or folder}, parts as in `of_work`; source: where it comes
+    from, in words.
 
     cascade and calibration may be None: landmarks then hang on face and eyes alone, and the evidence is an order only.
     """
@@ -55,7 +57,8 @@ class DeftPipeline:
     # ------------------------------------------------------------ loading and saving
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> DeftPipeline:
-        """From the folder that `save_pretrained` wrote, or from a finished work folder (its model `deft`, draw 0, fold 0).
+        """From the folder that `save_pretrained` wrote, or from a finished work folder (its model `deft`, draw 0, fold
+        0).
 
         FileNotFoundError names what is missing, ValueError what is damaged, both with a remedy.
         """
@@ -63,8 +66,11 @@ class DeftPipeline:
         if not (folder / RECORD).is_file():
             if (folder / "mllm" / "runs").is_dir():
                 return cls.of_work(folder)
-            raise FileNotFoundError(f"{folder} holds no {RECORD} and no tuned model: run the stages to 07_joint_tuning (`make reproduce`) and give the work "
-                                    "folder of the profile, or write a folder with DeftPipeline.from_pretrained(work).save_pretrained(folder)")
+            raise FileNotFoundError(
+                f"{folder} holds no {RECORD} and no tuned model: run the stages to 07_joint_tuning (`make reproduce`)"
+                " and give the work folder of the profile, or write a folder with"
+                " DeftPipeline.from_pretrained(work).save_pretrained(folder)"
+            )
         found = runtime.read_json(folder / RECORD)
         return cls._load({part: folder / place for part, place in found["parts"].items()}, found["source"])
 
@@ -74,10 +80,18 @@ class DeftPipeline:
         work = Path(work)
         job = Job(system, draw, fold)
         if not (job.folder(work) / "config.json").is_file():
-            raise FileNotFoundError(f"{work} holds no tuned model ({job}); run 07_joint_tuning (`make reproduce PROFILE={work.name}`)")
-        places = {"model": job.folder(work), "landmarks": work / "faces" / "landmarks", "evidence": work / "evidence" / "calibration.json"}
+            raise FileNotFoundError(
+                f"{work} holds no tuned model ({job}); run 07_joint_tuning (`make reproduce PROFILE={work.name}`)"
+            )
+        places = {
+            "model": job.folder(work),
+            "landmarks": work / "faces" / "landmarks",
+            "evidence": work / "evidence" / "calibration.json",
+        }
         places |= {name: pretrain.folder_of(work, name, draws.read_by(work, draw)) for name in data.NAMES}
-        return cls._load(places, f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only")
+        return cls._load(
+            places, f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only"
+        )
 
     @classmethod
     def _load(cls, places: dict[str, Path], source: str) -> DeftPipeline:
@@ -86,11 +100,16 @@ class DeftPipeline:
         calibrations = {name: Calibration.load(places[name] / "calibration.json") for name in model.unit_streams}
         cascade = landmarks.load(places["landmarks"]) if (places["landmarks"] / "weights.npz").is_file() else None
         calibration = evidence.Calibration.load(places["evidence"]) if places["evidence"].is_file() else None
-        kept = {part: place for part, place in places.items() if place.exists() and part in ("model", "landmarks", "evidence", *model.streams)}
+        kept = {
+            part: place
+            for part, place in places.items()
+            if place.exists() and part in ("model", "landmarks", "evidence", *model.streams)
+        }
         return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source)
 
     def save_pretrained(self, folder: str | Path, large: int = LARGE) -> Path:
-        """Write a folder that `from_pretrained` reads: a copy of every part; of parts of `large` bytes and more, the place alone.
+        """Write a folder that `from_pretrained` reads: a copy of every part; of parts of `large` bytes and more, the
+        place alone.
 
         FileExistsError when the folder is there and holds something else.
         """
@@ -112,15 +131,21 @@ class DeftPipeline:
         return folder
 
     # ------------------------------------------------------------ answering
-    def __call__(self, frames: Sequence[np.ndarray] | Footage, fps: float, onset: int | None = None, apex: int | None = None,
-                 offset: int | None = None) -> dict:
+    def __call__(
+        self,
+        frames: Sequence[np.ndarray] | Footage,
+        fps: float,
+        onset: int | None = None,
+        apex: int | None = None,
+        offset: int | None = None,
+    ) -> dict:
         """Answer one clip.
 
-        frames: (H, W, 3) RGB or (H, W) uint8 each, of one size, or an open `Footage`; fps: 1/s; onset, apex, offset: frame numbers from 0, found
-        from the motion when None. -> `emotion`; `scores` {emotion: probability}; `units` rows {unit, side, name, probability} of the experts,
-        most probable first; `text`; `statements` of the text, each held against the evidence (`deft.unimer.check`); `evidence`
-        (`Measurement.report`). Raises ClipError, FaceError or FootageError (all ValueError) with a remedy.
-        """
+        frames: (H, W, 3) RGB or (H, W) uint8 each, of one size, or an open `Footage`; fps: 1/s; onset, apex, offset:
+        frame numbers from 0, found from the motion when None. -> `emotion`; `scores` {emotion: probability}; `units`
+        rows {unit, side, name, probability} of the experts, most probable first; `text`; `statements` of the text, each
+        held against the evidence (`deft.unimer.check`); `evidence` (`Measurement.report`). Raises ClipError, FaceError
+        or FootageError (all ValueError) with a remedy."""
         footage = frames if isinstance(frames, Footage) else Frames(frames)
         return self.answer(measure(footage, fps, onset, apex, offset, None, self.cascade, self.calibration))
 
@@ -129,12 +154,23 @@ class DeftPipeline:
         bench, row = self._features(clip), np.array([0])
         likelihood = score.emotion_scores(self.model, self.tokenizer, bench, row)[0]
         (text,) = score.answers(self.model, self.tokenizer, bench, row)
-        units = np.mean([bench.features[f"{name}_units"][0] for name in self.model.unit_streams] or [np.full((17, 2), np.nan)], axis=0)
-        return {"emotion": EMOTIONS[int(likelihood.argmax())], "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)}, "units": unit_rows(units),
-                "text": text, "statements": check(text, clip.evidence)["statements"], "evidence": clip.report()}
+        units = np.mean(
+            [bench.features[f"{name}_units"][0] for name in self.model.unit_streams] or [np.full((17, 2), np.nan)],
+            axis=0,
+        )
+        return {
+            "emotion": EMOTIONS[int(likelihood.argmax())],
+            "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)},
+            "units": unit_rows(units),
+            "text": text,
+            "statements": check(text, clip.evidence)["statements"],
+            "evidence": clip.report(),
+        }
 
     def _features(self, clip: Measurement) -> TuningData:
-        """What the language model is given of one clip: the experts' tokens and calibrated probabilities, as stage 06 extracts them."""
+        """What the language model is given of one clip: the experts' tokens and calibrated probabilities, as stage
+        06 extracts them.
+        """
         arrays = {"rgb": clip.face.rgb[clip.shown], **clip.described}
         index, features = pd.DataFrame({"clip": ["own"]}), {}
         for name, expert in self.experts.items():
@@ -147,8 +183,12 @@ class DeftPipeline:
 
 
 def load_model(folder: Path) -> tuple:
-    """(tokenizer, model) of a finished run; ValueError names the file that is not as it was written, or the folder that cannot be loaded."""
+    """(tokenizer, model) of a finished run; ValueError names the file that is not as it was written, or the folder
+    that cannot be loaded.
+    """
     try:
         return score.load(folder)
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{folder} cannot be loaded ({error}); remove it and run 07_joint_tuning again (`make reproduce`)") from error
+        raise ValueError(
+            f"{folder} cannot be loaded ({error}); remove it and run 07_joint_tuning again (`make reproduce`)"
+        ) from error

@@ -25,16 +25,18 @@ from deft.systems import STREAMS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-UNIT_STREAMS = ("texture", "motion", "rgb")          # experts that come with unit probabilities; structure has none
+UNIT_STREAMS = ("texture", "motion", "rgb")  # experts that come with unit probabilities; structure has none
 MARKERS = tuple(f"<{name}>" for name in STREAMS.values()) + tuple(f"<{name}-unit>" for name in UNIT_STREAMS)
-IGNORE = -100                   # label of a position that is not scored (torch's convention)
+IGNORE = -100  # label of a position that is not scored (torch's convention)
 
 
 def streams_of(letters: str) -> tuple[str, ...]:
     """'stm' -> ('structure', 'texture', 'motion'): the streams of a system, in prompt order."""
     unknown = set(letters) - set(STREAMS)
     if unknown or not letters:
-        raise ValueError(f"streams '{letters}': choose letters among {''.join(STREAMS)} (structure, texture, motion, rgb)")
+        raise ValueError(
+            f"streams '{letters}': choose letters among {''.join(STREAMS)} (structure, texture, motion, rgb)"
+        )
     return tuple(name for letter, name in STREAMS.items() if letter in letters)
 
 
@@ -44,7 +46,9 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 @functools.lru_cache(maxsize=64)
-def prefix(tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS) -> list[tuple[str, list[int]]]:
+def prefix(
+    tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS
+) -> list[tuple[str, list[int]]]:
     """The prompt before the question, as (stream or '', ids): the pieces a dropped stream takes away are known."""
     marker = {name: tokenizer.convert_tokens_to_ids(name) for name in MARKERS}
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
@@ -58,13 +62,18 @@ def prefix(tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, streams: Sequence[str], question: str, answer: str | None = None,
-    dropped: Sequence[str] = (), tokens: int = TOKENS, end: bool = True
+    tokenizer: PreTrainedTokenizerBase,
+    streams: Sequence[str],
+    question: str,
+    answer: str | None = None,
+    dropped: Sequence[str] = (),
+    tokens: int = TOKENS,
+    end: bool = True,
 ) -> dict[str, list[int]]:
     """One example as lists: input_ids, attention_mask (0 over a dropped stream), labels (answer and eos only).
 
-    end: False for an answer that breaks off, so that eos is not taught. Without `answer` the prompt ends with 'answer :' and nothing is labelled.
-    """
+    end: False for an answer that breaks off, so that eos is not taught. Without `answer` the prompt ends with 'answer
+    :' and nothing is labelled."""
     ids, mask = [], []
     for name, piece in prefix(tokenizer, tuple(streams), tokens):
         ids += piece
@@ -72,21 +81,29 @@ def encode(
     tail = ids_of(tokenizer, "question : " + question + " answer :")
     said = [] if answer is None else ids_of(tokenizer, answer) + [tokenizer.eos_token_id] * end
     labels = [IGNORE] * (len(ids) + len(tail)) + said
-    return {"input_ids": ids + tail + said, "attention_mask": mask + [1] * (len(tail) + len(said)), "labels": labels,
-            "prompt_length": len(ids) + len(tail)}
+    return {
+        "input_ids": ids + tail + said,
+        "attention_mask": mask + [1] * (len(tail) + len(said)),
+        "labels": labels,
+        "prompt_length": len(ids) + len(tail),
+    }
 
 
 def pad(examples: Sequence[dict], pad_id: int, left: bool = False) -> dict[str, torch.Tensor]:
-    """Encoded examples -> input_ids, attention_mask, labels (B, L) int64 and prompt_end (B,), the last prompt position."""
+    """Encoded examples -> input_ids, attention_mask, labels (B, L) int64 and prompt_end (B,), the last prompt
+    position.
+    """
     longest = max(len(e["input_ids"]) for e in examples)
-    batch = {key: np.full((len(examples), longest), fill, np.int64)
-             for key, fill in (("input_ids", pad_id), ("attention_mask", 0), ("labels", IGNORE))}
+    batch = {
+        key: np.full((len(examples), longest), fill, np.int64)
+        for key, fill in (("input_ids", pad_id), ("attention_mask", 0), ("labels", IGNORE))
+    }
     end = np.zeros(len(examples), np.int64)
     for row, example in enumerate(examples):
         length = len(example["input_ids"])
         start = longest - length if left else 0
         for key in batch:
-            batch[key][row, start:start + length] = example[key]
+            batch[key][row, start : start + length] = example[key]
         end[row] = start + example["prompt_length"] - 1
     return {**{key: torch.from_numpy(value) for key, value in batch.items()}, "prompt_end": torch.from_numpy(end)}
 
@@ -107,28 +124,31 @@ def soft_words(words: torch.Tensor, probability: torch.Tensor, residue: float = 
     words: (21, H) embeddings in the order of `unit_words`; probability: (B, 17, 2) in [0, 1], last axis L, R.
     Returns (B, 17, H). The sides of a face mostly move together, so L and R are coupled as strongly as their
     probabilities allow: P(both) = min, P(left only) = max(0, L - R), P(right only) = max(0, R - L), P(none) = 1 - max.
-    Then  p E(unit) + (1 - p) (E(none) + residue E(unit)) + side (P(both) E(both) + P(left) E(left) + P(right) E(right)).
-    `E(none) + residue E(unit)` keeps an absent unit recognisable: scaling p E(unit) alone failed, since a norm layer
-    removes length.
-    """
-    unit, (none, left, right, both) = words[:len(UNITS)], words[len(UNITS):]
-    p_left, p_right = probability[..., 0:1], probability[..., 1:2]              # (B, 17, 1)
+    Then  p E(unit) + (1 - p) (E(none) + residue E(unit)) + side (P(both) E(both) + P(left) E(left) + P(right)
+    E(right)). `E(none) + residue E(unit)` keeps an absent unit recognisable: scaling p E(unit) alone failed, since a
+    norm layer removes length."""
+    unit, (none, left, right, both) = words[: len(UNITS)], words[len(UNITS) :]
+    p_left, p_right = probability[..., 0:1], probability[..., 1:2]  # (B, 17, 1)
     p = torch.maximum(p_left, p_right)
     lean = p_left - p_right
     sides = torch.minimum(p_left, p_right) * both + lean.clamp(min=0) * left + (-lean).clamp(min=0) * right
-    return p * unit + (1 - p) * (none + residue * unit) + side * sides          # (B, 17, H)
+    return p * unit + (1 - p) * (none + residue * unit) + side * sides  # (B, 17, H)
 
 
 def closed_up(example: dict) -> dict:
-    """An encoded example without its masked positions. Nothing attends to them and positions count attended tokens only, so the
-    model's output is the same; computing them cost an eighth of the time of joint tuning."""
+    """An encoded example without its masked positions. Nothing attends to them and positions count attended tokens
+    only, so the model's output is the same; computing them cost an eighth of the time of joint tuning."""
     keep = [i for i, seen in enumerate(example["attention_mask"]) if seen]
-    return {**example, **{key: [example[key][i] for i in keep] for key in ("input_ids", "attention_mask", "labels")},
-            "prompt_length": sum(example["attention_mask"][:example["prompt_length"]])}
+    return {
+        **example,
+        **{key: [example[key][i] for i in keep] for key in ("input_ids", "attention_mask", "labels")},
+        "prompt_length": sum(example["attention_mask"][: example["prompt_length"]]),
+    }
 
 
 def splice(embedded: torch.Tensor, input_ids: torch.Tensor, marker: int, values: torch.Tensor) -> torch.Tensor:
-    """Put `values` (B, K, H) into `embedded` (B, L, H) where `input_ids` (B, L) equals `marker`; a row holds K such slots, or none.
+    """Put `values` (B, K, H) into `embedded` (B, L, H) where `input_ids` (B, L) equals `marker`; a row holds K such
+    slots, or none.
 
     Raises ValueError for a row with another number of slots.
     """

@@ -11,7 +11,9 @@ from deft import paths, runtime
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a system, the number of its draw (0, 1, ...; `seed` in predictions.jsonl), and the fold whose subjects it never meets."""
+    """One run: a system, the number of its draw (0, 1, ...; `seed` in predictions.jsonl), and the fold whose
+    subjects it never meets.
+    """
 
     system: str
     seed: int
@@ -26,12 +28,15 @@ class Job:
 
 
 def base_of(work: Path, name: str, draw: int) -> Path:
-    """Where base `name` (`base`, or `base-flat`, the control) of a draw lies: `mllm/<name>` for draw 0, else `mllm/draw<d>/<name>`."""
+    """Where base `name` (`base`, or `base-flat`, the control) of a draw lies: `mllm/<name>` for draw 0, else
+    `mllm/draw<d>/<name>`.
+    """
     return paths.of_draw(Path(work) / "mllm", draw) / name
 
 
 def jobs_of(systems: Iterable[str], draws: int, folds: Iterable[int]) -> list[Job]:
-    """All runs: every system in every fold with the same draws, because rows that are compared must differ in nothing else.
+    """All runs: every system in every fold with the same draws, because rows that are compared must differ in nothing
+    else.
 
     Draw by draw, so that a run which is stopped has finished whole draws first.
     """

@@ -25,8 +25,8 @@ from deft.mllm import language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
-from deft.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
+from deft.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.unimer import lessons
 
 
@@ -41,9 +41,15 @@ class JointTrainer(Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: int | None = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
     ) -> Tensor | tuple[Tensor, DeftOutput]:
-        """The loss of one batch (scalar), its parts kept in `curve`; with `return_outputs` also what the model returned."""
+        """The loss of one batch (scalar), its parts kept in `curve`; with `return_outputs` also what the model
+        returned.
+        """
         out = model(**inputs)
         self.curve.append({"loss": round(out.loss.item(), 5), **{k: round(v.item(), 5) for k, v in out.parts.items()}})
         return (out.loss, out) if return_outputs else out.loss
@@ -53,7 +59,9 @@ class JointTrainer(Trainer):
 def build(
     work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and heads."""
+    """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and
+    heads.
+    """
     entry = systems.model(system)
     tokenizer, base = language.load_base(base_of(work, entry.base, draw))
     config = DeftLLMConfig.of(base, tokenizer, entry.streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
@@ -61,28 +69,53 @@ def build(
 
 
 def train(
-    tokenizer: PreTrainedTokenizerBase, model: DeftLLMForConditionalGeneration, bench: TuningData, rows: np.ndarray,
-    settings: TuneSettings, seed: int, flat: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    model: DeftLLMForConditionalGeneration,
+    bench: TuningData,
+    rows: np.ndarray,
+    settings: TuneSettings,
+    seed: int,
+    flat: bool = False,
 ) -> list[dict[str, float]]:
-    """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without emotion knowledge."""
+    """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without
+    emotion knowledge.
+    """
     examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat)
     cpu = not torch.cuda.is_available()
-    with tempfile.TemporaryDirectory() as scratch:                          # the Trainer wants a folder; nothing is kept there
+    with tempfile.TemporaryDirectory() as scratch:  # the Trainer wants a folder; nothing is kept there
         arguments = TrainingArguments(
-            output_dir=scratch, num_train_epochs=1, per_device_train_batch_size=settings.batch, learning_rate=settings.lr,
-            lr_scheduler_type="cosine", warmup_steps=min(10, max(1, len(examples) // settings.batch // 10)), weight_decay=0.01,
-            max_grad_norm=1.0, seed=runtime.seed_of(seed, "mllm/trainer") % 2**32, use_cpu=cpu, dataloader_pin_memory=not cpu,
-            save_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False)
-        trainer = JointTrainer(model=model, args=arguments, train_dataset=examples,
-                               data_collator=functools.partial(collate, tokenizer=tokenizer, bench=bench, streams=model.streams))
-        trainer.remove_callback(PrinterCallback)                            # progress is told per run, by `in_parallel`
+            output_dir=scratch,
+            num_train_epochs=1,
+            per_device_train_batch_size=settings.batch,
+            learning_rate=settings.lr,
+            lr_scheduler_type="cosine",
+            warmup_steps=min(10, max(1, len(examples) // settings.batch // 10)),
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            seed=runtime.seed_of(seed, "mllm/trainer") % 2**32,
+            use_cpu=cpu,
+            dataloader_pin_memory=not cpu,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+        )
+        trainer = JointTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=examples,
+            data_collator=functools.partial(collate, tokenizer=tokenizer, bench=bench, streams=model.streams),
+        )
+        trainer.remove_callback(PrinterCallback)  # progress is told per run, by `in_parallel`
         trainer.train()
     model.eval()
     return trainer.curve
 
 
 def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None = None) -> dict:
-    """Run one job unless a finished run of the same inputs is there; returns its history. bench: as `read_bench` gives it.
+    """Run one job unless a finished run of the same inputs is there; returns its history. bench: as `read_bench` gives
+    it.
 
     Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported.
     """
@@ -94,7 +127,9 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
         bench = taught(bench, work, entry.construction)
     started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
     tokenizer, model = build(work, job.system, settings, seed, job.seed)
-    rows = np.array([r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int)
+    rows = np.array(
+        [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int
+    )
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
     curve = train(tokenizer, model, bench, rows, settings, seed, flat=entry.base == "base-flat")
@@ -105,11 +140,17 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
             likelihood = score.emotion_scores(model, tokenizer, bench, held)
             truth = [EMOTIONS.index(e) for e in bench.index.emotion.iloc[held]]
             report[f"validation_accuracy_{condition}"] = float(np.mean(likelihood.argmax(1) == truth))
-    history = {**asdict(job), "streams": model.config.streams, "clips": len(rows), "steps": len(curve),
-               "parameters": sum(p.numel() for p in model.parameters()),
-               "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-               **report, "curve": curve}
-    with runtime.atomic(folder) as fresh:                                   # the folder appears whole or not at all
+    history = {
+        **asdict(job),
+        "streams": model.config.streams,
+        "clips": len(rows),
+        "steps": len(curve),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        **report,
+        "curve": curve,
+    }
+    with runtime.atomic(folder) as fresh:  # the folder appears whole or not at all
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
         runtime.write_json(fresh / "history.json", history)
@@ -119,40 +160,74 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
 
 # ---------------------------------------------------------------- what is finished
 def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
-    """Whether a run is finished, over everything it reads: base, features, records or lessons, folds, settings, and the code that tunes."""
+    """Whether a run is finished, over everything it reads: base, features, records or lessons, folds, settings, and
+    the code that tunes.
+    """
     work, entry = Path(work), systems.model(job.system)
-    inputs = [base_of(work, entry.base, job.seed), work / "clips" / "folds.csv",
-              work / "unimer" / "bench.jsonl" if entry.construction == "both" else lessons.path(work / "unimer", entry.construction)]
+    inputs = [
+        base_of(work, entry.base, job.seed),
+        work / "clips" / "folds.csv",
+        (
+            work / "unimer" / "bench.jsonl"
+            if entry.construction == "both"
+            else lessons.path(work / "unimer", entry.construction)
+        ),
+    ]
     features = draws.features(work, "bench", job.seed)
     for name in prompt.streams_of(entry.streams):
         inputs += [features / f"{name}.npy", *features.glob(f"{name}_units.npy")]
-    about = {**asdict(job), **asdict(settings), "streams": [entry.streams, *systems.STREAMS.items()], "base": entry.base, "construction": entry.construction}
+    about = {
+        **asdict(job),
+        **asdict(settings),
+        "streams": [entry.streams, *systems.STREAMS.items()],
+        "base": entry.base,
+        "construction": entry.construction,
+    }
     return cache.fresh(job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
-def _unless_finished(states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str) -> list:
+def _unless_finished(
+    states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str
+) -> list:
     """Histories of all runs: what is finished is read here, only the others need processes of their own."""
     waiting = [a for state, a in zip(states, arguments) if not state]
     if len(waiting) < len(arguments):
         (log or print)(f"{what}: {len(arguments) - len(waiting)} of {len(arguments)} finished before, not made again")
     made = iter(in_parallel(function, waiting, workers, log, what) if waiting else ())
-    return [{**runtime.read_json(state.folder / "history.json"), **state.about} if state else next(made) for state in states]
+    return [
+        {**runtime.read_json(state.folder / "history.json"), **state.about} if state else next(made) for state in states
+    ]
 
 
-def pretrain_all(settings: Sequence[language.LanguageSettings], folders: Sequence[Path], workers: int | None = None, log: Callable[[str], None] | None = None) -> list[dict]:
+def pretrain_all(
+    settings: Sequence[language.LanguageSettings],
+    folders: Sequence[Path],
+    workers: int | None = None,
+    log: Callable[[str], None] | None = None,
+) -> list[dict]:
     """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
     asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
-    return _unless_finished([language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases")
+    return _unless_finished(
+        [language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases"
+    )
 
 
 def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path) -> dict:
     return language.pretrain(settings, folder, log=lambda line: None)
 
 
-def tune_all(jobs: Sequence[Job], work: Path, settings: TuneSettings, workers: int | None = None, log: Callable[[str], None] | None = None) -> list[dict]:
+def tune_all(
+    jobs: Sequence[Job],
+    work: Path,
+    settings: TuneSettings,
+    workers: int | None = None,
+    log: Callable[[str], None] | None = None,
+) -> list[dict]:
     """All runs, finished ones skipped, the others in parallel processes with one thread each."""
     for job in jobs:
         systems.model(job.system)
-    runtime.write_json(Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs])   # what was asked for, for 08
+    runtime.write_json(
+        Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs]
+    )  # what was asked for, for 08
     states = [state_of(job, work, settings) for job in jobs]
     return _unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")

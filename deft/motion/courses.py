@@ -1,8 +1,9 @@
 """Motion of the 36 regions from onset to offset, as time series ("courses") in numbers that a reader can check.
 
-Flow onset -> every frame, the head's motion removed, then per region and frame the mean vector, magnitude, coherence and
-strain. The same pass keeps the peak flow (mean over apex and hold, which carries less noise than one frame) and the residual
-that the flow does not explain, for the two dynamic experts. The steps and their reasons: docs/method.md#from-frames-to-motion.
+Flow onset -> every frame, the head's motion removed, then per region and frame the mean vector, magnitude, coherence
+and strain. The same pass keeps the peak flow (mean over apex and hold, which carries less noise than one frame) and the
+residual that the flow does not explain, for the two dynamic experts. The steps and their reasons:
+docs/method.md#from-frames-to-motion.
 
 All vectors are aligned px, +x right, +y down, onset -> t.
 """
@@ -24,7 +25,9 @@ from deft.faces import align, regions
 from deft.motion import flow as optical
 from deft.motion import meflow, rigid
 
-METHOD = "dis-finest"  # flow of the pipeline: twice the signal of the medium preset at the same noise, see `flow._build`
+METHOD = (  # flow of the pipeline: twice the signal of the medium preset at the same noise, see `flow._build`
+    "dis-finest"
+)
 COURSE = ("u", "v", "magnitude", "coherence", "strain")  # last axis of `courses`
 HALF = 64  # side of the peak and residual maps, px
 PRIOR_NOISE, PRIOR_WEIGHT = 0.08, 8.0  # px, and how many stable-region vectors this prior counts for
@@ -35,17 +38,17 @@ def flows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flow onset -> t with the head's motion removed -> (flow, rigid part), both (T-1, S, S, 2) float32 px.
 
-    gray: (T, S, S) uint8, aligned. landmarks: (68, 2) px of the onset. weights: region masks (36, S, S) if already known.
-    Flow is measured on the whole frame: cropping to the face saves a third of the time, but the estimator's coarse levels
-    and borders then cost the linear reader of region flow .05 UF1 on `sim-v1`.
-    """
+    gray: (T, S, S) uint8, aligned. landmarks: (68, 2) px of the onset. weights: region masks (36, S, S) if already
+    known. Flow is measured on the whole frame: cropping to the face saves a third of the time, but the estimator's
+    coarse levels and borders then cost the linear reader of region flow .05 UF1 on `sim-v1`."""
     head = rigid.Fitter(landmarks, gray.shape[1], weights)
     parts = [head.remove(optical.estimate(gray[0], frame, method)) for frame in gray[1:]]
     return np.stack([p[0] for p in parts]), np.stack([p[1] for p in parts])
 
 
 def courses_of(field: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Region statistics. field: (T-1, S, S, 2) px, weights: (36, S, S) each summing to 1 -> (T-1, 36, 5) float32, see COURSE.
+    """Region statistics. field: (T-1, S, S, 2) px, weights: (36, S, S) each summing to 1 -> (T-1, 36, 5) float32, see
+    COURSE.
 
     u, v and magnitude are px, strain px per px, coherence a share of 1.
     """
@@ -58,7 +61,8 @@ def courses_of(field: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def noise_floor(courses: np.ndarray) -> float:
-    """Length in px that a region's mean vector has when nothing moves: RMS per axis over the stable regions and all frames.
+    """Length in px that a region's mean vector has when nothing moves: RMS per axis over the stable regions and all
+    frames.
 
     courses: (T-1, 36, 5).
 
@@ -77,7 +81,9 @@ def peak_map(field: np.ndarray) -> np.ndarray:
 
 
 def local_contrast(image: np.ndarray, sigma: float = 2.0) -> np.ndarray:
-    """Standard deviation of the grey level around each pixel: (H, W) float32 -> (H, W). sigma: px of the Gaussian window."""
+    """Standard deviation of the grey level around each pixel: (H, W) float32 -> (H, W). sigma: px of the Gaussian
+    window.
+    """
     mean = cv2.GaussianBlur(image, (0, 0), sigma)
     return np.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), sigma) - mean * mean, 0))
 
@@ -86,10 +92,10 @@ def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarr
     """What motion does not explain. onset, peak: (S, S) float32 grey levels; field: (S, S, 2) px onset -> peak.
 
     Returns (2, 64, 64) float16, grey levels / 255: [change of shading left after warping, change of local contrast].
-    An imperfect flow leaves displacement behind as edges (docs/method.md#traps). A second, local registration removes most
-    of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and Kanade 1981) and its
-    first-order effect is subtracted. Broad changes of light are removed by subtracting the residual's own wide blur.
-    """
+    An imperfect flow leaves displacement behind as edges (docs/method.md#traps). A second, local registration removes
+    most of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and Kanade 1981) and
+    its first-order effect is subtracted. Broad changes of light are removed by subtracting the residual's own wide
+    blur."""
     moved = optical.warp(onset, field)
     moved += cv2.GaussianBlur(peak - moved, (0, 0), 16)  # flicker and head shadow: broad, not a furrow
     difference = peak - moved
@@ -98,7 +104,11 @@ def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarr
     def window(image):
         return cv2.GaussianBlur(image, (0, 0), 3.0)
 
-    xx, yy, xy = window(gx * gx) + 4.0, window(gy * gy) + 4.0, window(gx * gy)  # 4: flat skin gives no shift, only noise
+    xx, yy, xy = (
+        window(gx * gx) + 4.0,
+        window(gy * gy) + 4.0,
+        window(gx * gy),
+    )  # 4: flat skin gives no shift, only noise
     bx, by = window(gx * difference), window(gy * difference)
     area = xx * yy - xy * xy
     difference = difference - gx * (yy * bx - xy * by) / area - gy * (xx * by - xy * bx) / area
@@ -111,8 +121,8 @@ def measure_clip(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) 
     """Measure one aligned clip: everything that the later stages read of its motion.
 
     gray: (T, S, S) uint8, frame 0 the onset, frames as in `deft.clips.keyframes`. landmarks: (68, 2) px in the
-    aligned frame. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64), noise (float32, px). Raises ValueError for frames of another shape or type.
-    """
+    aligned frame. Returns a dict: courses (T-1, 36, 5), peak (64, 64, 4), residual (2, 64, 64), noise (float32, px).
+    Raises ValueError for frames of another shape or type."""
     gray = np.asarray(gray)
     if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
         raise ValueError(f"gray must be (T, S, S) uint8 aligned frames, got {gray.dtype} {gray.shape}")
@@ -123,8 +133,12 @@ def measure_clip(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) 
     mean = np.mean([field[t - 1] for t in at], axis=0)
     whole = mean + np.mean([head[t - 1] for t in at], axis=0)  # the residual must follow the head too
     frames = gray.astype(np.float32)
-    return {"courses": courses, "peak": peak_map(mean), "residual": residual(frames[0], frames[at].mean(0), whole),
-            "noise": np.float32(noise_floor(courses))}
+    return {
+        "courses": courses,
+        "peak": peak_map(mean),
+        "residual": residual(frames[0], frames[at].mean(0), whole),
+        "noise": np.float32(noise_floor(courses)),
+    }
 
 
 def region_truth(flow_true: np.ndarray, matrix: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -141,21 +155,29 @@ def measure_set(
 ) -> dict[str, tuple[int, ...]]:
     """Describe every clip of a set and write the arrays of `motion/<set>/`; returns {name: shape}.
 
-    clips: folder of the store (for the true flow). faces: folder of stage 02 (gray, landmarks, matrix). out: folder to write.
-    jobs: threads. Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes do not
-    depend on `jobs`. Raises FileNotFoundError when "meflow" has no weights, ValueError when a clip cannot be measured or
-    the stages hold different numbers of clips.
-    """
+    clips: folder of the store (for the true flow). faces: folder of stage 02 (gray, landmarks, matrix). out: folder to
+    write. jobs: threads. Clips are memory-mapped and spread over threads (OpenCV and numpy release the lock); the bytes
+    do not depend on `jobs`. Raises FileNotFoundError when "meflow" has no weights, ValueError when a clip cannot be
+    measured or the stages hold different numbers of clips."""
     if method == optical.LEARNED and meflow.folder() is None:
-        raise FileNotFoundError(f"method {method!r} needs trained weights, and no profile has any: run 13_meflow first, or name a folder by ${meflow.VARIABLE}")
+        raise FileNotFoundError(
+            f"method {method!r} needs trained weights, and no profile has any: run 13_meflow first, or name a folder by"
+            f" ${meflow.VARIABLE}"
+        )
     gray, landmarks, matrix = (runtime.load_array(faces, name) for name in ("gray", "landmarks", "matrix"))
     count, frames, side = gray.shape[:3]
     store = ClipStore(clips)
     if len(store) != count:
-        raise ValueError(f"{faces} holds {count} clips and the store {len(store)}: the stages are out of step; run 02_faces again")
-    arrays = {"courses": np.zeros((count, frames - 1, len(REGIONS), len(COURSE)), np.float32), "peak": np.zeros((count, HALF, HALF, 4), np.float16),
-              "residual": np.zeros((count, 2, HALF, HALF), np.float16), "noise": np.zeros(count, np.float32),
-              "region_true": np.zeros((count, len(REGIONS), 2), np.float32)}
+        raise ValueError(
+            f"{faces} holds {count} clips and the store {len(store)}: the stages are out of step; run 02_faces again"
+        )
+    arrays = {
+        "courses": np.zeros((count, frames - 1, len(REGIONS), len(COURSE)), np.float32),
+        "peak": np.zeros((count, HALF, HALF, 4), np.float16),
+        "residual": np.zeros((count, 2, HALF, HALF), np.float16),
+        "noise": np.zeros(count, np.float32),
+        "region_true": np.zeros((count, len(REGIONS), 2), np.float32),
+    }
 
     def one(row):
         try:

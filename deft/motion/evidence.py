@@ -1,17 +1,18 @@
 """Evidence: does the face move as an action unit would, where and when, and how probable is the unit given that?
 
-The dual constraint (docs/method.md#evidence-and-the-dual-constraint). Spatial evidence: the 36 region vectors at the peak
-are explained by the directions FACS expects of each unit (`deft.clips.facs.EXPECTED`), against the noise floor of regions
-that lie still. Temporal evidence: the same movement must rise, hold and fall. Both are kept apart in `Parts`; `score` is
-their combination, `Calibration` turns it into probabilities, `verdicts` compares those with an annotation.
+The dual constraint (docs/method.md#evidence-and-the-dual-constraint). Spatial evidence: the 36 region vectors at the
+peak are explained by the directions FACS expects of each unit (`deft.clips.facs.EXPECTED`), against the noise floor of
+regions that lie still. Temporal evidence: the same movement must rise, hold and fall. Both are kept apart in `Parts`;
+`score` is their combination, `Calibration` turns it into probabilities, `verdicts` compares those with an annotation.
 
 Choices, each measured on corpus subjects (the paper does not say how evidence is computed):
-- *Units share regions* (1, 2, 4; 12, 15, 20), so projecting on one unit's template credits all its neighbours. Non-negative
-  least squares over all templates shares the motion out, but templates are only words turned into arrows and it overfits
-  them (AUROC .82 against .86 for projection). A sparse Bayesian explanation (each unit is absent, or moves by a positive
-  amount; Mitchell and Beauchamp, JASA 83, 1988, solved by mean field as in Carbonetto and Stephens, 2012) does better than
-  both (.89), close to a logistic regression trained on truth (.90). Explaining away is damped (EXPLAIN): a template is a
-  guess, and motion that it explains a little too much or too little must not count against the neighbouring units.
+- *Units share regions* (1, 2, 4; 12, 15, 20), so projecting on one unit's template credits all its neighbours.
+  Non-negative least squares over all templates shares the motion out, but templates are only words turned into arrows
+  and it overfits them (AUROC .82 against .86 for projection). A sparse Bayesian explanation (each unit is absent, or
+  moves by a positive amount; Mitchell and Beauchamp, JASA 83, 1988, solved by mean field as in Carbonetto and Stephens,
+  2012) does better than both (.89), close to a logistic regression trained on truth (.90). Explaining away is damped
+  (EXPLAIN): a template is a guess, and motion that it explains a little too much or too little must not count against
+  the neighbouring units.
 - *Flow onset -> t carries the onset frame's noise in every t*, so its errors over time have covariance I + J (measured
   correlation .3 to .5). The best linear estimate of the peak under that covariance subtracts late frames, where a true
   movement has come back and the onset's error has not: half the noise variance of the mean of apex and hold.
@@ -34,26 +35,51 @@ from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNITS, expected_vectors, m
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any
 # unit of corpus training subjects, rounded, left and right pooled.
-SPREAD = {"forehead_inner": 1.0, "forehead_outer": 1.05, "brow_inner": 0.5, "brow_outer": 0.45, "temple": 0.4, "upper_lid": 0.35,
-          "lower_lid": 0.4, "outer_canthus": 0.35, "cheek": 0.65, "nose_side": 0.5, "nasolabial": 0.65, "upper_lip": 0.55, "lip_corner": 0.7,
-          "lower_lip": 0.65, "chin_side": 0.8, "jaw": 0.9, "glabella": 0.6, "nose_bridge": 0.5, "nose_tip": 0.45, "chin": 0.75}
+SPREAD = {
+    "forehead_inner": 1.0,
+    "forehead_outer": 1.05,
+    "brow_inner": 0.5,
+    "brow_outer": 0.45,
+    "temple": 0.4,
+    "upper_lid": 0.35,
+    "lower_lid": 0.4,
+    "outer_canthus": 0.35,
+    "cheek": 0.65,
+    "nose_side": 0.5,
+    "nasolabial": 0.65,
+    "upper_lip": 0.55,
+    "lip_corner": 0.7,
+    "lower_lip": 0.65,
+    "chin_side": 0.8,
+    "jaw": 0.9,
+    "glabella": 0.6,
+    "nose_bridge": 0.5,
+    "nose_tip": 0.45,
+    "chin": 0.75,
+}
 RELATIVE = np.array([SPREAD[name] for name, _ in REGIONS])  # (36,)
 AMPLITUDE = 0.15  # px, spread of a present unit's amplitude (half-normal); micro-movements measured by DIS
 PRESENT = 0.05  # prior share of (unit, side) that is present
-EXPLAIN = 0.6  # share of the motion explained by other units that is subtracted before a unit is judged, 0 none .. 1 all
+EXPLAIN = (
+    0.6  # share of the motion explained by other units that is subtracted before a unit is judged, 0 none .. 1 all
+)
 MISFIT = 0.3  # the templates' own error, relative to the root mean square motion of the clip
 ROUNDS = 12
 ENVELOPE = np.array([0.3, 0.8, 1.0, 0.95, 0.75, 0.4, 0.1, 0.0])  # rise, hold, fall at the 8 key frames after the onset
 LATE = 0.2  # tolerated error of ENVELOPE, relative: apex and offset are annotated by eye
-# Precision and recall of a coder, taken as equal: of the unit sides that one writes down, this share moved, and of those that
-# moved this share is written down. Agreement between two coders is .846 on CASME II (Yan et al., PLoS ONE 9(1), 2014) and .82 on
+# Precision and recall of a coder, taken as equal: of the unit sides that one writes down, this share moved, and of
+# those that
+# moved this share is written down. Agreement between two coders is .846 on CASME II (Yan et al., PLoS ONE 9(1), 2014)
+# and .82 on
 # SAMM (Davison et al., IEEE TAC 9(1), 2018). Not taken from the simulator's own raters.
 RELIABILITY = 0.85
 RATE = 0.10  # share of unit sides that move in a clip, where no calibration says it per unit
 
 
 def _templates() -> np.ndarray:
-    """Expected motion (34, 36, 2) in image axes, (unit, side) in the order of UNITS x SIDES; FACS weights as lengths."""
+    """Expected motion (34, 36, 2) in image axes, (unit, side) in the order of UNITS x SIDES; FACS weights as
+    lengths.
+    """
     expected = np.zeros((len(UNITS) * 2, len(REGIONS), 2))
     for row, (unit, side) in enumerate((u, s) for u in UNITS for s in SIDES):
         for region, u, v, weight in expected_vectors(unit, side):
@@ -68,10 +94,9 @@ TEMPLATES = _templates()
 class Parts:
     """The two halves of the evidence and their combination, each (..., 17, 2) over UNITS and SIDES.
 
-    spatial: log Bayes factor of the unit from where the face moves at the peak. temporal: z of the unit's rise, hold and
-    fall alone, built from what is independent of the peak under noise (0 for onset-apex-hold clips: no course is known).
-    combined: log Bayes factor from both, discounted when the course contradicts the peak.
-    """
+    spatial: log Bayes factor of the unit from where the face moves at the peak. temporal: z of the unit's rise, hold
+    and fall alone, built from what is independent of the peak under noise (0 for onset-apex-hold clips: no course is
+    known). combined: log Bayes factor from both, discounted when the course contradicts the peak."""
 
     spatial: np.ndarray
     temporal: np.ndarray
@@ -80,12 +105,13 @@ class Parts:
 
 # ---------------------------------------------------------------- time
 
-def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """Temporal weights for `count` flows: (peak, both, time) each (count,), then the noise of `both` and of `time` relative to the peak's.
 
-    peak: mean of apex and hold. both: generalised least squares amplitude of ENVELOPE under covariance I + J. time: the part
-    of `both` whose noise is independent of the peak's. With two flows (corpus) both = peak, and time is zero.
-    """
+def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """Temporal weights for `count` flows: (peak, both, time) each (count,), then the noise of `both` and of `time`
+    relative to the peak's.
+
+    peak: mean of apex and hold. both: generalised least squares amplitude of ENVELOPE under covariance I + J. time: the
+    part of `both` whose noise is independent of the peak's. With two flows (corpus) both = peak, and time is zero."""
     peak = np.zeros(count)
     peak[np.subtract(keyframes.peak_positions(count + 1), 1)] = 0.5
     if count != len(ENVELOPE):
@@ -100,15 +126,19 @@ def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, floa
 
 # ---------------------------------------------------------------- space
 
+
 def project(vectors: np.ndarray, noise: np.ndarray, relative: np.ndarray = RELATIVE) -> np.ndarray:
-    """Matched filter: z (N, 34) of region vectors (N, 36, 2) px on each template, each judged alone; noise: (N,) px; relative: (36,)."""
+    """Matched filter: z (N, 34) of region vectors (N, 36, 2) px on each template, each judged alone; noise: (N,) px;
+    relative: (36,).
+    """
     template = (TEMPLATES / relative[:, None]).reshape(len(TEMPLATES), -1)
     template = template / np.linalg.norm(template, axis=1, keepdims=True)
     return (vectors / relative[:, None]).reshape(len(vectors), -1) @ template.T / np.asarray(noise)[:, None]
 
 
 def explain(vectors: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Spike-and-slab regression on the templates: log Bayes factors (N, 34), present against absent, in the order of TEMPLATES.
+    """Spike-and-slab regression on the templates: log Bayes factors (N, 34), present against absent, in the order of
+    TEMPLATES.
 
     vectors: (N, 36, 2) px. noise: (N,) px. Solved by mean field in ROUNDS sweeps; see the sources above.
     """
@@ -126,13 +156,16 @@ def explain(vectors: np.ndarray, noise: np.ndarray) -> np.ndarray:
             mean = (match[:, unit] - EXPLAIN * (amount @ shared[:, unit])) / variance / precision
             z = mean / spread
             factor[:, unit] = np.log(2 * spread / AMPLITUDE) + log_ndtr(z) + z * z / 2
-            positive = mean + spread * np.exp(-z * z / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi)  # mean of the normal cut at 0
+            positive = mean + spread * np.exp(-z * z / 2 - log_ndtr(z)) / np.sqrt(
+                2 * np.pi
+            )  # mean of the normal cut at 0
             amount[:, unit] = expit(factor[:, unit] + np.log(PRESENT / (1 - PRESENT))) * positive
     return factor
 
 
 def parts(courses: np.ndarray, noise: float | np.ndarray) -> Parts:
-    """Evidence of one clip (T-1, 36, 5) or many (N, T-1, 36, 5) with noise floor(s) in px -> Parts of (17, 2) or (N, 17, 2).
+    """Evidence of one clip (T-1, 36, 5) or many (N, T-1, 36, 5) with noise floor(s) in px -> Parts of (17, 2) or (N,
+    17, 2).
 
     Raises ValueError for other shapes and for a noise floor that is not positive.
     """
@@ -153,9 +186,11 @@ def parts(courses: np.ndarray, noise: float | np.ndarray) -> Parts:
     else:
         temporal = project(vectors[2], noise * time_noise)
         at_peak = project(vectors[0], noise)
-        # Under "absent" and under "present with ENVELOPE" alike, temporal - expected * at_peak has mean 0. A step that stays,
+        # Under "absent" and under "present with ENVELOPE" alike, temporal - expected * at_peak has mean 0. A step that
+        # stays,
         # or a flicker, leaves it far below. What exceeds one standard deviation is a Gaussian log likelihood ratio; its
-        # exponential discounts what the place alone would say. (As a mere penalty it would be outvoted by any strong motion.)
+        # exponential discounts what the place alone would say. (As a mere penalty it would be outvoted by any strong
+        # motion.)
         expected = (time @ ENVELOPE) / time_noise
         missing = (temporal - expected * at_peak) / np.sqrt(1 + expected**2 + (LATE * expected * at_peak) ** 2)
         trust = np.exp(-0.5 * np.square(np.clip(-missing - 1, 0, None)))
@@ -166,12 +201,15 @@ def parts(courses: np.ndarray, noise: float | np.ndarray) -> Parts:
 
 
 def score(courses: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
-    """Combined evidence (17, 2) of one clip, or (N, 17, 2): log Bayes factor, 0 = as likely present as absent. See `parts`."""
+    """Combined evidence (17, 2) of one clip, or (N, 17, 2): log Bayes factor, 0 = as likely present as absent. See
+    `parts`.
+    """
     return parts(courses, noise).combined
 
 
 def plain(courses: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
-    """Baseline: matched filter of the mean of apex and hold with each unit's template, units judged alone and no time course.
+    """Baseline: matched filter of the mean of apex and hold with each unit's template, units judged alone and no time
+    course.
 
     Arguments as in `parts`; returns z, shaped like `score`.
     """
@@ -184,15 +222,17 @@ def plain(courses: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------- probability
 
+
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic curves from log Bayes factors to probabilities (an expert's unit logits have `deft.experts.calibrate.Calibration`).
+    """Logistic curves from log Bayes factors to probabilities (an expert's unit logits have
+    `deft.experts.calibrate.Calibration`).
 
     Per unit: P = sigmoid(own * z + other * z of the other side + bias), z = sign(score) sqrt(2 |score|); each (17,).
 
-    The other side helps because most movements are two-sided; by how much is learned, and left and right share the curve.
-    A log Bayes factor grows with the square of signal over noise; its root does not, and fits the corpus' truth best.
-    """
+    The other side helps because most movements are two-sided; by how much is learned, and left and right share the
+    curve. A log Bayes factor grows with the square of signal over noise; its root does not, and fits the corpus' truth
+    best."""
 
     own: tuple[float, ...]
     other: tuple[float, ...]
@@ -201,7 +241,9 @@ class Calibration:
     clips: int = 0  # clips it was fitted on
     source: str = ""  # which set and split
 
-    ENOUGH: ClassVar[int] = 8  # sides on which a unit must be present for a curve of its own; a rarer unit gets the one of all units
+    ENOUGH: ClassVar[int] = (
+        8  # sides on which a unit must be present for a curve of its own; a rarer unit gets the one of all units
+    )
 
     @staticmethod
     def features(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,13 +262,18 @@ class Calibration:
 
         scores, present = np.asarray(scores), np.asarray(present, bool)
         if scores.shape != present.shape or scores.shape[1:] != (len(UNITS), 2):
-            raise ValueError(f"scores and truth must both be (N, {len(UNITS)}, 2), got {scores.shape} and {present.shape}")
+            raise ValueError(
+                f"scores and truth must both be (N, {len(UNITS)}, 2), got {scores.shape} and {present.shape}"
+            )
         own, other = cls.features(scores)
 
         def curve(rows):
             x, y = np.stack([own[:, rows].ravel(), other[:, rows].ravel()], 1), present[:, rows].ravel()
             if y.all() or not y.any():
-                raise ValueError(f"{'every' if y.any() else 'no'} unit is present in {source or 'the clips'}: nothing to calibrate on; render more corpus clips")
+                raise ValueError(
+                    f"{'every' if y.any() else 'no'} unit is present in {source or 'the clips'}: nothing to calibrate"
+                    " on; render more corpus clips"
+                )
             fitted = LogisticRegression(C=1.0, max_iter=500).fit(x, y)
             slopes = np.maximum(fitted.coef_[0], 0.0)  # a negative slope would make more evidence less probable
             return (*slopes, fitted.intercept_[0])
@@ -267,22 +314,29 @@ class Calibration:
     def from_json(cls, record: Mapping) -> Calibration:
         """From the parsed JSON; ValueError for a record of other units or with missing numbers."""
         if record.get("schema") != "deft/calibration/3" or tuple(record.get("units", ())) != UNITS:
-            raise ValueError(f"not a calibration for the units {UNITS}: schema {record.get('schema')!r}; run 04_evidence again")
+            raise ValueError(
+                f"not a calibration for the units {UNITS}: schema {record.get('schema')!r}; run 04_evidence again"
+            )
         curves = [tuple(float(v) for v in record[name]) for name in ("own", "other", "bias", "rate")]
         if any(len(curve) != len(UNITS) for curve in curves):
-            raise ValueError(f"calibration holds {[len(c) for c in curves]} numbers instead of {len(UNITS)} each; run 04_evidence again")
+            raise ValueError(
+                f"calibration holds {[len(c) for c in curves]} numbers instead of {len(UNITS)} each; run 04_evidence"
+                " again"
+            )
         return cls(*curves, int(record["clips"]), str(record["source"]))
 
 
-# Bins of true intensity (fractions of a full movement) in which `separation` is measured; micro-movements have .05 to .42.
+# Bins of true intensity (fractions of a full movement) in which `separation` is measured; micro-movements have .05 to
+# .42.
 INTENSITY = ((0.02, 0.08), (0.08, 0.15), (0.15, 0.25), (0.25, 0.50))
 
 
 def separation(scores: np.ndarray, intensity: np.ndarray) -> dict[str | tuple[float, float], float]:
-    """AUROC of scores (N, 17, 2) for sides that moved by `intensity` (N, 17, 2) against sides that did not, mean over units.
+    """AUROC of scores (N, 17, 2) for sides that moved by `intensity` (N, 17, 2) against sides that did not, mean over
+    units.
 
-    Returns {"all": x, (low, high): x, ...}; a bin holds the units present at that strength on 3 sides or more, NaN if none.
-    """
+    Returns {"all": x, (low, high): x, ...}; a bin holds the units present at that strength on 3 sides or more, NaN if
+    none."""
     from sklearn.metrics import roc_auc_score
 
     found = {}
@@ -299,13 +353,14 @@ def separation(scores: np.ndarray, intensity: np.ndarray) -> dict[str | tuple[fl
 
 # ---------------------------------------------------------------- verdicts
 
+
 @dataclass(frozen=True)
 class Row:
     """One region's measured motion at the peak, as a reader can check it in the flow picture.
 
     side: "L", "R" or "" (midline). direction: up, down, outward or inward, the larger component. px: length along that
-    direction, aligned px. z: px over the region's noise. frames: first and last position (onset = 0) at half the peak or more.
-    """
+    direction, aligned px. z: px over the region's noise. frames: first and last position (onset = 0) at half the peak
+    or more."""
 
     region: str
     side: str
@@ -317,11 +372,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Annotation against flow for one unit and side; see docs/method.md#evidence-and-the-dual-constraint for the four words.
+    """Annotation against flow for one unit and side; see docs/method.md#evidence-and-the-dual-constraint for the four
+    words.
 
     verdict: confirmed, unsupported (annotated, no movement measured; it may be smaller than the noise), contradicted
-    (annotated, the main region moves the other way) or unannotated. probability: from the flow alone. posterior: from the
-    flow and the annotation. rows: the measured regions. (A claim's verdict is `deft.evaluation.claims.Verdict`.)
+    (annotated, the main region moves the other way) or unannotated. probability: from the flow alone. posterior: from
+    the flow and the annotation. rows: the measured regions. (A claim's verdict is `deft.evaluation.claims.Verdict`.)
     """
 
     unit: int
@@ -333,20 +389,25 @@ class Verdict:
 
 
 def posterior(
-    probability: np.ndarray, annotated: np.ndarray, rate: float | Sequence[float] = RATE, reliability: float = RELIABILITY
+    probability: np.ndarray,
+    annotated: np.ndarray,
+    rate: float | Sequence[float] = RATE,
+    reliability: float = RELIABILITY,
 ) -> np.ndarray:
-    """Probability that the unit moved, given flow and annotation: Bayes' rule, the two taken as independent given the truth.
+    """Probability that the unit moved, given flow and annotation: Bayes' rule, the two taken as independent given the
+    truth.
 
-    probability (..., 17, 2): calibrated, flow alone, for clips in which a share `rate` (scalar or (17,)) of sides moves.
-    annotated: bool of the same shape; False means that a coder looked and did not write it. reliability: see RELIABILITY,
-    in (0, 1). Returns (..., 17, 2). Raises ValueError for other shapes or a reliability outside (0, 1).
-    A faint movement that a coder saw becomes probable at a flow probability well below one half; a unit that nobody wrote
-    down needs a flow probability above one half.
-    """
+    probability (..., 17, 2): calibrated, flow alone, for clips in which a share `rate` (scalar or (17,)) of sides
+    moves. annotated: bool of the same shape; False means that a coder looked and did not write it. reliability: see
+    RELIABILITY, in (0, 1). Returns (..., 17, 2). Raises ValueError for other shapes or a reliability outside (0, 1). A
+    faint movement that a coder saw becomes probable at a flow probability well below one half; a unit that nobody wrote
+    down needs a flow probability above one half."""
     p = np.asarray(probability, np.float64)
     annotated = np.asarray(annotated, bool)
     if p.shape[-2:] != (len(UNITS), 2) or annotated.shape != p.shape:
-        raise ValueError(f"probability and annotation must both be (..., {len(UNITS)}, 2), got {p.shape} and {annotated.shape}")
+        raise ValueError(
+            f"probability and annotation must both be (..., {len(UNITS)}, 2), got {p.shape} and {annotated.shape}"
+        )
     if not 0 < reliability < 1:
         raise ValueError(f"reliability is a share between 0 and 1, got {reliability}")
     rate = np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
@@ -370,7 +431,9 @@ def region_row(courses: np.ndarray, noise: float, region: int) -> Row:
         first -= 1
     while last + 1 < len(strong) and strong[last + 1]:
         last += 1
-    return Row(name, side, words, round(px, 3), round(px / (float(noise) * float(RELATIVE[region])), 2), (first + 1, last + 1))
+    return Row(
+        name, side, words, round(px, 3), round(px / (float(noise) * float(RELATIVE[region])), 2), (first + 1, last + 1)
+    )
 
 
 def unit_rows(courses: np.ndarray, noise: float, unit: int, side: str) -> tuple[Row, ...]:
@@ -382,25 +445,32 @@ def unit_rows(courses: np.ndarray, noise: float, unit: int, side: str) -> tuple[
 def is_confirmed(probability: np.ndarray, annotated: np.ndarray, rate: float | Sequence[float] = RATE) -> np.ndarray:
     """Which units are confirmed, that is, counted as having moved? Shapes as in `posterior` -> bool (..., 17, 2).
 
-    Two conditions: flow and annotation together make it more probable than not, and the flow alone raises it above the base
-    rate. The second keeps "confirmed" a statement about pixels: without it nearly half of all wrong annotations of a still
-    face would be confirmed by the annotation alone; with it one in twenty (measured by `deft.evaluation.distractors`).
-    """
-    speaks = np.asarray(probability, np.float64) >= np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
+    Two conditions: flow and annotation together make it more probable than not, and the flow alone raises it above the
+    base rate. The second keeps "confirmed" a statement about pixels: without it nearly half of all wrong annotations of
+    a still face would be confirmed by the annotation alone; with it one in twenty (measured by
+    `deft.evaluation.distractors`)."""
+    speaks = (
+        np.asarray(probability, np.float64) >= np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
+    )
     return speaks & (posterior(probability, annotated, rate) >= 0.5)
 
 
 def verdicts(
-    annotated: str | Mapping[int, str], probability: np.ndarray, courses: np.ndarray | None = None,
-    noise: float | None = None, *, rate: float | Sequence[float] = RATE, against: float = -2.5
+    annotated: str | Mapping[int, str],
+    probability: np.ndarray,
+    courses: np.ndarray | None = None,
+    noise: float | None = None,
+    *,
+    rate: float | Sequence[float] = RATE,
+    against: float = -2.5,
 ) -> list[Verdict]:
-    """Annotation against measurement, unit by unit and side by side: a Verdict for each that is annotated or confirmed by flow.
+    """Annotation against measurement, unit by unit and side by side: a Verdict for each that is annotated or confirmed
+    by flow.
 
     annotated: a cell such as "4+L12", or {unit: "L" | "R" | "B"}. probability: (17, 2) calibrated, at base rate `rate`
-    (scalar or (17,)). courses (T-1, 36, 5) and noise (px) of the clip: for the justifying rows, and to tell "unsupported"
-    from "contradicted" (the main region's motion along the expected direction lies below `against` standard deviations).
-    Which units count as moved is decided by `is_confirmed`.
-    """
+    (scalar or (17,)). courses (T-1, 36, 5) and noise (px) of the clip: for the justifying rows, and to tell
+    "unsupported" from "contradicted" (the main region's motion along the expected direction lies below `against`
+    standard deviations). Which units count as moved is decided by `is_confirmed`."""
     sides = unit_sides(annotated) if isinstance(annotated, str) else dict(annotated)
     probability = np.asarray(probability, np.float64)
     written = np.array([[sides.get(unit, "") in ("B", side) for side in SIDES] for unit in UNITS])
@@ -412,12 +482,18 @@ def verdicts(
         rows = unit_rows(courses, noise, unit, side) if courses is not None else ()
         if name == "unsupported" and courses is not None and opposition(courses, noise, unit, side) <= against:
             name = "contradicted"
-        found.append(Verdict(unit, side, name, round(float(probability[row, column]), 4), round(float(belief[row, column]), 4), rows))
+        found.append(
+            Verdict(
+                unit, side, name, round(float(probability[row, column]), 4), round(float(belief[row, column]), 4), rows
+            )
+        )
     return found
 
 
 def opposition(courses: np.ndarray, noise: float, unit: int, side: str) -> float:
-    """z of the main region's peak motion along the direction FACS expects of the unit: negative when it moves the other way."""
+    """z of the main region's peak motion along the direction FACS expects of the unit: negative when it moves the
+    other way.
+    """
     region, u, v, _ = max(expected_vectors(unit, side), key=lambda row: row[3])
     vector = keyframes.peak_mean(np.asarray(courses, np.float64)[:, region, :2])
     return float(vector @ (u, v)) / (float(noise) * float(RELATIVE[region]))

@@ -1,9 +1,9 @@
 """Dense optical flow behind one function, and what is derived from it.
 
-The estimators of the field: Farneback (SCIA 2003), DIS (Kroeger et al., ECCV 2016) and TV-L1 (Zach et al., DAGM 2007; the
-usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`). Flow is always onset -> later
-frame, (H, W, 2) float32 in px, +x right, +y down: the pixel at (x, y) of the first frame is found at (x + u, y + v) in the second.
-"""
+The estimators of the field: Farneback (SCIA 2003), DIS (Kroeger et al., ECCV 2016) and TV-L1 (Zach et al., DAGM 2007;
+the usual choice for micro-expressions), all from OpenCV, and "meflow", learned (`deft.motion.meflow`). Flow is always
+onset -> later frame, (H, W, 2) float32 in px, +x right, +y down: the pixel at (x, y) of the first frame is found at (x
++ u, y + v) in the second."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ def _build(method: str) -> cv2.DenseOpticalFlow:
         return cv2.optflow.DualTVL1OpticalFlow_create()
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if method == "dis-finest":
-        # The medium preset stops at half resolution and halves sub-pixel motion (slope .4 against truth per region); the
-        # full resolution keeps two thirds. Larger patches and 6 descent steps instead of 25 stop it from fitting sensor noise:
-        # the spread of still regions falls from .10 to .06 px at noise 5, JPEG 60, for .02 px more error on clean frames.
+        # The medium preset stops at half resolution and halves sub-pixel motion (slope .4 against truth per region);
+        # the
+        # full resolution keeps two thirds. Larger patches and 6 descent steps instead of 25 stop it from fitting sensor
+        # noise:
+        # the spread of still regions falls from .10 to .06 px at noise 5, JPEG 60, for .02 px more error on clean
+        # frames.
         dis.setFinestScale(0), dis.setPatchSize(12), dis.setPatchStride(6), dis.setGradientDescentIterations(6)
     return dis
 
@@ -37,11 +40,11 @@ def estimate(
 ) -> np.ndarray:
     """Flow from `first` to `second`.
 
-    first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS, or "meflow".
-    weights: folder of a trained MEFlow (default: see `deft.motion.meflow.folder`; where no profile has trained one, the network's
-    starting point, iterated least squares, answers with a warning). Returns (H, W, 2) float32 px, +x right, +y down.
-    Raises ValueError for an unknown method or wrong arrays, FileNotFoundError when `weights` holds none.
-    """
+    first, second: uint8 (H, W) or (H, W, 3) RGB of the same size, at least 16 px a side. method: one of METHODS, or
+    "meflow". weights: folder of a trained MEFlow (default: see `deft.motion.meflow.folder`; where no profile has
+    trained one, the network's starting point, iterated least squares, answers with a warning). Returns (H, W, 2)
+    float32 px, +x right, +y down. Raises ValueError for an unknown method or wrong arrays, FileNotFoundError when
+    `weights` holds none."""
     if method not in (*METHODS, LEARNED):
         raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join((*METHODS, LEARNED))}")
     if weights is not None and method != LEARNED:
@@ -58,7 +61,9 @@ def estimate(
         return model.predict(model.load(place) if place else model.untrained(), a, b)["flow"]
     engines = _local.__dict__
     if method not in engines:
-        cv2.setNumThreads(1)  # clips are spread over threads; OpenCV's own threads gain nothing at 128 px and fight with ours
+        cv2.setNumThreads(
+            1
+        )  # clips are spread over threads; OpenCV's own threads gain nothing at 128 px and fight with ours
         engines[method] = None if method == "farneback" else _build(method)
     if method == "farneback":
         return cv2.calcOpticalFlowFarneback(a, b, None, 0.5, 4, 15, 5, 5, 1.1, 0)
@@ -66,11 +71,12 @@ def estimate(
 
 
 def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Carry the onset image to frame t along flow onset -> t: I_t(x) = I_onset(x - flow), (H, W[, C]) -> the same shape.
+    """Carry the onset image to frame t along flow onset -> t: I_t(x) = I_onset(x - flow), (H, W[, C]) -> the same
+    shape.
 
-    The flow lives on onset pixels, so the pull needs its inverse; four fixed-point steps give it for smooth flow of a few px
-    (Chen et al., Medical Physics 35(1), 2008). Zero flow returns the image itself. flow: (H, W, 2) px; ValueError for another shape.
-    """
+    The flow lives on onset pixels, so the pull needs its inverse; four fixed-point steps give it for smooth flow of a
+    few px (Chen et al., Medical Physics 35(1), 2008). Zero flow returns the image itself. flow: (H, W, 2) px;
+    ValueError for another shape."""
     image, flow = np.asarray(image), np.asarray(flow, np.float32)
     if flow.shape != image.shape[:2] + (2,):
         raise ValueError(f"flow must be {image.shape[:2] + (2,)} for an image of {image.shape}, got {flow.shape}")
@@ -82,10 +88,11 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def strain(flow: np.ndarray) -> np.ndarray:
-    """Optical strain magnitude (..., H, W) of flow (..., H, W, 2): sqrt(e_xx^2 + e_yy^2 + 2 e_xy^2) (Shreve et al., FG 2011).
+    """Optical strain magnitude (..., H, W) of flow (..., H, W, 2): sqrt(e_xx^2 + e_yy^2 + 2 e_xy^2) (Shreve et al., FG
+    2011).
 
-    Central differences; px per px. A translation has none; a rotation by the angle a has 1 - cos a per axis, nearly none.
-    """
+    Central differences; px per px. A translation has none; a rotation by the angle a has 1 - cos a per axis, nearly
+    none."""
     flow = np.asarray(flow, np.float32)
     uy, ux = np.gradient(flow[..., 0], axis=(-2, -1))
     vy, vx = np.gradient(flow[..., 1], axis=(-2, -1))

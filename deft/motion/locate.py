@@ -18,8 +18,8 @@ class ClipError(ValueError):
 
 @dataclass(frozen=True)
 class Located(align.Aligned):
-    """source: (68, 2) px of the clip's own frame; at: the frame they are of; box: (x, y, w, h) px of the face there; face, how: where face
-    and landmarks come from, in words."""
+    """source: (68, 2) px of the clip's own frame; at: the frame they are of; box: (x, y, w, h) px of the face there;
+    face, how: where face and landmarks come from, in words."""
 
     source: np.ndarray
     at: int
@@ -30,34 +30,56 @@ class Located(align.Aligned):
 
 def check_order(onset: int | None, apex: int | None, offset: int | None) -> None:
     """The moments that are known must rise: onset < apex <= offset. Raises ClipError."""
-    for (early, a), (late, b), strict in ((("ONSET", onset), ("APEX", apex), True), (("APEX", apex), ("OFFSET", offset), False),
-                                          (("ONSET", onset), ("OFFSET", offset), True)):
+    for (early, a), (late, b), strict in (
+        (("ONSET", onset), ("APEX", apex), True),
+        (("APEX", apex), ("OFFSET", offset), False),
+        (("ONSET", onset), ("OFFSET", offset), True),
+    ):
         if a is not None and b is not None and (a >= b if strict else a > b):
-            raise ClipError(f"{early} {a} is not before {late} {b}: frame numbers count from 0 and must rise from onset over apex to offset; "
-                               "correct them, or leave one out and it is found from the motion")
+            raise ClipError(
+                f"{early} {a} is not before {late} {b}: frame numbers count from 0 and must rise from onset over apex"
+                " to offset; correct them, or leave one out and it is found from the motion"
+            )
 
 
 def check_inside(count: int, **moments: int | None) -> None:
-    """Every given frame number must exist in a clip of `count` frames, and leave room for a movement. Raises ClipError."""
+    """Every given frame number must exist in a clip of `count` frames, and leave room for a movement. Raises
+    ClipError.
+    """
     for name, value in moments.items():
         if value is not None and not 0 <= value < count:
-            raise ClipError(f"{name.upper()} {value} is outside the clip: it has {count} decoded frames, numbered 0 to {count - 1}")
+            raise ClipError(
+                f"{name.upper()} {value} is outside the clip: it has {count} decoded frames, numbered 0 to {count - 1}"
+            )
     if moments.get("onset") == count - 1:
-        raise ClipError(f"ONSET {count - 1} is the last frame of the clip: nothing moves after it; frame numbers count from 0")
+        raise ClipError(
+            f"ONSET {count - 1} is the last frame of the clip: nothing moves after it; frame numbers count from 0"
+        )
     for name in ("apex", "offset"):
         if moments.get(name) == 0:
-            raise ClipError(f"{name.upper()} 0 is the first frame of the clip: the onset must lie before it; frame numbers count from 0, leave {name.upper()}= "
-                               "out if you do not know it")
+            raise ClipError(
+                f"{name.upper()} 0 is the first frame of the clip: the onset must lie before it; frame numbers count"
+                f" from 0, leave {name.upper()}= out if you do not know it"
+            )
 
 
-def locate(footage: Footage | Frames, fps: float, onset: int | None = None, apex: int | None = None, offset: int | None = None,
-           csv: Path | None = None, cascade: landmarks.Cascade | None = None) -> tuple[Located, moments.Moments, list[str]]:
-    """The landmarks of the onset frame, and the moments as they are found with them; what the reader must know, in sentences.
+def locate(
+    footage: Footage | Frames,
+    fps: float,
+    onset: int | None = None,
+    apex: int | None = None,
+    offset: int | None = None,
+    csv: Path | None = None,
+    cascade: landmarks.Cascade | None = None,
+) -> tuple[Located, moments.Moments, list[str]]:
+    """The landmarks of the onset frame, and the moments as they are found with them; what the reader must know, in
+    sentences.
 
-    fps: 1/s. onset, apex, offset: frame numbers that are known. csv: OpenFace file with landmarks; cascade: else, what refines those that
-    face and eyes give. An onset that is not given is found with the landmarks of frame 0; where the face had moved until then, these lie elsewhere. So the
-    face is found again at that onset, and the moments once more. Raises ClipError when it does not keep its place until the apex.
-    """
+    fps: 1/s. onset, apex, offset: frame numbers that are known. csv: OpenFace file with landmarks; cascade: else, what
+    refines those that face and eyes give. An onset that is not given is found with the landmarks of frame 0; where the
+    face had moved until then, these lie elsewhere. So the face is found again at that onset, and the moments once more.
+    Raises ClipError when it does not keep its place until the apex."""
+
     def find():
         found = moments.find(face.gray, face.landmarks, regions.masks(face.landmarks), fps, onset, apex, offset)
         check_order(found.onset, found.apex, found.offset)
@@ -72,7 +94,10 @@ def locate(footage: Footage | Frames, fps: float, onset: int | None = None, apex
         face = _align(footage, csv, when.onset, cascade)
         when = find()
         if detect.union_share(first.box, face.box) < detect.STEADY:
-            notes.append(f"The face lies elsewhere in frame {first.at} than at the onset; it was found again in frame {face.at}, and the moments after that.")
+            notes.append(
+                f"The face lies elsewhere in frame {first.at} than at the onset; it was found again in frame {face.at},"
+                " and the moments after that."
+            )
     footage.hold({when.onset, when.apex})
     for name, at in (("onset", when.onset), ("apex", when.apex)):
         try:
@@ -80,12 +105,17 @@ def locate(footage: Footage | Frames, fps: float, onset: int | None = None, apex
         except detect.FaceError as error:
             if name == "onset" or "faces found" in str(error):
                 raise
-            notes.append(f"No face was found at the apex, frame {at}: whether the head kept its place until then is unknown.")
+            notes.append(
+                f"No face was found at the apex, frame {at}: whether the head kept its place until then is unknown."
+            )
             continue
         share = detect.union_share(face.box, box)
         if share < detect.STEADY:
-            raise ClipError(f"the face does not keep its place: its boxes in frame {face.at} and at the {name}, frame {at}, share {share:.0%} of their area "
-                               f"({detect.STEADY:.0%} are needed). Cut the clip to a part in which the head is still, or give ONSET and APEX within one")
+            raise ClipError(
+                f"the face does not keep its place: its boxes in frame {face.at} and at the {name}, frame {at}, share"
+                f" {share:.0%} of their area ({detect.STEADY:.0%} are needed). Cut the clip to a part in which the head"
+                " is still, or give ONSET and APEX within one"
+            )
     return face, when, notes
 
 
@@ -102,15 +132,25 @@ def _face(footage, csv, at):
 
 
 def _align(footage, csv, at, cascade):
-    """Face and landmarks of frame `at`, and one similarity for the whole clip, of which only the aligned faces are kept."""
+    """Face and landmarks of frame `at`, and one similarity for the whole clip, of which only the aligned faces are
+    kept.
+    """
     found, box = _face(footage, csv, at)
     if csv is not None:
         face, how = "you", "from your file"
     else:
         detect.check_stays(footage, found, at)
-        face, how = "a cascade", "placed by face and eyes" if found.eyes_found else "placed by the face alone: the eyes were not found"
+        face, how = (
+            "a cascade",
+            ("placed by face and eyes" if found.eyes_found else "placed by the face alone: the eyes were not found"),
+        )
         if cascade:
-            how += f", then refined (error {cascade.errors['cascade']:.1%} of the eye distance on simulated people; unknown on yours)"
+            how += (
+                f", then refined (error {cascade.errors['cascade']:.1%} of the eye distance on simulated people;"
+                " unknown on yours)"
+            )
         found = landmarks.from_face(footage[at], found, cascade)
     aligned = align.align_clip(footage, found)
-    return Located(aligned.rgb, aligned.gray, aligned.landmarks.astype(np.float32), aligned.matrix, found, at, box, face, how)
+    return Located(
+        aligned.rgb, aligned.gray, aligned.landmarks.astype(np.float32), aligned.matrix, found, at, box, face, how
+    )

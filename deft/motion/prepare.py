@@ -1,13 +1,14 @@
 """From recorded clips to the arrays of stages 02 and 03, one clip at a time: what a licensed data set goes through.
 
-The simulator's sets are small and come in shards; a real one may hold 8,000 clips of 100 frames. Here a clip is decoded, its
-face found, aligned and measured, written to a file of its own, and forgotten: memory holds one clip per worker, a killed
-run goes on where it stopped, and a clip that fails is reported while the others are prepared. `gather` then writes the
-arrays under `faces/<set>` and `motion/<set>` clip by clip into memory-mapped files.
+The simulator's sets are small and come in shards; a real one may hold 8,000 clips of 100 frames. Here a clip is
+decoded, its face found, aligned and measured, written to a file of its own, and forgotten: memory holds one clip per
+worker, a killed run goes on where it stopped, and a clip that fails is reported while the others are prepared. `gather`
+then writes the arrays under `faces/<set>` and `motion/<set>` clip by clip into memory-mapped files.
 
 Work is spread by joblib: threads by default (OpenCV and numpy release the lock), any other engine by the caller's
 `joblib.parallel_config("loky")` or `("dask")`; the bytes do not depend on it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -31,18 +32,25 @@ from deft.faces import align, detect, landmarks
 from deft.motion import courses
 
 FACES, MOTION = ("gray", "rgb", "landmarks", "matrix"), ("courses", "peak", "residual", "noise")
-SUM = "sha256"  # of the other arrays of a file, so that it is whole by itself and no list has to be kept beside thousands of them
+# of the other arrays of a file, so that it is whole by itself and no list has to be kept beside thousands of them
+SUM = "sha256"
 ATTEMPTS = 3  # a worker may be killed (memory, a scheduler); its clips are tried again
 
 
-def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD,
-            jobs: int | None = None) -> pd.DataFrame:
-    """Prepare every clip into folder/<hash of what it is made from>.npz; finished clips are kept. -> one row per clip: clip, file, error.
+def prepare(
+    clips: Iterable[Clip],
+    folder: Path,
+    cascade: landmarks.Cascade | None = None,
+    method: str = courses.METHOD,
+    jobs: int | None = None,
+) -> pd.DataFrame:
+    """Prepare every clip into folder/<hash of what it is made from>.npz; finished clips are kept. -> one row per clip:
+    clip, file, error.
 
-    clips: records with onset, apex and offset as positions in `frames`; frames may be decoded at access (`deft.clips.read`).
-    cascade: landmark regressor (stage 02); without one, landmarks hang on face and eyes alone. error: "" or what is
-    wrong with this clip, in words (no face, two faces, a cut, unreadable frames, moments that do not rise).
-    """
+    clips: records with onset, apex and offset as positions in `frames`; frames may be decoded at access
+    (`deft.clips.read`). cascade: landmark regressor (stage 02); without one, landmarks hang on face and eyes alone.
+    error: "" or what is wrong with this clip, in words (no face, two faces, a cut, unreadable frames, moments that do
+    not rise)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     asked = list(clips)
@@ -54,32 +62,46 @@ def prepare(clips: Iterable[Clip], folder: Path, cascade: landmarks.Cascade | No
         waiting = [clip for clip in asked if clip.id not in errors and not (folder / files[clip.id]).exists()]
         try:
             with threadpool_limits(1):
-                done = joblib.Parallel(n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered")(
-                    joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method) for clip in waiting)
+                done = joblib.Parallel(
+                    n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered"
+                )(joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method) for clip in waiting)
                 for name, error in runtime.bar(done, len(waiting), "prepare", "clip") if waiting else ():
                     if error:
                         errors[name] = error
             break
         except TerminatedWorkerError as error:
             if attempt == ATTEMPTS - 1:
-                raise RuntimeError(f"workers were killed {ATTEMPTS} times, most likely for memory; finished clips are kept: run again with fewer jobs") from error
-    return pd.DataFrame([{"clip": clip.id, "file": "" if clip.id in errors else files[clip.id], "error": errors.get(clip.id, "")}
-                         for clip in asked])
+                raise RuntimeError(
+                    f"workers were killed {ATTEMPTS} times, most likely for memory; finished clips are kept: run again"
+                    " with fewer jobs"
+                ) from error
+    return pd.DataFrame(
+        [
+            {"clip": clip.id, "file": "" if clip.id in errors else files[clip.id], "error": errors.get(clip.id, "")}
+            for clip in asked
+        ]
+    )
 
 
-def targets(clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, str]:
-    """{clip id: name of its file}: valid on every file system, and another one as soon as what the arrays are computed from changes.
+def targets(
+    clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, method: str = courses.METHOD
+) -> dict[str, str]:
+    """{clip id: name of its file}: valid on every file system, and another one as soon as what the arrays are computed
+    from changes.
 
-    Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in the place of
-    others are prepared anew; of an array of frames it is the clip's id.
-    """
+    Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in
+    the place of others are prepared anew; of an array of frames it is the clip's id."""
     common = hashlib.sha256(cache.key(settings={"method": method}, code="deft.motion.prepare").encode())
     for array in () if cascade is None else (cascade.mean, cascade.weight, cascade.bias):
         common.update(np.ascontiguousarray(array))
     names = {}
     for clip in clips:
         reel = clip.__dict__.get("_source")  # a RecordedClip's; reading `clip.frames` would decode it
-        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*getattr(reel, "files", ()), getattr(reel, "video", None)) if path is not None]
+        stats = [
+            (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+            for path in (*getattr(reel, "files", ()), getattr(reel, "video", None))
+            if path is not None
+        ]
         own = (clip.id, clip.onset, clip.apex, clip.offset, stats, getattr(reel, "positions", ()), common.hexdigest())
         names[clip.id] = hashlib.sha256(repr(own).encode()).hexdigest()[:24] + ".npz"
     return names
@@ -110,7 +132,9 @@ def _sum(arrays: dict[str, np.ndarray]) -> str:
 
 
 def load(path: Path, clip: str) -> dict[str, np.ndarray]:
-    """The arrays of one prepared clip. Raises ValueError, naming the file, when it is damaged, altered or of another clip."""
+    """The arrays of one prepared clip. Raises ValueError, naming the file, when it is damaged, altered or of another
+    clip.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -132,12 +156,14 @@ def damage(path: Path, clip: str) -> str:
     return ""
 
 
-def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD) -> dict[str, np.ndarray]:
+def describe(
+    clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD
+) -> dict[str, np.ndarray]:
     """The arrays of stages 02 and 03 for one clip, at its nine key frames: see FACES and MOTION, without the clip axis.
 
-    clip: onset, apex and offset are positions in its frames. cascade: landmark regressor (stage 02), or None. method: of flow.
-    Raises ValueError, naming the clip, where a moment is unknown or outside the frames, and FaceError where no face is found.
-    """
+    clip: onset, apex and offset are positions in its frames. cascade: landmark regressor (stage 02), or None. method:
+    of flow. Raises ValueError, naming the clip, where a moment is unknown or outside the frames, and FaceError where no
+    face is found."""
     if clip.onset is None or clip.apex is None or clip.offset is None:
         raise ValueError(f"{clip.id}: onset, apex and offset must be known (positions in its frames)")
     frames = clip.frames  # decoded here, once
@@ -149,15 +175,21 @@ def describe(clip: Clip, cascade: landmarks.Cascade | None = None, method: str =
     frames = frames[list(keys)]  # the others are forgotten here
     aligned = align.align_clip(frames, marks)
     points = aligned.landmarks.astype(np.float32)
-    return {"gray": aligned.gray, "rgb": aligned.rgb[shown(len(keys))], "landmarks": points, "matrix": aligned.matrix.astype(np.float32),
-            **courses.measure_clip(aligned.gray, points, method)}
+    return {
+        "gray": aligned.gray,
+        "rgb": aligned.rgb[shown(len(keys))],
+        "landmarks": points,
+        "matrix": aligned.matrix.astype(np.float32),
+        **courses.measure_clip(aligned.gray, points, method),
+    }
 
 
 def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:
-    """Write the prepared clips of `table` (from `prepare`, those without error) as faces/<set>/*.npy and motion/<set>/*.npy.
+    """Write the prepared clips of `table` (from `prepare`, those without error) as faces/<set>/*.npy and
+    motion/<set>/*.npy.
 
-    -> ids in the order of the arrays. Raises ValueError when no clip was prepared or a file is damaged, FileNotFoundError when one is gone.
-    """
+    -> ids in the order of the arrays. Raises ValueError when no clip was prepared or a file is damaged,
+    FileNotFoundError when one is gone."""
     ready = table[table["error"] == ""]
     if ready.empty:
         raise ValueError("no clip could be prepared; the column `error` of the table says why")
@@ -173,7 +205,9 @@ def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list
             for key in (*FACES, *MOTION):
                 if key not in out:
                     path = files.enter_context(runtime.atomic((faces if key in FACES else motion) / f"{key}.npy"))
-                    out[key] = np.lib.format.open_memmap(path, mode="w+", dtype=arrays[key].dtype, shape=(len(ready), *arrays[key].shape))
+                    out[key] = np.lib.format.open_memmap(
+                        path, mode="w+", dtype=arrays[key].dtype, shape=(len(ready), *arrays[key].shape)
+                    )
                 out[key][row] = arrays[key]
         for array in out.values():
             array.flush()

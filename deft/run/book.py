@@ -1,10 +1,10 @@
 """Notebooks as the driver sees them: code cells, parameters, and the files they say they read and write.
 
-The promise stands in the notebook's metadata: `deft: {"reads": [...], "writes": [...]}`, paths relative to work/<profile>,
-or `figures:PATH` for figures/<profile>. `modules` names code that counts beside what the cells import. `outside` says which value of a
-parameter makes the stage read what no earlier stage writes, {"parameter": {"value": "dotted.function"}}: the function gets the
-work folder and returns a hash of it. Only the JSON is read here; nbformat is not needed to see what is stale.
-"""
+The promise stands in the notebook's metadata: `deft: {"reads": [...], "writes": [...]}`, paths relative to
+work/<profile>, or `figures:PATH` for figures/<profile>. `modules` names code that counts beside what the cells import.
+`outside` says which value of a parameter makes the stage read what no earlier stage writes, {"parameter": {"value":
+"dotted.function"}}: the function gets the work folder and returns a hash of it. Only the JSON is read here; nbformat is
+not needed to see what is stale."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ PROMISES = ("reads", "writes", "modules", "outside")
 @dataclass(frozen=True)
 class Stage:
     """One notebook of the chain. `cells` are (id, source) of its code cells without the parameters cell."""
+
     name: str
     path: Path
     cells: tuple[tuple[str, str], ...]
@@ -63,11 +64,15 @@ def read(path: Path) -> Stage:
     if absent := sorted(set(promise.get("outside", {})) - set(defaults)):
         raise RunError(f"{path}: metadata deft.outside names {absent[0]}; {config.nearest(absent[0], defaults)}")
     return Stage(
-        name=path.stem, path=path,
+        name=path.stem,
+        path=path,
         cells=tuple((c.get("id", f"cell-{i}"), source_of(c)) for i, c in enumerate(cells) if not is_parameters(c)),
         defaults=defaults,
-        reads=_clean(path, promise.get("reads", [])), writes=_clean(path, promise.get("writes", [])),
-        modules=tuple(promise.get("modules", [])), outside=promise.get("outside", {}))
+        reads=_clean(path, promise.get("reads", [])),
+        writes=_clean(path, promise.get("writes", [])),
+        modules=tuple(promise.get("modules", [])),
+        outside=promise.get("outside", {}),
+    )
 
 
 def _clean(path: Path, names: list[str]) -> tuple[str, ...]:
@@ -84,7 +89,9 @@ def overlap(first: str, second: str) -> bool:
 
 
 def load(folder: Path) -> tuple[Stage, ...]:
-    """All notebooks NN_name.ipynb of a folder in order, checked against each other: one writer per path, no reading ahead."""
+    """All notebooks NN_name.ipynb of a folder in order, checked against each other: one writer per path, no reading
+    ahead.
+    """
     folder = Path(folder)
     stages = tuple(read(p) for p in sorted(folder.glob("*.ipynb")) if NAME.match(p.stem))
     if not stages:
@@ -94,7 +101,10 @@ def load(folder: Path) -> tuple[Stage, ...]:
             for mine in later.writes:
                 for theirs in earlier.writes:
                     if overlap(mine, theirs):
-                        raise RunError(f"{earlier.name} and {later.name} both write {max(mine, theirs, key=len)}; one file has one writer")
+                        raise RunError(
+                            f"{earlier.name} and {later.name} both write {max(mine, theirs, key=len)}; one file has one"
+                            " writer"
+                        )
             for read_name in earlier.reads:
                 clash = [w for w in later.writes if overlap(read_name, w)]
                 own = [s for s in stages[:i] if any(overlap(read_name, w) for w in s.writes)]

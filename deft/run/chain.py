@@ -1,4 +1,6 @@
-"""Where one profile of one set of notebooks keeps its records, and the lock that lets only one run at a time write them."""
+"""Where one profile of one set of notebooks keeps its records, and the lock that lets only one run at a time write
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ SPACE_NEEDED = 200 * 2**20  # bytes; below this a run could not even keep its re
 
 @dataclass(frozen=True)
 class Chain:
-    """The notebooks of one folder under one profile. `root` holds the package and the lock file. work, figures: the profile's folders, as
-    the environment names them when the chain is made."""
+    """The notebooks of one folder under one profile. `root` holds the package and the lock file. work, figures: the
+    profile's folders, as the environment names them when the chain is made."""
+
     profile: str
     notebooks: Path = paths.NOTEBOOKS
     root: Path = paths.ROOT
@@ -31,7 +34,9 @@ class Chain:
     def __post_init__(self):
         stages = book.load(self.notebooks)
         object.__setattr__(self, "stages", stages)
-        object.__setattr__(self, "changes", config.overrides(self.profile, {s.name: s.defaults for s in stages}, self.notebooks))
+        object.__setattr__(
+            self, "changes", config.overrides(self.profile, {s.name: s.defaults for s in stages}, self.notebooks)
+        )
         object.__setattr__(self, "work", paths.work(self.profile))
         object.__setattr__(self, "figures", paths.figures(self.profile))
 
@@ -87,12 +92,16 @@ class Chain:
                 probe.write_bytes(b"x" * 4096)
                 probe.unlink()
             except OSError as error:
-                remedy = "free some space" if error.errno == errno.ENOSPC else f"set {variable} to a folder you may write"
+                remedy = (
+                    "free some space" if error.errno == errno.ENOSPC else f"set {variable} to a folder you may write"
+                )
                 raise RunError(f"cannot write to {folder}: {error.strerror or error}; {remedy}") from error
             free = shutil.disk_usage(folder).free
             if free < SPACE_NEEDED:
-                raise RunError(f"disk nearly full: {free / 2**20:.0f} MiB free at {folder}, at least {SPACE_NEEDED / 2**20:.0f} MiB needed; "
-                               f"free some space or set {variable} to another disk")
+                raise RunError(
+                    f"disk nearly full: {free / 2**20:.0f} MiB free at {folder}, at least {SPACE_NEEDED / 2**20:.0f}"
+                    f" MiB needed; free some space or set {variable} to another disk"
+                )
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the profile's lock while its records and products are written: see `lock.held`."""

@@ -1,4 +1,6 @@
-"""Remove what a profile made: its work folder and its tables and figures. The committed reference stays. Standard library only."""
+"""Remove what a profile made: its work folder and its tables and figures. The committed reference stays. Standard
+library only.
+"""
 
 import difflib
 import shutil
@@ -10,13 +12,25 @@ from deft.run import RunError, lock
 
 
 def known() -> set[str]:
-    """Names that can be cleaned: the profiles, and whatever has a folder under work/ or figures/ (licensed sets have no profile)."""
-    made = [path.name for base in (paths.work(""), paths.figures("")) if base.is_dir() for path in base.iterdir() if path.is_dir()]
-    return {path.stem for path in (paths.NOTEBOOKS / "params").glob("*.yaml")} | {name for name in made if not name.startswith(".")}
+    """Names that can be cleaned: the profiles, and whatever has a folder under work/ or figures/ (licensed sets have
+    no profile).
+    """
+    made = [
+        path.name
+        for base in (paths.work(""), paths.figures(""))
+        if base.is_dir()
+        for path in base.iterdir()
+        if path.is_dir()
+    ]
+    return {path.stem for path in (paths.NOTEBOOKS / "params").glob("*.yaml")} | {
+        name for name in made if not name.startswith(".")
+    }
 
 
 def remove(path: Path) -> bool:
-    """Remove a file or a folder; of a link to a folder (a work folder on another disk) what it points to and the link. False: nothing there."""
+    """Remove a file or a folder; of a link to a folder (a work folder on another disk) what it points to and the
+    link. False: nothing there.
+    """
     if path.is_symlink():
         if path.is_dir():
             shutil.rmtree(path.resolve())
@@ -31,15 +45,27 @@ def remove(path: Path) -> bool:
 
 
 def clean(profile: str) -> list[Path]:
-    """Remove the products of a profile and return the paths removed. Raises RunError for an unknown name and during a run."""
+    """Remove the products of a profile and return the paths removed. Raises RunError for an unknown name and during
+    a run.
+    """
     if not profile or "/" in profile or profile.startswith("."):
         raise RunError(f"{profile!r} is not the name of a profile")
     if profile not in known():
         near = difflib.get_close_matches(profile, known(), n=1, cutoff=0.5)
-        raise RunError(f"no profile and no licensed set is called {profile!r}; " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known()))}"))
+        raise RunError(
+            f"no profile and no licensed set is called {profile!r}; "
+            + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known()))}")
+        )
     if lock.is_held(paths.work(profile)):
-        raise RunError(f"a run of {profile!r} is going on; its finished stages would be removed under it. Stop it or wait for it to end")
-    return [path for path in [paths.work(profile), *(p for p in paths.figures(profile).glob("*") if p.name != "reference")] if remove(path)]
+        raise RunError(
+            f"a run of {profile!r} is going on; its finished stages would be removed under it. Stop it or wait for it"
+            " to end"
+        )
+    return [
+        path
+        for path in [paths.work(profile), *(p for p in paths.figures(profile).glob("*") if p.name != "reference")]
+        if remove(path)
+    ]
 
 
 def main(arguments: list[str]) -> int:

@@ -33,7 +33,9 @@ def _progress(cell: int, cells: int, identity: str, seconds: float | None) -> No
 
 
 def chosen(stages: Sequence[book.Stage], only: str | None, start: str | None) -> list[book.Stage]:
-    """The stages a command asks for: one, or one and everything after it, or all. RunError for both at once or an unknown name."""
+    """The stages a command asks for: one, or one and everything after it, or all. RunError for both at once or an
+    unknown name.
+    """
     if only and start:
         raise RunError("--only and --from exclude each other")
     if only:
@@ -53,7 +55,9 @@ def _require_inputs(chain, stage, hashes) -> None:
 
 
 def _outputs(stage, hashes) -> tuple[dict, str]:
-    """({file: (size, time, hash)}, problem): every promised path must exist. Stages that resume may leave finished files as they are."""
+    """({file: (size, time, hash)}, problem): every promised path must exist. Stages that resume may leave finished
+    files as they are.
+    """
     outputs = {}
     for promise in stage.writes:
         files = hashes.files(promise)
@@ -67,17 +71,29 @@ def run_stage(chain: Chain, stage: book.Stage, hashes: stale.Hashes, closure: Cl
     """Execute one stage and keep its record; returns the error in words, empty on success."""
     _require_inputs(chain, stage, hashes)
     before = (chain.record(stage) or {}).get("outputs", {})
-    record = {"stage": stage.name, "state": stale.RUNNING, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "outputs": before,
-              "parameters": chain.parameters(stage), "seed": chain.parameters(stage).get("seed"),
-              "computing": execute.computing({**os.environ, **execute.kernel_environment(chain)}), **runtime.provenance()}
+    record = {
+        "stage": stage.name,
+        "state": stale.RUNNING,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "outputs": before,
+        "parameters": chain.parameters(stage),
+        "seed": chain.parameters(stage).get("seed"),
+        "computing": execute.computing({**os.environ, **execute.kernel_environment(chain)}),
+        **runtime.provenance(),
+    }
     mark = stale.fingerprint(chain, stage, hashes, closure)
     chain.write_record(stage, record)
     outcome = execute.run(chain, stage, _progress)
     error = outcome.error
     if not error:
         record["outputs"], error = _outputs(stage, hashes)
-    record.update(state=stale.FAILED if error else stale.DONE, seconds=round(outcome.seconds, 2), peak_memory_gib=round(outcome.peak_memory_gib, 3),
-                  finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"), fingerprint=mark)
+    record.update(
+        state=stale.FAILED if error else stale.DONE,
+        seconds=round(outcome.seconds, 2),
+        peak_memory_gib=round(outcome.peak_memory_gib, 3),
+        finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        fingerprint=mark,
+    )
     if error:
         record["error"] = error
     else:
@@ -105,12 +121,19 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
             record = chain.record(stage)
             if error:
                 say(f"{label} FAILED after {duration(record['seconds'])}: {error}")
-                say(f"  executed copy with the traceback: {chain.executed / stage.name}.ipynb.failed"
-                    f"\n  finished stages are intact; mend the cause and run the same command again")
+                say(
+                    f"  executed copy with the traceback: {chain.executed / stage.name}.ipynb.failed"
+                    "\n  finished stages are intact; mend the cause and run the same command again"
+                )
                 return 1
             ran, peak = ran + 1, max(peak, record["peak_memory_gib"])
-            if any(name.startswith("figures:") for name in stage.writes):  # no stage knows what the ones after it will make
+            if any(
+                name.startswith("figures:") for name in stage.writes
+            ):  # no stage knows what the ones after it will make
                 artifacts.write_manifest(chain.profile, record["seed"])
             say(f"{label} done in {duration(record['seconds'])}, peak memory {record['peak_memory_gib']:.2f} GiB")
-        say(f"{ran} run, {len(wanted) - ran} unchanged, {duration(time.monotonic() - began)}" + (f", peak memory {peak:.2f} GiB" if ran else ""))
+        say(
+            f"{ran} run, {len(wanted) - ran} unchanged, {duration(time.monotonic() - began)}"
+            + (f", peak memory {peak:.2f} GiB" if ran else "")
+        )
     return 0

@@ -24,7 +24,7 @@ def pins(text: str) -> dict[str, str]:
 
 def problems(lock: Path = LOCK) -> list[str]:
     """What differs between the lock file and the running interpreter, in words."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  who runs make has any Python
         return [f"Python {sys.version.split()[0]} is too old, 3.11 or newer is needed"]
     found = []
     for name, wanted in pins(lock.read_text(encoding="utf-8")).items():

@@ -25,16 +25,32 @@ from deft.run.chain import Chain
 
 KERNEL = "deft"
 THREADS = "2"  # a fixed number: sums in another order would change the last digits of every trained weight
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FIXED = {"CUDA_VISIBLE_DEVICES": "", **dict.fromkeys(THREAD_VARIABLES, THREADS)}  # unless the caller's environment says otherwise
-LIMIT_VARIABLES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES",
-                   "OPENBLAS_CORETYPE")  # what keeps libraries from using all instructions of the processor
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+FIXED = {
+    "CUDA_VISIBLE_DEVICES": "",
+    **dict.fromkeys(THREAD_VARIABLES, THREADS),
+}  # unless the caller's environment says otherwise
+LIMIT_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OPENBLAS_CORETYPE",
+)  # what keeps libraries from using all instructions of the processor
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one execution ended; `error` is empty on success."""
+
     seconds: float
     peak_memory_gib: float
     error: str
@@ -43,38 +59,65 @@ class Outcome:
 def kernel_environment(chain: Chain) -> dict[str, str]:
     """Environment of the kernels: the package importable, output folders absolute, nothing fetched from the net.
 
-    Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of what is trained.
-    """
+    Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of
+    what is trained."""
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
-    return {runtime.DRIVEN: "1", "PYTHONPATH": path, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1",
-            "DEFT_WORK": str(chain.work.parent), "DEFT_FIGURES": str(chain.figures.parent),
-            **{name: given.get(name, value) for name, value in FIXED.items()}}
+    return {
+        runtime.DRIVEN: "1",
+        "PYTHONPATH": path,
+        "PYTHONHASHSEED": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "DEFT_WORK": str(chain.work.parent),
+        "DEFT_FIGURES": str(chain.figures.parent),
+        **{name: given.get(name, value) for name, value in FIXED.items()},
+    }
 
 
 def computing(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an environment that decide how numbers are added up: threads, and limits of the instruction set."""
+    """The variables of an environment that decide how numbers are added up: threads, and limits of the instruction
+    set.
+    """
     return {name: environment[name] for name in (*THREAD_VARIABLES, *LIMIT_VARIABLES) if environment.get(name)}
 
 
 @contextmanager
 def kernel(chain: Chain) -> Iterator[None]:
-    """A kernel description for this very interpreter, in a temporary place: no globally registered kernel is used or changed."""
+    """A kernel description for this very interpreter, in a temporary place: no globally registered kernel is used or
+    changed.
+    """
     with tempfile.TemporaryDirectory(prefix="deft-kernel-") as folder:
         spec = Path(folder) / "data" / "kernels" / KERNEL
         spec.mkdir(parents=True)
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--HistoryManager.enabled=False",
-                   "--log-level=CRITICAL"]  # the kernel listens on this machine only; its note about unencrypted TCP helps nobody here
-        (spec / "kernel.json").write_text(json.dumps({"argv": command, "display_name": KERNEL, "language": "python",
-                                                      "env": kernel_environment(chain)}))
-        changes = {"JUPYTER_PATH": str(Path(folder) / "data"), "JUPYTER_RUNTIME_DIR": str(Path(folder) / "runtime"),
-                   "IPYTHONDIR": str(Path(folder) / "ipython"), "JUPYTER_PLATFORM_DIRS": "1"}
+        command = [
+            sys.executable,
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+            "--HistoryManager.enabled=False",
+            "--log-level=CRITICAL",
+        ]  # the kernel listens on this machine only; its note about unencrypted TCP helps nobody here
+        (spec / "kernel.json").write_text(
+            json.dumps(
+                {"argv": command, "display_name": KERNEL, "language": "python", "env": kernel_environment(chain)}
+            )
+        )
+        changes = {
+            "JUPYTER_PATH": str(Path(folder) / "data"),
+            "JUPYTER_RUNTIME_DIR": str(Path(folder) / "runtime"),
+            "IPYTHONDIR": str(Path(folder) / "ipython"),
+            "JUPYTER_PLATFORM_DIRS": "1",
+        }
         with runtime.environment(**changes):
             yield
 
 
 class Memory(threading.Thread):
-    """Samples the resident memory of everything this process started; `peak` in GiB. Shared pages count once per process."""
+    """Samples the resident memory of everything this process started; `peak` in GiB. Shared pages count once per
+    process.
+    """
 
     def __init__(self, every: float = 0.25):
         super().__init__(daemon=True)
@@ -164,10 +207,11 @@ def _explain(error: BaseException, last: str) -> str:
 
 
 def run(chain: Chain, stage: Stage, progress: Callable[[int, int, str, float | None], None]) -> Outcome:
-    """Execute one notebook into executed/NAME.ipynb; while it runs the copy ends in .partial, after a failure in .failed.
+    """Execute one notebook into executed/NAME.ipynb; while it runs the copy ends in .partial, after a failure in
+    .failed.
 
-    `progress(cell, cells, id, seconds)` is called when a cell starts (seconds None) and ends. KeyboardInterrupt passes through.
-    """
+    `progress(cell, cells, id, seconds)` is called when a cell starts (seconds None) and ends. KeyboardInterrupt passes
+    through."""
     import papermill
     from papermill.engines import papermill_engines
 
@@ -185,8 +229,16 @@ def run(chain: Chain, stage: Stage, progress: Callable[[int, int, str, float | N
     started, error = time.monotonic(), ""
     with Memory() as memory, kernel(chain):
         try:
-            executed = papermill.execute_notebook(str(stage.path), str(partial), parameters=chain.changes[stage.name], engine_name="deft",
-                                                  kernel_name=KERNEL, language="python", progress_bar=False, cwd=str(stage.path.parent))
+            executed = papermill.execute_notebook(
+                str(stage.path),
+                str(partial),
+                parameters=chain.changes[stage.name],
+                engine_name="deft",
+                kernel_name=KERNEL,
+                language="python",
+                progress_bar=False,
+                cwd=str(stage.path.parent),
+            )
             error = _unfinished(executed)
         except Exception as problem:
             error = _explain(problem, place[0])

@@ -17,15 +17,19 @@ NAME = ".lock"
 
 @contextmanager
 def held(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of `folder`, made if needed; RunError says who holds it. what: the work that is locked out, in words."""
+    """Hold the lock of `folder`, made if needed; RunError says who holds it. what: the work that is locked out, in
+    words.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / NAME, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            raise RunError(f"{what} is going on ({file.read().strip() or 'holder unknown'}); "
-                           f"wait for it to end, or use another DEFT_WORK") from error
+            raise RunError(
+                f"{what} is going on ({file.read().strip() or 'holder unknown'}); "
+                "wait for it to end, or use another DEFT_WORK"
+            ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()

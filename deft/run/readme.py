@@ -1,8 +1,8 @@
-"""`python -m deft.run.readme`: rewrite the generated parts of README.md: verdicts, the artifact table and the measured cost of profiles.
+"""`python -m deft.run.readme`: rewrite the generated parts of README.md: verdicts, the artifact table and the measured
+cost of profiles.
 
-Verdicts and their figure are those of the committed reference. Costs come from the records of the last complete run on this machine; a
-profile without one keeps the line it has.
-"""
+Verdicts and their figure are those of the committed reference. Costs come from the records of the last complete run on
+this machine; a profile without one keeps the line it has."""
 
 import re
 import sys
@@ -16,8 +16,11 @@ from deft.run.chain import Chain
 README = paths.ROOT / "README.md"
 REFERENCE = paths.ROOT / "figures" / "demo" / "reference"  # the committed one, whatever $DEFT_FIGURES says
 HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
-WORDS = {"demo": "`sim-v1`, three simulated datasets, small models from a random start", "smoke": "a handful of clips, tiny models: shows that the chain works",
-         "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers"}
+WORDS = {
+    "demo": "`sim-v1`, three simulated datasets, small models from a random start",
+    "smoke": "a handful of clips, tiny models: shows that the chain works",
+    "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers",
+}
 
 
 def _match(text: str, name: str) -> re.Match:
@@ -35,30 +38,70 @@ def block(text: str, name: str) -> str:
 def replace(text: str, name: str, content: str) -> str:
     """README text with one generated block replaced."""
     match = _match(text, name)
-    return f"{text[:match.start()]}{match[1]}{content}\n{match[3]}{text[match.end():]}"
+    return f"{text[: match.start()]}{match[1]}{content}\n{match[3]}{text[match.end() :]}"
 
 
 def outcome(reference: Path = REFERENCE) -> str:
-    """The verdict of every claim with the check that decides it, its verdicts in the reference's complete runs, and figure F1."""
+    """The verdict of every claim with the check that decides it, its verdicts in the reference's complete runs, and
+    figure F1.
+    """
     found = runtime.read_json(reference / "claims.json")
-    runs = [run["verdicts"] for path in sorted(reference.glob("runs/*/run.json")) if (run := runtime.read_json(path)).get("role") == "complete"]
-    rows = [f"| claim | verdict | in {len(runs)} complete runs | checks that hold | what decides |", "|---|---|---|---|---|"]
+    runs = [
+        run["verdicts"]
+        for path in sorted(reference.glob("runs/*/run.json"))
+        if (run := runtime.read_json(path)).get("role") == "complete"
+    ]
+    rows = [
+        f"| claim | verdict | in {len(runs)} complete runs | checks that hold | what decides |",
+        "|---|---|---|---|---|",
+    ]
     for claim in found["claims"]:
         checks = claim["checks"]
         hold = sum(check["outcome"] == "holds" for check in checks)
         order = {"fails": 0, "undecided": 1, "holds": 2}
         decisive = min(checks, key=lambda check: order[check["outcome"]], default=None)
-        words = claim["note"] if decisive is None else "all hold" if decisive["outcome"] == "holds" else \
-            f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f} [{decisive['low']:.3f}, {decisive['high']:.3f}]"
+        words = (
+            claim["note"]
+            if decisive is None
+            else (
+                "all hold"
+                if decisive["outcome"] == "holds"
+                else (
+                    f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f} [{decisive['low']:.3f},"
+                    f" {decisive['high']:.3f}]"
+                )
+            )
+        )
         shares = Counter(verdicts[claim["claim"]] for verdicts in runs).most_common()
         told = ", ".join(f"{verdict} {number}" for verdict, number in shares)
-        rows.append(f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {hold} of {len(checks)} | {words} |")
-    figure, caption = (reference / "F1.png").relative_to(paths.ROOT).as_posix(), (reference / "F1.txt").read_text(encoding="utf-8").strip()
-    return "\n".join([
-        f"Six claims of the paper, tried on **simulated** faces whose true motion is known (profile `{found['profile']}`, commit {found['commit']}; rules of {found['rules']}: [docs/rules.md](docs/rules.md)).",
-        "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*; another complete run, with other draws of all that is trained, may end otherwise. None of this reproduces the paper's own numbers.", "",
-        *rows, "",
-        f"![{artifacts.get('F1').alt}]({figure})", "", caption])
+        rows.append(
+            f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {hold} of {len(checks)} |"
+            f" {words} |"
+        )
+    figure, caption = (
+        (reference / "F1.png").relative_to(paths.ROOT).as_posix(),
+        (reference / "F1.txt").read_text(encoding="utf-8").strip(),
+    )
+    return "\n".join(
+        [
+            (
+                "Six claims of the paper, tried on **simulated** faces whose true motion is known (profile"
+                f" `{found['profile']}`, commit {found['commit']}; rules of {found['rules']}:"
+                " [docs/rules.md](docs/rules.md))."
+            ),
+            (
+                "A claim is *supported* when all its checks hold, *not supported* when one fails, else *undecided*;"
+                " another complete run, with other draws of all that is trained, may end otherwise. None of this"
+                " reproduces the paper's own numbers."
+            ),
+            "",
+            *rows,
+            "",
+            f"![{artifacts.get('F1').alt}]({figure})",
+            "",
+            caption,
+        ]
+    )
 
 
 def cost(profile: str) -> str | None:
@@ -78,7 +121,9 @@ def profiles_table(old: str) -> str:
     kept = {m[1]: line for line in old.splitlines() if (m := re.match(r"\| `(\w+)` \|", line))}
     rows = []
     for profile in sorted(config.profiles(paths.NOTEBOOKS)):
-        rows.append(cost(profile) or kept.get(profile) or f"| `{profile}` | {WORDS.get(profile, '')} | | not measured | | |")
+        rows.append(
+            cost(profile) or kept.get(profile) or f"| `{profile}` | {WORDS.get(profile, '')} | | not measured | | |"
+        )
     return "\n".join([HEAD, *rows])
 
 

@@ -1,4 +1,5 @@
-"""`python -m deft see`: every sentence that the notebooks of a profile check (`deft.lab.see`), with its outcome and its numbers.
+"""`python -m deft see`: every sentence that the notebooks of a profile check (`deft.lab.see`), with its outcome and its
+numbers.
 
 They are read from the executed copies of a run; without a run of one's own from the committed reference of the profile.
 """
@@ -19,7 +20,11 @@ def told(check: dict) -> str:
     """A check as one line of text: mark, sentence, numbers, open question."""
     open_ = f" Open question: {check['unanswered']}" if is_open(check) else ""
     outcome = "smoke is too small to show it" if check["outcome"] == TOO_SMALL else check["outcome"]
-    return f"{MARKS[check['outcome']]} {outcome}: {check['words']}" + (f" ({check['numbers']})" if check["numbers"] else "") + open_
+    return (
+        f"{MARKS[check['outcome']]} {outcome}: {check['words']}"
+        + (f" ({check['numbers']})" if check["numbers"] else "")
+        + open_
+    )
 
 
 def is_open(check: dict) -> bool:
@@ -38,8 +43,13 @@ def executed(*folders: Path) -> list[dict]:
     Of a notebook that lies in several folders the first counts.
     """
     copies = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    return [{"notebook": name, **output["data"][MIME]} for name, path in sorted(copies.items()) for cell in runtime.read_json(path)["cells"]
-            for output in cell.get("outputs", ()) if MIME in output.get("data", ())]
+    return [
+        {"notebook": name, **output["data"][MIME]}
+        for name, path in sorted(copies.items())
+        for cell in runtime.read_json(path)["cells"]
+        for output in cell.get("outputs", ())
+        if MIME in output.get("data", ())
+    ]
 
 
 def checks(profile: str) -> tuple[list[dict], str]:
@@ -49,8 +59,14 @@ def checks(profile: str) -> tuple[list[dict], str]:
     if found := executed(folder):
         return found, f"the executed notebooks at {folder}"
     if stored.is_file():
-        return runtime.read_json(stored), f"the committed reference, {stored.relative_to(paths.figures(profile).parent).as_posix()}"
-    raise RunError(f"no executed notebook of profile {profile} holds a check ({folder}), and it has no reference; run `make reproduce PROFILE={profile}`")
+        return (
+            runtime.read_json(stored),
+            f"the committed reference, {stored.relative_to(paths.figures(profile).parent).as_posix()}",
+        )
+    raise RunError(
+        f"no executed notebook of profile {profile} holds a check ({folder}), and it has no reference; run `make"
+        f" reproduce PROFILE={profile}`"
+    )
 
 
 def see(profile: str, as_json: bool = False) -> int:
@@ -62,6 +78,9 @@ def see(profile: str, as_json: bool = False) -> int:
         for name in dict.fromkeys(check["notebook"] for check in found):
             print(name, *(f"  {told(check)}" for check in found if check["notebook"] == name), sep="\n")
         count = {outcome: sum(check["outcome"] == outcome for check in found) for outcome in MARKS}
-        print(f"{len(found)} checks from {where}: {count[EXPECTED]} as expected, {sum(map(fails, found))} not here, "
-              f"{sum(map(is_open, found))} open questions" + (f", {count[TOO_SMALL]} too small to show" if count[TOO_SMALL] else ""))
+        print(
+            f"{len(found)} checks from {where}: {count[EXPECTED]} as expected, {sum(map(fails, found))} not here, "
+            f"{sum(map(is_open, found))} open questions"
+            + (f", {count[TOO_SMALL]} too small to show" if count[TOO_SMALL] else "")
+        )
     return int(any(map(fails, found)))

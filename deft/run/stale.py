@@ -1,8 +1,7 @@
 """What must run and why, decided by content: code cells, parameters, files read, modules imported, the lock file.
 
-Editing Markdown, a comment or a docstring, or touching a file changes nothing. Outputs are checked by existence, size and time; only a file whose
-size or time differs is read again (`deep`: every one).
-"""
+Editing Markdown, a comment or a docstring, or touching a file changes nothing. Outputs are checked by existence, size
+and time; only a file whose size or time differs is read again (`deep`: every one)."""
 
 from __future__ import annotations
 
@@ -44,7 +43,9 @@ class Hashes:
         return known
 
     def files(self, name: str) -> list[str]:
-        """The files behind a promised path: itself, or everything in the folder; hidden and half-written files do not count."""
+        """The files behind a promised path: itself, or everything in the folder; hidden and half-written files do
+        not count.
+        """
         place = self.chain.place(name)
         if place.is_dir():
             return [f"{name}/{p.relative_to(place).as_posix()}" for p in cache.visible(place)]
@@ -58,7 +59,9 @@ def inputs_of(chain: Chain, stage: book.Stage) -> dict[str, list[str]]:
 
 
 def outside_of(chain: Chain, stage: book.Stage) -> dict[str, str | None]:
-    """{parameter: hash} of what its value makes the stage read from outside the earlier stages; None when it is not there."""
+    """{parameter: hash} of what its value makes the stage read from outside the earlier stages; None when it is not
+    there.
+    """
     given, found = chain.parameters(stage), {}
     for name, asked in stage.outside.items():
         if dotted := asked.get(str(given[name])):
@@ -66,7 +69,9 @@ def outside_of(chain: Chain, stage: book.Stage) -> dict[str, str | None]:
             try:
                 digest = getattr(importlib.import_module(module), function)
             except (ImportError, AttributeError, ValueError) as error:
-                raise RunError(f"{stage.path}: metadata deft.outside names {dotted!r}, which is no function ({error})") from error
+                raise RunError(
+                    f"{stage.path}: metadata deft.outside names {dotted!r}, which is no function ({error})"
+                ) from error
             found[name] = digest(chain.work)
     return found
 
@@ -97,14 +102,32 @@ def difference(stage: book.Stage, old: dict, new: dict) -> str:
     for name in sorted(old["parameters"].keys() | new["parameters"].keys()):
         before, after = old["parameters"].get(name), new["parameters"].get(name)
         if before != after:
-            found.append(f"parameter {name} " + (f"added ({after})" if before is None else "removed" if after is None else f"changed {before} -> {after}"))
+            found.append(
+                f"parameter {name} "
+                + (
+                    f"added ({after})"
+                    if before is None
+                    else "removed"
+                    if after is None
+                    else f"changed {before} -> {after}"
+                )
+            )
     found += [f"code cell in {stage.name} {what} ({name})" for name, what in cache.changes(old["cells"], new["cells"])]
     if not found and old["order"] != new["order"]:
         found.append(f"code cells in {stage.name} in another order")
-    found += [f"module {name} {'no longer used' if what == 'removed' else what}" for name, what in cache.changes(old["modules"], new["modules"])]
-    found += [f"input {name} {'missing' if new['reads'].get(name) is None else 'changed'}" for name, _ in cache.changes(old["reads"], new["reads"])]
-    found += [f"input of {name} = {new['parameters'].get(name)} {'missing' if new['outside'].get(name) is None else 'changed'}"
-              for name, what in cache.changes(old.get("outside", {}), new["outside"])]
+    found += [
+        f"module {name} {'no longer used' if what == 'removed' else what}"
+        for name, what in cache.changes(old["modules"], new["modules"])
+    ]
+    found += [
+        f"input {name} {'missing' if new['reads'].get(name) is None else 'changed'}"
+        for name, _ in cache.changes(old["reads"], new["reads"])
+    ]
+    found += [
+        f"input of {name} = {new['parameters'].get(name)}"
+        f" {'missing' if new['outside'].get(name) is None else 'changed'}"
+        for name, what in cache.changes(old.get("outside", {}), new["outside"])
+    ]
     if old["writes"] != new["writes"]:
         found.append("what it promises to write changed")
     if old["lock"] != new["lock"]:
@@ -135,17 +158,23 @@ def state_of(chain: Chain, stage: book.Stage, hashes: Hashes, closure: Closure, 
         return (RUNNING, "a run is going on") if running else (INTERRUPTED, "the last run stopped in the middle of it")
     if record["state"] == FAILED:
         return FAILED, record.get("error", "the last run failed")
-    words = difference(stage, record["fingerprint"], fingerprint(chain, stage, hashes, closure)) or outputs_wrong(chain, record, hashes)
+    words = difference(stage, record["fingerprint"], fingerprint(chain, stage, hashes, closure)) or outputs_wrong(
+        chain, record, hashes
+    )
     if record["state"] == BY_HAND:
         return (BY_HAND, words) if words else MADE_BY_HAND
     return (STALE, words) if words else (DONE, "nothing changed")
 
 
 def altered_inputs(chain: Chain, stage: book.Stage, hashes: Hashes) -> str:
-    """The first file the stage reads that is not as the stage before it left it, and the remedy, in words; empty when there is none."""
+    """The first file the stage reads that is not as the stage before it left it, and the remedy, in words; empty
+    when there is none.
+    """
     for writer in (s for s in chain.stages if s.name < stage.name):
         outputs = (chain.record(writer) or {}).get("outputs", {})
-        read = {name: entry for name, entry in outputs.items() if any(book.overlap(name, wanted) for wanted in stage.reads)}
+        read = {
+            name: entry for name, entry in outputs.items() if any(book.overlap(name, wanted) for wanted in stage.reads)
+        }
         if words := outputs_wrong(chain, {"outputs": read}, hashes):
             return f"{words}; run {writer.name} first, which makes it again"
     return ""
@@ -162,7 +191,9 @@ def states(chain: Chain, deep: bool = False) -> list[dict]:
         state, reason = state_of(chain, stage, hashes, closure, running)
         if state == DONE:
             for name in stage.reads:
-                writer = next((s for s in ahead if name == "status" or any(book.overlap(name, w) for w in s.writes)), None)
+                writer = next(
+                    (s for s in ahead if name == "status" or any(book.overlap(name, w) for w in s.writes)), None
+                )
                 if writer is not None:
                     state, reason = STALE, f"reads {name}, and {writer.name} will run before it"
                     break

@@ -1,9 +1,9 @@
-"""Stratified splits by subject: every word, unit and answer has its share in each, so that no rare unit and no "no" is in one split only.
+"""Stratified splits by subject: every word, unit and answer has its share in each, so that no rare unit and no "no" is
+in one split only.
 
-Subjects are indivisible, so balance is approximate: the rarest things are dealt first (iterative stratification, Sechidis, Tsoumakas
-and Vlahavas, ECML 2011, here with whole subjects), then subjects are moved or exchanged as long as that helps. The paper does not
-say how its splits were made. `report` tells what subjects did not permit.
-"""
+Subjects are indivisible, so balance is approximate: the rarest things are dealt first (iterative stratification,
+Sechidis, Tsoumakas and Vlahavas, ECML 2011, here with whole subjects), then subjects are moved or exchanged as long as
+that helps. The paper does not say how its splits were made. `report` tells what subjects did not permit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ STARTS = 5  # first deals; the best outcome is kept
 
 
 def items(record: Mapping) -> Counter:
-    """What a record contributes to the balance of the splits: its kind, words, units stated or denied, and its yes or no (by unit, too)."""
+    """What a record contributes to the balance of the splits: its kind, words, units stated or denied, and its yes
+    or no (by unit, too).
+    """
     stated = Facts.from_json(record["stated"])
     found = Counter({f"kind {record['kind']}": 1, f"set {record['dataset']}": 1})
     found.update(f"word {word}" for word in set(tokens(record["answer"])) if word.isalnum())
@@ -33,7 +35,11 @@ def items(record: Mapping) -> Counter:
     if KINDS[record["kind"]].yes_no:
         yes = not stated.denied
         found[f"answer {'yes' if yes else 'no'}"] = 1
-        found.update(f"{'yes' if yes else 'no'} to unit {fact.code}" for fact in (*stated.units, *stated.denied) if isinstance(fact, UnitFact))
+        found.update(
+            f"{'yes' if yes else 'no'} to unit {fact.code}"
+            for fact in (*stated.units, *stated.denied)
+            if isinstance(fact, UnitFact)
+        )
     return found
 
 
@@ -47,7 +53,9 @@ def counts(records: Iterable[Mapping]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(table, orient="index").fillna(0).sort_index().sort_index(axis=1)
 
 
-def split(records: Iterable[Mapping], shares: Mapping[str, float] | None = None, seed: int = 7) -> dict[tuple[str, str], str]:
+def split(
+    records: Iterable[Mapping], shares: Mapping[str, float] | None = None, seed: int = 7
+) -> dict[tuple[str, str], str]:
     """(dataset, subject) -> name of its split; every subject is in exactly one, and no split is empty.
 
     shares: {name: share of everything}, adding up to 1. Raises ValueError when there are fewer subjects than splits.
@@ -59,11 +67,17 @@ def split(records: Iterable[Mapping], shares: Mapping[str, float] | None = None,
     if len(table) < len(shares):
         raise ValueError(f"{len(table)} subjects cannot fill {len(shares)} splits; bring more subjects or fewer splits")
     whole = table.to_numpy(float)
-    # Between 1/sqrt(n), by which chance errors of all items weigh alike, and 1/n, by which a word of one subject rules the split.
+    # Between 1/sqrt(n), by which chance errors of all items weigh alike, and 1/n, by which a word of one subject rules
+    # the split.
     weight = whole.sum(0) ** -0.75
     target = np.outer(list(shares.values()), whole.sum(0))
-    tries = [_improve(whole, target, weight, _deal(whole, target, runtime.rng(seed, "unimer/balance", start))) for start in range(STARTS)]
-    place = min(tries, key=lambda place: sum(_cost(whole[place == k].sum(0), target[k], weight) for k in range(len(shares))))
+    tries = [
+        _improve(whole, target, weight, _deal(whole, target, runtime.rng(seed, "unimer/balance", start)))
+        for start in range(STARTS)
+    ]
+    place = min(
+        tries, key=lambda place: sum(_cost(whole[place == k].sum(0), target[k], weight) for k in range(len(shares)))
+    )
     return {subject: list(shares)[k] for subject, k in zip(table.index, place)}
 
 
@@ -73,7 +87,9 @@ def _cost(part: np.ndarray, target: np.ndarray, weight: np.ndarray) -> np.ndarra
 
 
 def _deal(whole: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(S, I) counts, (K, I) wanted counts -> (S,) first assignment: each subject goes where its rarest item is missed most."""
+    """(S, I) counts, (K, I) wanted counts -> (S,) first assignment: each subject goes where its rarest item is
+    missed most.
+    """
     place, left = np.full(len(whole), -1), target.copy()
     order = rng.permutation(len(whole))  # ties fall by chance, not by name
     common = whole.sum(0)
@@ -100,10 +116,17 @@ def _improve(whole: np.ndarray, target: np.ndarray, weight: np.ndarray, place: n
                 mine, theirs = np.flatnonzero(place == a), np.flatnonzero(place == b)
                 if a == b or len(mine) < 2:
                     continue
-                back = np.concatenate([np.zeros((1, whole.shape[1])), whole[theirs]])  # row 0: nobody comes back, a plain move
+                back = np.concatenate(
+                    [np.zeros((1, whole.shape[1])), whole[theirs]]
+                )  # row 0: nobody comes back, a plain move
                 for subject in mine:
                     change = back - whole[subject]
-                    gain = _cost(sums[a] + change, target[a], weight) + _cost(sums[b] - change, target[b], weight) - now[a] - now[b]
+                    gain = (
+                        _cost(sums[a] + change, target[a], weight)
+                        + _cost(sums[b] - change, target[b], weight)
+                        - now[a]
+                        - now[b]
+                    )
                     if gain.min() < best - 1e-12:
                         best, step = float(gain.min()), (subject, a, b, int(gain.argmin()), theirs)
         if step is None:
@@ -117,8 +140,12 @@ def _improve(whole: np.ndarray, target: np.ndarray, weight: np.ndarray, place: n
             place[theirs[other - 1]] = a
 
 
-def report(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str], shares: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """One row per item: how often, by how many subjects, the share in each split, and the largest distance from the wanted share."""
+def report(
+    records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str], shares: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """One row per item: how often, by how many subjects, the share in each split, and the largest distance from the
+    wanted share.
+    """
     shares = dict(SHARES if shares is None else shares)
     table = counts(records)
     if absent := [subject for subject in table.index if tuple(subject) not in assignment]:
@@ -134,5 +161,7 @@ def report(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]
 
 def yes_shares(records: Iterable[Mapping], assignment: Mapping[tuple[str, str], str]) -> pd.Series:
     """Share of yes among the answers of yes-no kinds, per split: near one half, or a model may guess."""
-    rows = [(assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if KINDS[r["kind"]].yes_no]
+    rows = [
+        (assignment[(r["dataset"], r["subject"])], items(r)["answer yes"]) for r in records if KINDS[r["kind"]].yes_no
+    ]
     return pd.DataFrame(rows, columns=["split", "yes"]).groupby("split")["yes"].mean().round(4)

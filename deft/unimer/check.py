@@ -1,8 +1,8 @@
-"""The checker of claims C2 and C3: every statement of a text is compared with the evidence. `parse` is that of `deft.unimer.reading`.
+"""The checker of claims C2 and C3: every statement of a text is compared with the evidence. `parse` is that of
+`deft.unimer.reading`.
 
-`check` gives precision and recall of the statements. A motion is supported by region vectors, a unit by its probability, a time by the
-courses.
-"""
+`check` gives precision and recall of the statements. A motion is supported by region vectors, a unit by its
+probability, a time by the courses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,25 @@ import numpy as np
 
 from deft.clips.facs import MIDLINE, SIDES, UNIT_INDEX
 from deft.unimer import timing
-from deft.unimer.facts import (DIRECTIONS, GROUPS, Fact, Facts, MotionFact, TimeFact, UnitFact, component, group_regions, sides_of,
-                               supports_unit, unit_array)
+from deft.unimer.facts import (
+    DIRECTIONS,
+    GROUPS,
+    Fact,
+    Facts,
+    MotionFact,
+    TimeFact,
+    UnitFact,
+    component,
+    group_regions,
+    sides_of,
+    supports_unit,
+    unit_array,
+)
 from deft.unimer.kinds import say
 from deft.unimer.reading import parse
 from deft.unimer.wording import SIDE_WORD
 
-MIN_PX = 0.08        # below this no estimator of ours tells motion from nothing at 128 px
+MIN_PX = 0.08  # below this no estimator of ours tells motion from nothing at 128 px
 NOISE_FACTOR = 1.65  # times the noise floor (RMS per axis): a still region exceeds it once in twenty times
 UNIT_THRESHOLD = 0.5  # probabilities are calibrated, so one half is the natural cut
 
@@ -56,16 +68,25 @@ class Evidence:
 
     @classmethod
     def of(cls, evidence: Evidence | Mapping) -> Evidence:
-        """A mapping with keys of this class ("region", "noise", "probability", "unit_threshold", "courses"); others are an error."""
+        """A mapping with keys of this class ("region", "noise", "probability", "unit_threshold", "courses"); others
+        are an error.
+        """
         if isinstance(evidence, Evidence):
             return evidence
         unknown = set(evidence) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(f"evidence: unknown key {sorted(unknown)}; known: {sorted(cls.__dataclass_fields__)}")
-        return cls(**{key: np.asarray(v) if key in ("region", "probability", "courses") and v is not None else v for key, v in evidence.items()})
+        return cls(
+            **{
+                key: np.asarray(v) if key in ("region", "probability", "courses") and v is not None else v
+                for key, v in evidence.items()
+            }
+        )
 
     def bears_out(self, fact: Fact) -> bool:
-        """Is the fact supported? A unit: every claimed side reaches the threshold. A motion: see `moves`. A time: see `timing.bears_out`."""
+        """Is the fact supported? A unit: every claimed side reaches the threshold. A motion: see `moves`. A time:
+        see `timing.bears_out`.
+        """
         if isinstance(fact, TimeFact):
             return self.courses is not None and timing.bears_out(fact, self.courses, self.noise)
         if isinstance(fact, UnitFact):
@@ -82,17 +103,20 @@ class Evidence:
 
 
 def moves(fact: MotionFact, measured: np.ndarray, threshold_px: float) -> bool:
-    """Measured vectors (36, 2) px support a motion when its sides reach the threshold on average, and each at least half of it.
+    """Measured vectors (36, 2) px support a motion when its sides reach the threshold on average, and each at least
+    half of it.
 
-    Truth must reach it on every side (`facts.supports`); a measurement has noise, and the mean of two sides has less of it.
-    """
+    Truth must reach it on every side (`facts.supports`); a measurement has noise, and the mean of two sides has less of
+    it."""
     px = component(measured, fact.region, fact.side, fact.direction)
     return bool(px.mean() >= threshold_px and px.min() >= threshold_px / 2)
 
 
 @lru_cache(maxsize=1)
 def _components() -> tuple[list[tuple[str, str, str]], np.ndarray, np.ndarray]:
-    """Everything that can be said of one region's motion -> (keys, rows of REGIONS (K,), what each measures in (u, v) (K, 2))."""
+    """Everything that can be said of one region's motion -> (keys, rows of REGIONS (K,), what each measures in (u,
+    v) (K, 2)).
+    """
     keys, rows, axes = [], [], []
     for group, region in GROUPS.items():
         middle = region in MIDLINE
@@ -115,9 +139,10 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
 
     -> {"precision": share of statements that are supported (1.0 if nothing is stated),
         "recall": share of what was measured that is stated, counted per unit and side for texts that speak of units and
-                  per region and side for texts that speak of motion, per event of the regions a text speaks of for times
-                  (0.0 if nothing is stated but something moved),
-        "statements": [{"text", "kind" unit|motion|time|denied, "supported": bool, "why"}], "unknown": words not understood}
+                  per region and side for texts that speak of motion, per event of the regions a text speaks of for
+                  times (0.0 if nothing is stated but something moved),
+        "statements": [{"text", "kind" unit|motion|time|denied, "supported": bool, "why"}], "unknown": words not
+        understood}
     The class a text names is not a statement here: no measurement of motion can support an emotion.
     """
     facts = text if isinstance(text, Facts) else parse(text)
@@ -128,11 +153,17 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
         statements.append({"text": say(fact), "kind": fact.kind, "supported": supported, "why": _why(fact, measured)})
     for fact in facts.denied:
         supported = not measured.bears_out(fact)
-        statements.append({"text": "not : " + say(fact), "kind": "denied", "supported": supported, "why": _why(fact, measured)})
+        statements.append(
+            {"text": "not : " + say(fact), "kind": "denied", "supported": supported, "why": _why(fact, measured)}
+        )
     right = sum(s["supported"] for s in statements)
     found, wanted = _recall(facts, measured)
-    return {"precision": right / len(statements) if statements else 1.0, "recall": found / wanted if wanted else 1.0,
-            "statements": statements, "unknown": facts.unknown}
+    return {
+        "precision": right / len(statements) if statements else 1.0,
+        "recall": found / wanted if wanted else 1.0,
+        "statements": statements,
+        "unknown": facts.unknown,
+    }
 
 
 def _why(fact: Fact, evidence: Evidence) -> str:
@@ -158,12 +189,17 @@ def _why_then(fact: TimeFact, evidence: Evidence) -> str:
     found = timing.events(evidence.courses, evidence.noise, fact.region, fact.side)
     if not found:
         return "this region does not move clearly enough to have a time"
-    told = ", ".join(event if not last else f"{event} {first}" if first == last else f"{event} {first} to {last}" for event, (first, last) in found.items())
+    told = ", ".join(
+        event if not last else f"{event} {first}" if first == last else f"{event} {first} to {last}"
+        for event, (first, last) in found.items()
+    )
     return f"measured: {told}; frames after the onset"
 
 
 def _recall(facts: Facts, evidence: Evidence) -> tuple[int, int]:
-    """-> (measured facts that are stated, measured facts). Kinds of fact (units, motions, times) that a text never mentions do not count."""
+    """-> (measured facts that are stated, measured facts). Kinds of fact (units, motions, times) that a text never
+    mentions do not count.
+    """
     found = wanted = 0
     silent = not facts.units and not facts.motions and not facts.times
     if evidence.courses is not None and facts.times:

@@ -1,9 +1,10 @@
-"""Facts: what a Uni-MER text says, before any wording. (C, E, R) of the paper: a class, evidence in units, motion as reasoning.
+"""Facts: what a Uni-MER text says, before any wording. (C, E, R) of the paper: a class, evidence in units, motion as
+reasoning.
 
-A fact can be compared with numbers: a unit with a (17, 2) array of probabilities or intensities, a motion with (36, 2) vectors of
-region flow, a time with the courses. Side "B" (both) claims both sides; "L" and "R" claim that side and say nothing of the
-other; a unit alone may have side "A" (any): it is shown, and the text does not say where (as in the MEGC task).
-"""
+A fact can be compared with numbers: a unit with a (17, 2) array of probabilities or intensities, a motion with (36, 2)
+vectors of region flow, a time with the courses. Side "B" (both) claims both sides; "L" and "R" claim that side and say
+nothing of the other; a unit alone may have side "A" (any): it is shown, and the text does not say where (as in the MEGC
+task)."""
 
 from __future__ import annotations
 
@@ -14,18 +15,44 @@ from typing import ClassVar
 
 import numpy as np
 
-from deft.clips.facs import COARSE, EMOTIONS, EXPECTED, MIDLINE, PROTOTYPES, REGION_INDEX, SIDES, UNIT_INDEX, UNITS, main_direction
+from deft.clips.facs import (
+    COARSE,
+    EMOTIONS,
+    EXPECTED,
+    MIDLINE,
+    PROTOTYPES,
+    REGION_INDEX,
+    SIDES,
+    UNIT_INDEX,
+    UNITS,
+    main_direction,
+)
 
 DIRECTIONS = ("up", "down", "outward", "inward")
 
-# Name of a region in texts ("spoken region") -> region of `facs.REGIONS` that is measured. Midline regions have no side: side "B".
-GROUPS = MappingProxyType({
-    "inner forehead": "forehead_inner", "outer forehead": "forehead_outer", "inner brow": "brow_inner",
-    "outer brow": "brow_outer", "upper lid": "upper_lid", "lower lid": "lower_lid", "eye corner": "outer_canthus",
-    "cheek": "cheek", "nose side": "nose_side", "nasolabial fold": "nasolabial", "upper lip": "upper_lip",
-    "lip corner": "lip_corner", "lower lip": "lower_lip", "chin side": "chin_side", "jaw": "jaw",
-    "glabella": "glabella", "chin": "chin",
-})
+# Name of a region in texts ("spoken region") -> region of `facs.REGIONS` that is measured. Midline regions have no
+# side: side "B".
+GROUPS = MappingProxyType(
+    {
+        "inner forehead": "forehead_inner",
+        "outer forehead": "forehead_outer",
+        "inner brow": "brow_inner",
+        "outer brow": "brow_outer",
+        "upper lid": "upper_lid",
+        "lower lid": "lower_lid",
+        "eye corner": "outer_canthus",
+        "cheek": "cheek",
+        "nose side": "nose_side",
+        "nasolabial fold": "nasolabial",
+        "upper lip": "upper_lip",
+        "lip corner": "lip_corner",
+        "lower lip": "lower_lip",
+        "chin side": "chin_side",
+        "jaw": "jaw",
+        "glabella": "glabella",
+        "chin": "chin",
+    }
+)
 SPOKEN = MappingProxyType({region: group for group, region in GROUPS.items()})
 
 _OPPOSITE = MappingProxyType({"up": "down", "down": "up", "outward": "inward", "inward": "outward"})
@@ -61,8 +88,8 @@ EVENTS = (*FRAMED, "first", "back", "stay")
 class TimeFact:
     """When the spoken region moves: `event` is one of EVENTS, in stored frames `first` to `last` (onset = 0).
 
-    start, fade: first == last. "first" (it moves before the others), "back" (it comes back) and "stay" (it does not) name no frame: 0, 0.
-    """
+    start, fade: first == last. "first" (it moves before the others), "back" (it comes back) and "stay" (it does not)
+    name no frame: 0, 0."""
 
     kind: ClassVar[str] = "time"
     event: str
@@ -78,8 +105,9 @@ LISTS = ("units", "motions", "denied", "times")  # the fields of Facts that hold
 
 @dataclass(frozen=True)
 class Facts:
-    """emotion: one of EMOTIONS or "". coarse: positive, surprise, negative or "". units, motions: what is said to be so.
-    denied: facts said *not* to be so. times: when regions move. unknown: words a parser could not place (not part of equality)."""
+    """emotion: one of EMOTIONS or "". coarse: positive, surprise, negative or "". units, motions: what is said to be
+    so. denied: facts said *not* to be so. times: when regions move. unknown: words a parser could not place (not part
+    of equality)."""
 
     emotion: str = ""
     coarse: str = ""
@@ -100,14 +128,22 @@ class Facts:
         return (*self.units, *self.motions, *self.times)
 
     def to_json(self) -> dict:
-        """As plain JSON values: units [code, side], motions [region, side, direction], times [event, region, side, first, last]."""
+        """As plain JSON values: units [code, side], motions [region, side, direction], times [event, region, side,
+        first, last].
+        """
         rows = {name: [list(vars(fact).values()) for fact in getattr(self, name)] for name in LISTS}
         return {"emotion": self.emotion, "coarse": self.coarse, **rows}
 
     @classmethod
     def from_json(cls, row: Mapping) -> Facts:
         """The inverse of `to_json`."""
-        kind, row = {2: UnitFact, 3: MotionFact, 5: TimeFact}, {"times": (), **row}  # kind: by the number of its entries
+        kind, row = (
+            {2: UnitFact, 3: MotionFact, 5: TimeFact},
+            {
+                "times": (),
+                **row,
+            },
+        )  # kind: by the number of its entries
         lists = {name: tuple(kind[len(fact)](*fact) for fact in row[name]) for name in LISTS}
         return cls(row["emotion"], row["coarse"], **lists)
 
@@ -120,11 +156,15 @@ def sides_of(side: str) -> tuple[str, ...]:
 def group_regions(group: str, side: str) -> tuple[int, ...]:
     """Spoken region and side -> indices into REGIONS: one per claimed side, a single one for a midline region."""
     region = GROUPS[group]
-    return (REGION_INDEX[(region, "")],) if region in MIDLINE else tuple(REGION_INDEX[(region, s)] for s in sides_of(side))
+    return (
+        (REGION_INDEX[(region, "")],) if region in MIDLINE else tuple(REGION_INDEX[(region, s)] for s in sides_of(side))
+    )
 
 
 def component(region_vectors: np.ndarray, group: str, side: str, direction: str) -> np.ndarray:
-    """How far each claimed side moves along `direction`, px. region_vectors: (36, 2) (u, v), +x right, +y down -> (1 or 2,)."""
+    """How far each claimed side moves along `direction`, px. region_vectors: (36, 2) (u, v), +x right, +y down -> (1
+    or 2,).
+    """
     indices = list(group_regions(group, side))
     vectors = np.asarray(region_vectors, np.float64)[indices]
     if direction in ("up", "down"):
@@ -141,7 +181,9 @@ def supports(fact: MotionFact, region_vectors: np.ndarray, threshold_px: float) 
 
 
 def supports_unit(fact: UnitFact, units: np.ndarray, threshold: float) -> bool:
-    """True if the unit reaches `threshold` on every claimed side ("A": on one). units: (17, 2), probability or true intensity."""
+    """True if the unit reaches `threshold` on every claimed side ("A": on one). units: (17, 2), probability or true
+    intensity.
+    """
     if fact.code not in UNIT_INDEX:
         return False
     row = np.asarray(units)[UNIT_INDEX[fact.code]]
@@ -161,11 +203,16 @@ def unit_array(units: Iterable[UnitFact]) -> np.ndarray:
 
 def merge_sides(active: np.ndarray) -> tuple[UnitFact, ...]:
     """(17, 2) booleans -> unit facts, both sides of a unit in one."""
-    return tuple(UnitFact(unit, "B" if row.all() else SIDES[int(np.argmax(row))])
-                 for unit, row in zip(UNITS, np.asarray(active, bool)) if row.any())
+    return tuple(
+        UnitFact(unit, "B" if row.all() else SIDES[int(np.argmax(row))])
+        for unit, row in zip(UNITS, np.asarray(active, bool))
+        if row.any()
+    )
 
 
-def expected_motion(units: Iterable[UnitFact], rng: np.random.Generator | None = None) -> dict[tuple[str, str, str], float]:
+def expected_motion(
+    units: Iterable[UnitFact], rng: np.random.Generator | None = None
+) -> dict[tuple[str, str, str], float]:
     """Units -> {(spoken region, side L/R or B at the midline, direction): strength}, summed over units.
 
     Units that work against each other on a region cancel. With `rng`, each unit gets a random strength in [.5, 1].
@@ -203,9 +250,15 @@ def motion_budget(units: int) -> int:
     return {0: 3, 1: 3, 2: 3, 3: 2}.get(units, 1)
 
 
-def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact] | np.ndarray, rng: np.random.Generator | None = None, emotion: str = "",
-                     limit: int | None = None, floor: float = 0.3) -> Facts:
-    """Units alone -> Facts with the motions that `facs.EXPECTED` lets one expect (text-only pretraining, constraint "au").
+def facts_from_units(
+    units: Mapping[int, str] | Iterable[UnitFact] | np.ndarray,
+    rng: np.random.Generator | None = None,
+    emotion: str = "",
+    limit: int | None = None,
+    floor: float = 0.3,
+) -> Facts:
+    """Units alone -> Facts with the motions that `facs.EXPECTED` lets one expect (text-only pretraining, constraint
+    "au").
 
     units: {code: side}, unit facts, or a (17, 2) array (active where > 0).
     The place by which a unit is scored comes first, then the strongest, with a little chance in the order.
@@ -217,30 +270,47 @@ def facts_from_units(units: Mapping[int, str] | Iterable[UnitFact] | np.ndarray,
     facts = tuple(f for f in facts if f.code in UNIT_INDEX)
     motion = {key: value for key, value in expected_motion(facts, rng).items() if value >= floor}
     order = rank_motions(merge_motions(motion), facts, rng)
-    return Facts(emotion, COARSE.get(emotion, ""), facts, tuple(order[:motion_budget(len(facts)) if limit is None else limit]))
+    return Facts(
+        emotion, COARSE.get(emotion, ""), facts, tuple(order[: motion_budget(len(facts)) if limit is None else limit])
+    )
 
 
-def rank_motions(motions: Iterable[tuple[MotionFact, float]], units: Iterable[UnitFact],
-                 rng: np.random.Generator | None = None) -> list[MotionFact]:
-    """(motion, strength) pairs -> motions in the order in which a text names them: those by which FACS scores the units, then by strength."""
+def rank_motions(
+    motions: Iterable[tuple[MotionFact, float]], units: Iterable[UnitFact], rng: np.random.Generator | None = None
+) -> list[MotionFact]:
+    """(motion, strength) pairs -> motions in the order in which a text names them: those by which FACS scores the
+    units, then by strength.
+    """
     telling = set()
     for fact in units:
         region, outward, down, _ = max(EXPECTED[fact.code], key=lambda row: row[3])
         telling.add((SPOKEN[region], main_direction(outward, down)))
-    scored = [(value * (3 if (m.region, m.direction) in telling else 1) * (rng.uniform(0.6, 1.0) if rng is not None else 1), m)
-              for m, value in motions]
+    scored = [
+        (
+            value
+            * (3 if (m.region, m.direction) in telling else 1)
+            * (rng.uniform(0.6, 1.0) if rng is not None else 1),
+            m,
+        )
+        for m, value in motions
+    ]
     return [motion for _, motion in sorted(scored, key=lambda item: -item[0])]
 
 
-def text_facts(rng: np.random.Generator, flat: bool = False, weights: Mapping[str, float] | None = None,
-               missing: float = 0.12, extra: float = 0.60) -> Facts:
+def text_facts(
+    rng: np.random.Generator,
+    flat: bool = False,
+    weights: Mapping[str, float] | None = None,
+    missing: float = 0.12,
+    extra: float = 0.60,
+) -> Facts:
     """Facts of a clip that never existed: an emotion, units of one of its prototypes with noise, and expected motions.
 
     flat: units are drawn from the prototypes of *any* emotion, so text carries the language but no emotion knowledge.
-    weights: class weights, uniform by default. missing, extra: chance that one unit is left out or one unrelated unit added.
-    extra is high on purpose: if units only ever came as a prototype's, the model would read the emotion and recite its units,
-    and those of no prototype (20, 26) would never be said (units in text .55 F1 with .12, .65 with .60, on a benchmark of another seed).
-    """
+    weights: class weights, uniform by default. missing, extra: chance that one unit is left out or one unrelated unit
+    added. extra is high on purpose: if units only ever came as a prototype's, the model would read the emotion and
+    recite its units, and those of no prototype (20, 26) would never be said (units in text .55 F1 with .12, .65 with
+    .60, on a benchmark of another seed)."""
     share = np.array([1.0 if weights is None else weights[e] for e in EMOTIONS])
     emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=share / share.sum())]
     source = EMOTIONS[rng.integers(len(EMOTIONS))] if flat else emotion
@@ -265,14 +335,18 @@ def stated_by(facts: Facts) -> Callable[[Fact], bool]:
     return lambda fact: any(replace(fact, side=side) in known for side in sides_of(fact.side))
 
 
-def hard_negatives(facts: Facts, possible: Callable[[Fact], bool], rng: np.random.Generator, count: int = 2) -> tuple[Fact, ...]:
+def hard_negatives(
+    facts: Facts, possible: Callable[[Fact], bool], rng: np.random.Generator, count: int = 2
+) -> tuple[Fact, ...]:
     """False facts that are close to the true ones: right unit and wrong side, right region and wrong direction or side;
-    after the first one an absent unit may take the place of a close one. A candidate of which `possible` says True is never used.
-    """
+    after the first one an absent unit may take the place of a close one. A candidate of which `possible` says True is
+    never used."""
     other = {"L": "R", "R": "L"}
     close: list[Fact] = [replace(f, side=other[f.side]) for f in facts.units if f.side != "B"]
     close += [replace(f, direction=_OPPOSITE[f.direction]) for f in facts.motions]
-    close += [replace(f, side=other[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE]
+    close += [
+        replace(f, side=other[f.side]) for f in facts.motions if f.side in SIDES and GROUPS[f.region] not in MIDLINE
+    ]
     close = [fact for fact in dict.fromkeys(close) if not possible(fact)]
     close = [close[i] for i in rng.permutation(len(close))]
     stated = {fact.code for fact in facts.units}

@@ -247,10 +247,14 @@ class Joint(Kind):
     def task(self, stated: Facts) -> tuple[str, str]:
         verb = "units present are" if len(stated.units) > 1 else "unit present is"
         return (
-            "What are the action units present, and based on them, "
-            "what are the fine-grained and coarse expression classes?",
-            f"The action {verb}: {_named(stated, ', ')}. Therefore, the fine-grained expression class is "
-            f"{stated.emotion}, and the coarse expression class is {stated.coarse}.",
+            (
+                "What are the action units present, and based on them, "
+                "what are the fine-grained and coarse expression classes?"
+            ),
+            (
+                f"The action {verb}: {_named(stated, ', ')}. Therefore, the fine-grained expression class is "
+                f"{stated.emotion}, and the coarse expression class is {stated.coarse}."
+            ),
         )
 
 

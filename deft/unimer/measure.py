@@ -24,8 +24,9 @@ SIDE = {"L": "left", "R": "right", "": "middle"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """One clip as the later stages take it. keys: its nine frames (`deft.clips.keyframes`); described: `courses.measure_clip` of them;
-    probability: (17, 2) of the evidence; calibrated: in words, how it came about; notes: what the reader must know."""
+    """One clip as the later stages take it. keys: its nine frames (`deft.clips.keyframes`); described:
+    `courses.measure_clip` of them; probability: (17, 2) of the evidence; calibrated: in words, how it came about;
+    notes: what the reader must know."""
 
     face: Located
     when: Moments
@@ -56,34 +57,72 @@ class Measurement:
         return Evidence(self.motion, self.noise, self.probability)
 
     def regions(self) -> list[dict]:
-        """One row per region from forehead to jaw: its vector on each side, and whether it is enough for a statement."""
+        """One row per region from forehead to jaw: its vector on each side, and whether it is enough for a
+        statement.
+        """
         needed, motion = self.evidence.threshold_px, self.motion
-        return [{"region": name, **{side: {"u_px": float(motion[i, 0]), "v_px": float(motion[i, 1]), "moves": bool(np.linalg.norm(motion[i]) >= needed)}
-                                    for side, i in ((("right", right), ("left", left)) if right != left else (("middle", left),))}}
-                for name, right, left in region_rows()]
+        return [
+            {
+                "region": name,
+                **{
+                    side: {
+                        "u_px": float(motion[i, 0]),
+                        "v_px": float(motion[i, 1]),
+                        "moves": bool(np.linalg.norm(motion[i]) >= needed),
+                    }
+                    for side, i in ((("right", right), ("left", left)) if right != left else (("middle", left),))
+                },
+            }
+            for name, right, left in region_rows()
+        ]
 
     def because(self, row: dict) -> list[dict]:
         """What was measured for the unit and side of a row of `unit_rows`, most telling region first."""
         found = evidence.unit_rows(self.described["courses"], self.noise, row["unit"], row["side"][0].upper())
-        return [{"region": r.region.replace("_", " "), "side": SIDE[r.side], "direction": r.direction, "px": r.px, "z": r.z} for r in found]
+        return [
+            {"region": r.region.replace("_", " "), "side": SIDE[r.side], "direction": r.direction, "px": r.px, "z": r.z}
+            for r in found
+        ]
 
     def report(self) -> dict:
-        """Everything in plain rows: moments, noise_px, regions, evidence (per unit and side, with what speaks for those that moved)."""
+        """Everything in plain rows: moments, noise_px, regions, evidence (per unit and side, with what speaks for
+        those that moved).
+        """
         return {
-            "moments": {"onset": self.when.onset, "apex": self.when.apex, "offset": self.when.offset, "found": list(self.when.found), "rule": RULE,
-                        "energy_px": self.when.energy.round(4).tolist(), "key_frames": list(self.keys)},
-            "noise_px": self.noise, "regions": self.regions(),
-            "evidence": {"note": self.calibrated, "threshold": UNIT_THRESHOLD, "all": unit_rows(self.probability),
-                         "moved": [{**row, "rows": self.because(row)} for row in unit_rows(self.probability, UNIT_THRESHOLD)]}}
+            "moments": {
+                "onset": self.when.onset,
+                "apex": self.when.apex,
+                "offset": self.when.offset,
+                "found": list(self.when.found),
+                "rule": RULE,
+                "energy_px": self.when.energy.round(4).tolist(),
+                "key_frames": list(self.keys),
+            },
+            "noise_px": self.noise,
+            "regions": self.regions(),
+            "evidence": {
+                "note": self.calibrated,
+                "threshold": UNIT_THRESHOLD,
+                "all": unit_rows(self.probability),
+                "moved": [{**row, "rows": self.because(row)} for row in unit_rows(self.probability, UNIT_THRESHOLD)],
+            },
+        }
 
 
-def measure(frames: Footage | Frames, fps: float, onset: int | None = None, apex: int | None = None, offset: int | None = None, csv: Path | None = None,
-            cascade: landmarks.Cascade | None = None, calibration: evidence.Calibration | None = None) -> Measurement:
+def measure(
+    frames: Footage | Frames,
+    fps: float,
+    onset: int | None = None,
+    apex: int | None = None,
+    offset: int | None = None,
+    csv: Path | None = None,
+    cascade: landmarks.Cascade | None = None,
+    calibration: evidence.Calibration | None = None,
+) -> Measurement:
     """Find the face and the moments that are not given, and measure the motion. Frame numbers count from 0; fps: 1/s.
 
-    csv: OpenFace landmarks; cascade: landmark regressor of stage 02; calibration: of the evidence, stage 04 (without it the probabilities are
-    an order only). Raises ClipError, FaceError or FootageError with a remedy.
-    """
+    csv: OpenFace landmarks; cascade: landmark regressor of stage 02; calibration: of the evidence, stage 04 (without it
+    the probabilities are an order only). Raises ClipError, FaceError or FootageError with a remedy."""
     if not FPS[0] <= fps <= FPS[1]:
         raise ClipError(f"FPS {fps:g} is no frame rate: give frames per second, from {FPS[0]} to {FPS[1]}")
     check_order(onset, apex, offset)
@@ -93,14 +132,32 @@ def measure(frames: Footage | Frames, fps: float, onset: int | None = None, apex
     described = courses.measure_clip(face.gray[list(keys)], face.landmarks)
     raw = evidence.score(described["courses"], float(described["noise"]))
     if calibration is None:
-        probability, calibrated = expit(np.clip(raw + logit(evidence.PRESENT), -30, 30)), "NOT calibrated (04_evidence was not run): read the bars as an order, not as probabilities."
+        probability, calibrated = (
+            expit(np.clip(raw + logit(evidence.PRESENT), -30, 30)),
+            "NOT calibrated (04_evidence was not run): read the bars as an order, not as probabilities.",
+        )
     else:
-        probability, calibrated = calibration.apply(raw), f"Calibrated on simulated subjects ({calibration.source}; {calibration.clips} clips)."
-    return Measurement(face, when, keys, described, probability, f"Agreement of the regions with each unit's expected direction. {calibrated}", tuple(notes))
+        probability, calibrated = (
+            calibration.apply(raw),
+            f"Calibrated on simulated subjects ({calibration.source}; {calibration.clips} clips).",
+        )
+    return Measurement(
+        face,
+        when,
+        keys,
+        described,
+        probability,
+        f"Agreement of the regions with each unit's expected direction. {calibrated}",
+        tuple(notes),
+    )
 
 
 def unit_rows(probability: np.ndarray, threshold: float = 0.0) -> list[dict]:
     """(17, 2) -> [{unit, side, name, probability}] at or above the threshold, most probable first."""
-    rows = [{"unit": unit, "side": SIDE[side], "name": NAMES[unit], "probability": float(probability[u, s])}
-            for u, unit in enumerate(UNITS) for s, side in enumerate(SIDES) if probability[u, s] >= threshold]
+    rows = [
+        {"unit": unit, "side": SIDE[side], "name": NAMES[unit], "probability": float(probability[u, s])}
+        for u, unit in enumerate(UNITS)
+        for s, side in enumerate(SIDES)
+        if probability[u, s] >= threshold
+    ]
     return sorted(rows, key=lambda row: -row["probability"])

@@ -1,8 +1,9 @@
-"""Paraphrases of the same facts by a language model on this machine: optional, and kept only where a parser finds the same facts.
+"""Paraphrases of the same facts by a language model on this machine: optional, and kept only where a parser finds the
+same facts.
 
-A proposal is taken only if the checker reads the same facts out of it, and if so few of its words are unknown to the checker that
-nothing else of weight can be said in them. Everything else is refused and counted by reason; the record keeps its own words then.
-"""
+A proposal is taken only if the checker reads the same facts out of it, and if so few of its words are unknown to the
+checker that nothing else of weight can be said in them. Everything else is refused and counted by reason; the record
+keeps its own words then."""
 
 from __future__ import annotations
 
@@ -15,13 +16,18 @@ from deft.unimer.check import parse
 from deft.unimer.facts import Facts
 from deft.unimer.wording import tokens
 
-UNREAD = 0.25   # at most this share of the words may be unknown to the checker
-LONGEST = 3     # times as long as the answer
-PROMPT = "Say the following in other words. Keep every fact, every side and every direction, add nothing.\nText: {answer}\nOther words:"
+UNREAD = 0.25  # at most this share of the words may be unknown to the checker
+LONGEST = 3  # times as long as the answer
+PROMPT = (
+    "Say the following in other words. Keep every fact, every side and every direction, add nothing.\nText:"
+    " {answer}\nOther words:"
+)
 
 
 def refusal(proposal: str, answer: str, stated: Facts) -> str:
-    """Why a proposal is not taken: "empty", "same words", "too long", "other facts", "unread words"; "" if it is taken."""
+    """Why a proposal is not taken: "empty", "same words", "too long", "other facts", "unread words"; "" if it is
+    taken.
+    """
     words = tokens(proposal)
     if not words:
         return "empty"
@@ -36,12 +42,17 @@ def refusal(proposal: str, answer: str, stated: Facts) -> str:
 
 
 def _bag(facts: Facts) -> Facts:
-    """Facts without their order: a rephrasing may tell them in another one. A class named by its emotion implies the coarse one."""
-    return replace(facts, **{key: tuple(sorted(getattr(facts, key), key=repr)) for key in ("units", "motions", "denied", "times")})
+    """Facts without their order: a rephrasing may tell them in another one. A class named by its emotion implies the
+    coarse one.
+    """
+    return replace(
+        facts, **{key: tuple(sorted(getattr(facts, key), key=repr)) for key in ("units", "motions", "denied", "times")}
+    )
 
 
 def rephrase(records: Iterable[Mapping], say: Callable[[str], str]) -> tuple[list[dict], dict[str, int]]:
-    """Records with the answers of `say` where they hold, and the counts {"asked", "accepted", "rejected", "rejected: <reason>"}.
+    """Records with the answers of `say` where they hold, and the counts {"asked", "accepted", "rejected", "rejected:
+    <reason>"}.
 
     say: answer -> proposal. A record's question, facts and evidence stay as they are.
     """
@@ -55,9 +66,14 @@ def rephrase(records: Iterable[Mapping], say: Callable[[str], str]) -> tuple[lis
 
 
 def local_model(folder: Path, longest: int = 96) -> Callable[[str], str]:
-    """`say` of a causal language model in a local folder (config.json, tokenizer, *.safetensors): greedy, its first line. Fetches nothing."""
+    """`say` of a causal language model in a local folder (config.json, tokenizer, *.safetensors): greedy, its first
+    line. Fetches nothing.
+    """
     if not (Path(folder) / "config.json").is_file():
-        raise FileNotFoundError(f"no language model in '{folder}': name a local folder that holds config.json, tokenizer files and *.safetensors")
+        raise FileNotFoundError(
+            f"no language model in '{folder}': name a local folder that holds config.json, tokenizer files and"
+            " *.safetensors"
+        )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -67,8 +83,13 @@ def local_model(folder: Path, longest: int = 96) -> Callable[[str], str]:
     @torch.inference_mode()
     def say(answer: str) -> str:
         asked = tokenizer(PROMPT.format(answer=answer), return_tensors="pt", return_token_type_ids=False)
-        said = model.generate(**asked, max_new_tokens=longest, do_sample=False, pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id)
-        text = tokenizer.decode(said[0, asked["input_ids"].shape[1]:], skip_special_tokens=True)
+        said = model.generate(
+            **asked,
+            max_new_tokens=longest,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+        )
+        text = tokenizer.decode(said[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
         return text.strip().split("\n")[0]
 
     return say

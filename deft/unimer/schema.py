@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from deft import runtime
-from deft.clips.facs import COARSE_CLASSES, EMOTIONS, NAMES, REGION_NAMES, MIDLINE, UNITS
+from deft.clips.facs import COARSE_CLASSES, EMOTIONS, MIDLINE, NAMES, REGION_NAMES, UNITS
 from deft.unimer.facts import DIRECTIONS, EVENTS, GROUPS
 from deft.unimer.kinds import KINDS
 
@@ -20,37 +20,93 @@ CONSTRAINTS = ("none", "au", "flow", "both")
 VERDICTS = ("confirmed", "unsupported", "contradicted", "unannotated")
 
 _SIDE = {"enum": ["L", "R", "B"]}
-_UNIT = {"type": "array", "items": [{"enum": list(UNITS)}, {"enum": ["L", "R", "B", "A"]}], "additionalItems": False, "minItems": 2}
-_MOTION = {"type": "array", "items": [{"enum": list(GROUPS)}, _SIDE, {"enum": list(DIRECTIONS)}], "additionalItems": False, "minItems": 3}
+_UNIT = {
+    "type": "array",
+    "items": [{"enum": list(UNITS)}, {"enum": ["L", "R", "B", "A"]}],
+    "additionalItems": False,
+    "minItems": 2,
+}
+_MOTION = {
+    "type": "array",
+    "items": [{"enum": list(GROUPS)}, _SIDE, {"enum": list(DIRECTIONS)}],
+    "additionalItems": False,
+    "minItems": 3,
+}
 _FRAME = {"type": "integer", "minimum": 0}
-_TIME = {"type": "array", "items": [{"enum": list(EVENTS)}, {"enum": list(GROUPS)}, _SIDE, _FRAME, _FRAME], "additionalItems": False, "minItems": 5}
+_TIME = {
+    "type": "array",
+    "items": [{"enum": list(EVENTS)}, {"enum": list(GROUPS)}, _SIDE, _FRAME, _FRAME],
+    "additionalItems": False,
+    "minItems": 5,
+}
 
 
 def _object(properties: dict, optional: tuple[str, ...] = ()) -> dict:
-    return {"type": "object", "properties": properties, "additionalProperties": False,
-            "required": [key for key in properties if key not in optional]}
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "required": [key for key in properties if key not in optional],
+    }
 
 
-_FACTS = _object({
-    "emotion": {"enum": [*EMOTIONS, ""]}, "coarse": {"enum": [*COARSE_CLASSES, ""]}, "units": {"type": "array", "items": _UNIT},
-    "motions": {"type": "array", "items": _MOTION}, "denied": {"type": "array", "items": {"anyOf": [_UNIT, _MOTION, _TIME]}},
-    "times": {"type": "array", "items": _TIME}}, optional=("times",))  # absent in records of before times were told
+_FACTS = _object(
+    {
+        "emotion": {"enum": [*EMOTIONS, ""]},
+        "coarse": {"enum": [*COARSE_CLASSES, ""]},
+        "units": {"type": "array", "items": _UNIT},
+        "motions": {"type": "array", "items": _MOTION},
+        "denied": {"type": "array", "items": {"anyOf": [_UNIT, _MOTION, _TIME]}},
+        "times": {"type": "array", "items": _TIME},
+    },
+    optional=("times",),
+)  # absent in records of before times were told
 
 SCHEMA = {
-    "$schema": "http://json-schema.org/draft-07/schema#", "title": "Uni-MER record",
-    **_object({
-        "id": {"type": "string", "minLength": 1}, "clip": {"type": "string", "minLength": 1}, "dataset": {"type": "string"},
-        "subject": {"type": "string"}, "condition": {"type": "string"}, "kind": {"enum": list(KINDS)},
-        "question": {"type": "string", "minLength": 1}, "answer": {"type": "string", "minLength": 1},
-        "facts": _FACTS, "stated": _FACTS, "constraint": {"enum": list(CONSTRAINTS)},
-        "evidence": {"type": "array", "items": _object({  # px: along `direction`; z: px over the noise floor of the clip
-            "unit": {"enum": [*UNITS, None]}, "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-            "region": {"enum": [*REGION_NAMES, *MIDLINE]}, "side": {"enum": ["L", "R", ""]}, "direction": {"enum": list(DIRECTIONS)},
-            "px": {"type": "number"}, "z": {"type": "number"}, "frames": {"type": "array", "items": _FRAME}})},
-        "verdicts": {"type": "array", "items": _object({
-            "unit": {"enum": list(NAMES)}, "side": {"enum": ["L", "R"]}, "verdict": {"enum": list(VERDICTS)},
-            "probability": {"type": "number", "minimum": 0, "maximum": 1}, "posterior": {"type": "number", "minimum": 0, "maximum": 1}})},
-    }),
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "title": "Uni-MER record",
+    **_object(
+        {
+            "id": {"type": "string", "minLength": 1},
+            "clip": {"type": "string", "minLength": 1},
+            "dataset": {"type": "string"},
+            "subject": {"type": "string"},
+            "condition": {"type": "string"},
+            "kind": {"enum": list(KINDS)},
+            "question": {"type": "string", "minLength": 1},
+            "answer": {"type": "string", "minLength": 1},
+            "facts": _FACTS,
+            "stated": _FACTS,
+            "constraint": {"enum": list(CONSTRAINTS)},
+            "evidence": {
+                "type": "array",
+                "items": _object(
+                    {  # px: along `direction`; z: px over the noise floor of the clip
+                        "unit": {"enum": [*UNITS, None]},
+                        "probability": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+                        "region": {"enum": [*REGION_NAMES, *MIDLINE]},
+                        "side": {"enum": ["L", "R", ""]},
+                        "direction": {"enum": list(DIRECTIONS)},
+                        "px": {"type": "number"},
+                        "z": {"type": "number"},
+                        "frames": {"type": "array", "items": _FRAME},
+                    }
+                ),
+            },
+            "verdicts": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "unit": {"enum": list(NAMES)},
+                        "side": {"enum": ["L", "R"]},
+                        "verdict": {"enum": list(VERDICTS)},
+                        "probability": {"type": "number", "minimum": 0, "maximum": 1},
+                        "posterior": {"type": "number", "minimum": 0, "maximum": 1},
+                    }
+                ),
+            },
+        }
+    ),
 }
 
 
@@ -103,7 +159,9 @@ def read_records(path: Path) -> list[dict]:
             try:
                 record = json.loads(text)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{path}:{line}: not JSON ({error.msg}, column {error.colno}); run 05_uni_mer again") from error
+                raise ValueError(
+                    f"{path}:{line}: not JSON ({error.msg}, column {error.colno}); run 05_uni_mer again"
+                ) from error
             refuse(record, f"{path}:{line}")
             records.append(record)
     return records

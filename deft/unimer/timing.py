@@ -1,11 +1,11 @@
 """When a region moves: start, peak and fade from its measured course, stated only where they stand out from the noise.
 
-A course is the region's mean flow onset -> t along the direction it takes at the peak. A movement has *started* when it first
-stays at half its peak, and *faded* when it first falls below that again. Half height is also what the evidence rows of
-`deft.motion.evidence` use; the course is steepest there, so noise shifts the time least. A crossing between two frames is stated
-only if both lie clear of the level; a course that stays near the level for several frames gets no time.
-(The paper asks for consistency in time and does not say how a time is measured; the rules and their margins are ours.)
-"""
+A course is the region's mean flow onset -> t along the direction it takes at the peak. A movement has *started* when it
+first stays at half its peak, and *faded* when it first falls below that again. Half height is also what the evidence
+rows of `deft.motion.evidence` use; the course is steepest there, so noise shifts the time least. A crossing between two
+frames is stated only if both lie clear of the level; a course that stays near the level for several frames gets no
+time. (The paper asks for consistency in time and does not say how a time is measured; the rules and their margins are
+ours.)"""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ from deft.clips.keyframes import peak_mean, peak_positions
 from deft.motion.evidence import RELATIVE
 from deft.unimer.facts import EVENTS, GROUPS, Facts, MotionFact, TimeFact, group_regions
 
-CLEAR = 5.0   # the peak must reach so many standard deviations of the region's noise, or nothing is said about its time
-# A frame lies clear of a level when it is so many standard deviations above or below it. On a benchmark of another seed, 0, .7 and 2
+CLEAR = 5.0  # the peak must reach so many standard deviations of the region's noise, or nothing is said about its time
+# A frame lies clear of a level when it is so many standard deviations above or below it. On a benchmark of another
+# seed, 0, .7 and 2
 # leave .83, .89 and .94 of the starts right to the frame, of 1830, 1500 and 936 that are stated.
 MARGIN = 0.7
-LEVEL = 0.5   # share of the peak at which a movement has started, and below which it has faded
-GONE = 0.25   # share of the peak that may be left in a region that "came back"
-STAYS = 2.0   # standard deviations above half its peak that a region must still be at the offset to be said to stay: a strong claim
-LONGEST = 3   # a hold of more frames says little about when the peak was
-LEAD = 0.75   # frames by which the first region must be ahead of the second; where nothing lags, it is said of 7 clips in 1008 (0.25: 19)
+LEVEL = 0.5  # share of the peak at which a movement has started, and below which it has faded
+GONE = 0.25  # share of the peak that may be left in a region that "came back"
+# standard deviations above half its peak that a region must still be at the offset to be said to stay: a strong claim
+STAYS = 2.0
+LONGEST = 3  # a hold of more frames says little about when the peak was
+# frames by which the first region must be ahead of the second; where nothing lags, it is said of 7 clips in 1008 (0.25:
+# 19)
+LEAD = 0.75
 
 
 def region_course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
-    """(T,) px of a spoken region from the onset on (first entry 0), along its own direction at the peak, mean of the claimed sides.
+    """(T,) px of a spoken region from the onset on (first entry 0), along its own direction at the peak, mean of the
+    claimed sides.
 
     courses: (T-1, 36, 2 or more) px, the frames after the onset.
     """
@@ -44,7 +49,9 @@ def region_course(courses: np.ndarray, region: str, side: str) -> np.ndarray:
 
 
 def spread(noise: float, region: str, side: str) -> float:
-    """Standard deviation (px) of one frame of `region_course`, from the clip's noise floor and the region's own share of it."""
+    """Standard deviation (px) of one frame of `region_course`, from the clip's noise floor and the region's own
+    share of it.
+    """
     rows = list(group_regions(region, side))
     return float(noise * RELATIVE[rows].mean() / np.sqrt(len(rows)))
 
@@ -71,7 +78,7 @@ def events(courses: np.ndarray, noise: float, region: str, side: str) -> dict[st
     below = [t for t in range(at[1], len(line)) if line[t] < level]
     if below and line[below[0]] <= level - room and line[below[0] - 1] >= level + room:
         found["fade"] = (below[0], below[0])
-    top = int(line[start:below[0] if below else len(line)].argmax()) + start
+    top = int(line[start : below[0] if below else len(line)].argmax()) + start
     first = last = top
     while first - 1 >= start and line[first - 1] >= line[top] - 2 * sd:
         first -= 1
@@ -98,17 +105,25 @@ def crossing(courses: np.ndarray, region: str, side: str) -> float:
 
 
 def leader(courses: np.ndarray, noise: float, places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """The (region, side) among `places` that rises before all others by LEAD frames and beyond what noise makes of both; None if none does."""
+    """The (region, side) among `places` that rises before all others by LEAD frames and beyond what noise makes of
+    both; None if none does.
+    """
     rising = [place for place in dict.fromkeys(places) if "start" in events(courses, noise, *place)]
     if len(rising) < 2:
         return None
     order = sorted(rising, key=lambda place: crossing(courses, *place))
     first, second = (crossing(courses, *place) for place in order[:2])
-    return order[0] if second - first >= max(LEAD, _blur(courses, noise, order[0]) + _blur(courses, noise, order[1])) else None
+    return (
+        order[0]
+        if second - first >= max(LEAD, _blur(courses, noise, order[0]) + _blur(courses, noise, order[1]))
+        else None
+    )
 
 
 def _blur(courses: np.ndarray, noise: float, place: tuple[str, str]) -> float:
-    """Frames by which noise moves a region's crossing: one standard deviation over the slope of its rise (half the peak's height in the time of the rise)."""
+    """Frames by which noise moves a region's crossing: one standard deviation over the slope of its rise (half the
+    peak's height in the time of the rise).
+    """
     line = region_course(courses, *place)
     peak = float(line[list(peak_positions(len(line)))].mean())
     return spread(noise, *place) / max(peak, 1e-9) * peak_positions(len(line))[0]
@@ -117,7 +132,9 @@ def _blur(courses: np.ndarray, noise: float, place: tuple[str, str]) -> float:
 def time_facts(courses: np.ndarray, noise: float, motions: Iterable[MotionFact]) -> tuple[TimeFact, ...]:
     """What can be said about the time of the stated motions: all clear events of each place, in the order of EVENTS."""
     places = list(dict.fromkeys((fact.region, fact.side) for fact in motions))
-    found = [TimeFact(event, *place, *frames) for place in places for event, frames in events(courses, noise, *place).items()]
+    found = [
+        TimeFact(event, *place, *frames) for place in places for event, frames in events(courses, noise, *place).items()
+    ]
     place = leader(courses, noise, places)
     if place and bears_out(TimeFact("first", *place), courses, noise):
         found.append(TimeFact("first", *place))
@@ -142,7 +159,11 @@ def _earlier(fact: TimeFact, courses: np.ndarray, noise: float) -> bool:
     """Does any clearly moving region rise before this one by more than LEAD frames?"""
     mine, rows = crossing(courses, fact.region, fact.side), set(group_regions(fact.region, fact.side))
     for group, side in moving_places():
-        if rows.isdisjoint(group_regions(group, side)) and "start" in events(courses, noise, group, side) and crossing(courses, group, side) <= mine - LEAD:
+        if (
+            rows.isdisjoint(group_regions(group, side))
+            and "start" in events(courses, noise, group, side)
+            and crossing(courses, group, side) <= mine - LEAD
+        ):
             return True
     return False
 
@@ -153,17 +174,22 @@ def moving_places() -> list[tuple[str, str]]:
 
 
 def against(facts: Mapping[str, Facts], clips: Sequence[str], envelope: np.ndarray) -> pd.DataFrame:
-    """Stated times compared with the simulator's common course: one row per event, `stated`, `exact`, `within_one` (shares).
+    """Stated times compared with the simulator's common course: one row per event, `stated`, `exact`, `within_one`
+    (shares).
 
-    envelope: (N, T) 0..1 in the order of `clips`, every stored frame. A peak is exact when it meets a frame in which the envelope is at
-    its top. Units of `sim-v1` do not lag behind each other, so whoever is said to move "first" is a false alarm there.
-    """
+    envelope: (N, T) 0..1 in the order of `clips`, every stored frame. A peak is exact when it meets a frame in which
+    the envelope is at its top. Units of `sim-v1` do not lag behind each other, so whoever is said to move "first" is a
+    false alarm there."""
     rows = []
     for line, told in ((envelope[i], facts[clip].times) for i, clip in enumerate(clips) if clip in facts):
         at = peak_positions(len(line))
         level = LEVEL * line[list(at)].mean()
         fell = [t for t in range(at[1], len(line)) if line[t] < level]
-        top, start, fade = np.flatnonzero(line >= 0.98 * line.max()), int((line >= level).argmax()), fell[0] if fell else len(line)
+        top, start, fade = (
+            np.flatnonzero(line >= 0.98 * line.max()),
+            int((line >= level).argmax()),
+            fell[0] if fell else len(line),
+        )
         true = {"start": (start, start), "fade": (fade, fade), "peak": (top[0], top[-1])}
         for fact in told:
             if fact.event in true:
@@ -173,4 +199,8 @@ def against(facts: Mapping[str, Facts], clips: Sequence[str], envelope: np.ndarr
                 right = fact.event != "first" and (line[-1] < level) == (fact.event == "back")
                 rows.append((fact.event, 0 if right else len(line)))
     off = pd.DataFrame(rows, columns=["event", "off"])
-    return off.groupby("event", sort=False)["off"].agg(stated="size", exact=lambda x: (x == 0).mean(), within_one=lambda x: (x <= 1).mean()).round(3)
+    return (
+        off.groupby("event", sort=False)["off"]
+        .agg(stated="size", exact=lambda x: (x == 0).mean(), within_one=lambda x: (x <= 1).mean())
+        .round(3)
+    )

@@ -41,7 +41,10 @@ def rows(path: Path) -> list[dict[str, str]]:
         raise RunError(f"{path} is empty; remove it and run `make reproduce`")
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(lines[0]):
-            raise RunError(f"{path}, row {number}: {len(line)} cells under {len(lines[0])} columns; remove it and run `make reproduce`")
+            raise RunError(
+                f"{path}, row {number}: {len(line)} cells under {len(lines[0])} columns; remove it and run `make"
+                " reproduce`"
+            )
     return [dict(zip(lines[0], line)) for line in lines[1:]]
 
 
@@ -69,9 +72,17 @@ def read_all(folder: Path) -> dict[str, dict[tuple[str, str], Cell]]:
 def exact_difference(reference: Cell | None, mine: Cell | None, where: str = "the reference") -> str:
     """Why an exact cell is not that of the reference (or of `where`), in words; empty when it is."""
     if reference is None or mine is None:
-        return f"is {mine.text!r}, {where} has no such cell" if reference is None else f"is missing, {where} has {reference.text!r}"
+        return (
+            f"is {mine.text!r}, {where} has no such cell"
+            if reference is None
+            else f"is missing, {where} has {reference.text!r}"
+        )
     old, new = reference.number, mine.number
     if old is None or new is None:
         return "" if reference.text == mine.text else f"is {mine.text!r}, {where} has {reference.text!r}"
     allowed = EXACT_TOLERANCE * max(1.0, abs(old))
-    return "" if abs(new - old) <= allowed + 1e-9 else f"is {mine.text}, {where} has {reference.text} (exact: at most {allowed:.4g} apart)"
+    return (
+        ""
+        if abs(new - old) <= allowed + 1e-9
+        else f"is {mine.text}, {where} has {reference.text} (exact: at most {allowed:.4g} apart)"
+    )

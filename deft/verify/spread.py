@@ -1,17 +1,22 @@
-"""How much do trained numbers vary from run to run, and what may a new run be? Prediction intervals with a measured false alarm.
+"""How much do trained numbers vary from run to run, and what may a new run be? Prediction intervals with a measured
+false alarm.
 
-A few complete runs give every statistical cell a mean and a standard deviation, the latter from a handful of numbers. Three steps:
-- *Moderation*: the variance of a cell is drawn towards what its column and its row let one expect, as strongly as the variances of its
-  table follow columns and rows (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004, there with one expectation for all).
-  A column says how much a metric moves, a row how much a system does: F1 of a model at chance moves more than that of a converged reader.
-- *Two critical values* for a whole run, where t = (new - mean) / (moderated sd * sqrt(1 + 1 / runs)): one for the largest |t| of all cells,
-  which gives the interval of each cell, and one for the root mean square of all t (the *drift*), which sees many small shifts at once.
-  Before the largest is taken, each |t| is divided by the *reach* of its table (what the largest |t| of that table stays below in 99 % of
-  simulated runs): cells of one table that move very unlike each other would otherwise widen the intervals of every other table.
-- *Measured*, not assumed: runs are simulated from the reference runs (variances drawn from their posterior, errors correlated as the
-  runs' residuals are, shrunk), the whole procedure is repeated on each, and each critical value is the .995 quantile of its statistic.
-  How strongly variances are drawn together at least is what makes the intervals narrowest at that false alarm. Then every reference run
-  is judged by the others. If one of them lies beyond, the critical value is raised to it.
+A few complete runs give every statistical cell a mean and a standard deviation, the latter from a handful of numbers.
+Three steps:
+- *Moderation*: the variance of a cell is drawn towards what its column and its row let one expect, as strongly as the
+  variances of its table follow columns and rows (empirical Bayes; Smyth, Stat. Appl. Genet. Mol. Biol. 3(1), 2004,
+  there with one expectation for all). A column says how much a metric moves, a row how much a system does: F1 of a
+  model at chance moves more than that of a converged reader.
+- *Two critical values* for a whole run, where t = (new - mean) / (moderated sd * sqrt(1 + 1 / runs)): one for the
+  largest |t| of all cells, which gives the interval of each cell, and one for the root mean square of all t (the
+  *drift*), which sees many small shifts at once. Before the largest is taken, each |t| is divided by the *reach* of its
+  table (what the largest |t| of that table stays below in 99 % of simulated runs): cells of one table that move very
+  unlike each other would otherwise widen the intervals of every other table.
+- *Measured*, not assumed: runs are simulated from the reference runs (variances drawn from their posterior, errors
+  correlated as the runs' residuals are, shrunk), the whole procedure is repeated on each, and each critical value is
+  the .995 quantile of its statistic. How strongly variances are drawn together at least is what makes the intervals
+  narrowest at that false alarm. Then every reference run is judged by the others. If one of them lies beyond, the
+  critical value is raised to it.
 """
 
 from __future__ import annotations
@@ -25,14 +30,22 @@ from scipy.special import digamma, polygamma
 
 FALSE_ALARM = 0.01  # of a whole run, all its cells together
 REACH = 0.99  # quantile of the largest |t| of one table by which its cells are compared with those of other tables
-LEAST_PRIORS = (4.0, 8.0, 16.0, 32.0, 64.0)  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
+LEAST_PRIORS = (
+    4.0,
+    8.0,
+    16.0,
+    32.0,
+    64.0,
+)  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
 SIMULATIONS, CHUNK, SEED = 2000, 250, 7
 MINIMUM_RUNS = 3
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which of M cells share a table, a column (without `_low` and `_high`), a row: matrices (M, tables), (M, columns), (M, rows) of 0 and 1."""
+    """Which of M cells share a table, a column (without `_low` and `_high`), a row: matrices (M, tables), (M,
+    columns), (M, rows) of 0 and 1.
+    """
 
     tables: sparse.csr_array
     columns: sparse.csr_array
@@ -42,15 +55,18 @@ class Layout:
 def _membership(labels: list) -> sparse.csr_array:
     """M labels -> (M, distinct labels), 1 where the cell has that label."""
     number = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    return sparse.csr_array((np.ones(len(labels)), ([*range(len(labels))], [number[label] for label in labels])), shape=(len(labels), len(number)))
+    return sparse.csr_array(
+        (np.ones(len(labels)), ([*range(len(labels))], [number[label] for label in labels])),
+        shape=(len(labels), len(number)),
+    )
 
 
 @dataclass(frozen=True)
 class Spread:
     """What the reference runs say of each statistical cell (M cells): `values` (R, M).
 
-    complete: how many of the R runs stand behind the mean; the others are carried over from older code for the spread alone.
-    """
+    complete: how many of the R runs stand behind the mean; the others are carried over from older code for the spread
+    alone."""
 
     keys: tuple[tuple[str, str, str], ...]
     values: np.ndarray
@@ -80,7 +96,16 @@ class Spread:
     @cached_property
     def layout(self) -> Layout:
         """Which cells share a table, a column, a row."""
-        return Layout(*(_membership(labels) for labels in ([key[0] for key in self.keys], [like(key) for key in self.keys], [key[:2] for key in self.keys])))
+        return Layout(
+            *(
+                _membership(labels)
+                for labels in (
+                    [key[0] for key in self.keys],
+                    [like(key) for key in self.keys],
+                    [key[:2] for key in self.keys],
+                )
+            )
+        )
 
     def without(self, run: int) -> Spread:
         """The same from all runs but one."""
@@ -98,11 +123,13 @@ def like(key: tuple[str, str, str]) -> tuple[str, str]:
     return table, column.removesuffix("_low").removesuffix("_high")
 
 
-def of_runs(runs: list[dict[tuple[str, str, str], float]], carried: list[dict[tuple[str, str, str], float]] = ()) -> Spread:
+def of_runs(
+    runs: list[dict[tuple[str, str, str], float]], carried: list[dict[tuple[str, str, str], float]] = ()
+) -> Spread:
     """Spread of the cells that every run has. runs, carried: {(table, row, column): number} each.
 
-    Carried runs are shifted to the mean of the others, and their scatter is widened for the mean of their own that this costs.
-    """
+    Carried runs are shifted to the mean of the others, and their scatter is widened for the mean of their own that this
+    costs."""
     if len(runs) < 2:
         raise ValueError(f"{len(runs)} run(s) have no spread; at least 2 are needed")
     keys = tuple(key for key in runs[0] if all(key in run for run in (*runs, *carried)))
@@ -124,17 +151,19 @@ def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
 
 
 def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Variances (..., M) of M cells, each from `degrees` -> (prior variance (..., M), prior degrees of freedom (..., M)).
+    """Variances (..., M) of M cells, each from `degrees` -> (prior variance (..., M), prior degrees of freedom (...,
+    M)).
 
-    log variance = effect of the column + effect of the row + what is the cell's own. Moments of log variances under a scaled F distribution
-    give, table by table, how large the latter two are; a row's effect is shrunk by how little its cells tell of it, and what stays unknown
-    of it counts as the cell's own. Cells that never moved say nothing of how much such a cell moves, so they are left out; where nothing
-    of a column moved, its prior variance is 0.
-    """
+    log variance = effect of the column + effect of the row + what is the cell's own. Moments of log variances under a
+    scaled F distribution give, table by table, how large the latter two are; a row's effect is shrunk by how little its
+    cells tell of it, and what stays unknown of it counts as the cell's own. Cells that never moved say nothing of how
+    much such a cell moves, so they are left out; where nothing of a column moved, its prior variance is 0."""
     variance = np.asarray(variance, np.float64)
     moved = (variance > 0).astype(float)
     noise = float(polygamma(1, degrees / 2))  # variance of the logarithm of a variance that is known from `degrees`
-    e = np.where(moved > 0, np.log(np.where(moved > 0, variance, 1.0)) - digamma(degrees / 2) + np.log(degrees / 2), 0.0)
+    e = np.where(
+        moved > 0, np.log(np.where(moved > 0, variance, 1.0)) - digamma(degrees / 2) + np.log(degrees / 2), 0.0
+    )
 
     def mean(value: np.ndarray, among: sparse.csr_array) -> np.ndarray:
         """Mean over the moved cells that share a column or row, given back to each cell."""
@@ -143,7 +172,9 @@ def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndar
     def table_sum(value: np.ndarray) -> np.ndarray:
         return (value @ layout.tables) @ layout.tables.T
 
-    in_column, in_row = ((moved @ among) @ among.T for among in (layout.columns, layout.rows))  # moved cells beside each cell
+    in_column, in_row = (
+        (moved @ among) @ among.T for among in (layout.columns, layout.rows)
+    )  # moved cells beside each cell
     each = np.maximum(in_row, 1)
     column = mean(e, layout.columns)
     row = mean(e - column, layout.rows)
@@ -158,10 +189,14 @@ def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndar
     return np.where(in_column > 0, s0, 0.0), d0
 
 
-def drawn_together(variance: np.ndarray, degrees: float, prior_variance: np.ndarray, prior_degrees: np.ndarray, floor: float) -> np.ndarray:
+def drawn_together(
+    variance: np.ndarray, degrees: float, prior_variance: np.ndarray, prior_degrees: np.ndarray, floor: float
+) -> np.ndarray:
     """Moderated standard deviation of each cell, all (..., M); the prior counts `floor` degrees at least."""
     weight = np.maximum(prior_degrees, floor)
-    return np.maximum(np.sqrt((degrees * variance + weight * prior_variance) / (degrees + weight)), 5e-5)  # tables are rounded to four digits: no cell is known better
+    return np.maximum(
+        np.sqrt((degrees * variance + weight * prior_variance) / (degrees + weight)), 5e-5
+    )  # tables are rounded to four digits: no cell is known better
 
 
 def scale(spread: Spread, floor: float) -> np.ndarray:
@@ -193,13 +228,14 @@ def drift(t: np.ndarray) -> np.ndarray:
 
 
 def shrinkage(residual: np.ndarray) -> float:
-    """How much of the residuals' correlation is taken for real, 0 .. 1 (Schaefer and Strimmer, 2005). residual: (R, M) around the mean.
+    """How much of the residuals' correlation is taken for real, 0 .. 1 (Schaefer and Strimmer, 2005). residual: (R, M)
+    around the mean.
 
-    With a handful of runs most of a sample correlation is chance; the more it is shrunk, the larger the largest |t| becomes.
-    """
+    With a handful of runs most of a sample correlation is chance; the more it is shrunk, the larger the largest |t|
+    becomes."""
     n = len(residual)
     z = residual / np.maximum(residual.std(axis=0, ddof=1), 1e-12)
-    z = z[:, residual.std(axis=0) > 0][:, ::max(1, residual.shape[1] // 250)]
+    z = z[:, residual.std(axis=0) > 0][:, :: max(1, residual.shape[1] // 250)]
     if z.shape[1] < 2 or n < 3:
         return 0.0
     product = z[:, :, None] * z[:, None, :]
@@ -210,15 +246,22 @@ def shrinkage(residual: np.ndarray) -> float:
     return float(np.clip(1 - variance[off].sum() / np.square(correlation[off]).sum(), 0.0, 1.0))
 
 
-def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: int = SEED, floors: tuple[float, ...] = LEAST_PRIORS) -> dict[float, np.ndarray]:
+def simulate(
+    spread: Spread,
+    kept: float,
+    simulations: int = SIMULATIONS,
+    seed: int = SEED,
+    floors: tuple[float, ...] = LEAST_PRIORS,
+) -> dict[float, np.ndarray]:
     """New runs that differ from the reference runs by chance alone -> {floor: (simulations, T + 2)}.
 
-    kept: share of the residuals' correlation that the simulated errors have. The columns: the largest |t| of each of the T tables, the
-    drift, and the geometric mean of what one unit of t is worth.
-    """
+    kept: share of the residuals' correlation that the simulated errors have. The columns: the largest |t| of each of
+    the T tables, the drift, and the geometric mean of what one unit of t is worth."""
     rng, degrees, runs = np.random.default_rng(seed), spread.runs - 1, spread.runs
     residual = spread.values - spread.mean
-    common = residual / np.maximum(spread.sd, 1e-12) / np.sqrt(degrees)  # (R, M): rows combine to errors of the runs' own correlation
+    common = (
+        residual / np.maximum(spread.sd, 1e-12) / np.sqrt(degrees)
+    )  # (R, M): rows combine to errors of the runs' own correlation
     common = np.where(spread.sd > 0, common, 0.0)
     expected, weight = prior(np.square(spread.sd), degrees, spread.layout)
     weight = np.maximum(weight, 0.5)
@@ -227,43 +270,110 @@ def simulate(spread: Spread, kept: float, simulations: int = SIMULATIONS, seed: 
     found: dict[float, list[np.ndarray]] = {floor: [] for floor in floors}
     for start in range(0, simulations, CHUNK):
         number = min(CHUNK, simulations - start)
-        true = typical * np.sqrt((degrees + weight) / rng.chisquare(np.broadcast_to(degrees + weight, (number, len(spread.keys)))))
-        error = np.sqrt(kept) * rng.normal(size=(number, runs + 1, runs)) @ common + own * rng.normal(size=(number, runs + 1, len(spread.keys)))
+        true = typical * np.sqrt(
+            (degrees + weight) / rng.chisquare(np.broadcast_to(degrees + weight, (number, len(spread.keys))))
+        )
+        error = np.sqrt(kept) * rng.normal(size=(number, runs + 1, runs)) @ common + own * rng.normal(
+            size=(number, runs + 1, len(spread.keys))
+        )
         value = error * true[:, None]
-        mean, variance = value[:, :spread.complete].mean(axis=1), value[:, :-1].var(axis=1, ddof=1)
+        mean, variance = value[:, : spread.complete].mean(axis=1), value[:, :-1].var(axis=1, ddof=1)
         told = prior(variance, degrees, spread.layout)
         for floor in floors:
             unit = drawn_together(variance, degrees, *told, floor) * spread.factor
             t = (value[:, -1] - mean) / unit
-            found[floor].append(np.stack([*(np.abs(t[:, own]).max(axis=1) for own in spread.tables.values()), drift(t), np.exp(np.log(unit).mean(axis=1))], axis=1))
+            found[floor].append(
+                np.stack(
+                    [
+                        *(np.abs(t[:, own]).max(axis=1) for own in spread.tables.values()),
+                        drift(t),
+                        np.exp(np.log(unit).mean(axis=1)),
+                    ],
+                    axis=1,
+                )
+            )
     return {floor: np.concatenate(parts) for floor, parts in found.items()}
 
 
-def measure(spread: Spread, names: list[str], simulations: int = SIMULATIONS, seed: int = SEED, floors: tuple[float, ...] = LEAST_PRIORS) -> dict:
+def measure(
+    spread: Spread,
+    names: list[str],
+    simulations: int = SIMULATIONS,
+    seed: int = SEED,
+    floors: tuple[float, ...] = LEAST_PRIORS,
+) -> dict:
     """The critical values and what was measured of them, ready for JSON. names: of the runs.
 
-    Errors that go together make the largest |t| smaller and the drift more uncertain, and a few runs hardly tell how far they do. So each
-    statistic is measured under the shrunk correlation and under all of it, and takes the larger value.
-    """
+    Errors that go together make the largest |t| smaller and the drift more uncertain, and a few runs hardly tell how
+    far they do. So each statistic is measured under the shrunk correlation and under all of it, and takes the larger
+    value."""
     kept = shrinkage(spread.values - spread.mean)
-    loose, tight = simulate(spread, kept, simulations, seed, floors), simulate(spread, 1.0, simulations, seed + 1, floors)
+    loose, tight = (
+        simulate(spread, kept, simulations, seed, floors),
+        simulate(spread, 1.0, simulations, seed + 1, floors),
+    )
     names_of, cells = tuple(spread.tables), np.array([own.sum() for own in spread.tables.values()])
-    reaches = {floor: np.maximum(*(np.quantile(part[floor][:, :-2], REACH, axis=0) for part in (loose, tight))) for floor in loose}
-    together = {floor: [np.stack([(part[floor][:, :-2] / reaches[floor]).max(axis=1), part[floor][:, -2]], axis=1) for part in (loose, tight)] for floor in loose}
-    quantile = {floor: np.maximum(*(np.quantile(part, 1 - FALSE_ALARM / 2, axis=0) for part in together[floor])) for floor in loose}
-    floor = min(loose, key=lambda f: quantile[f][0] * np.exp((np.log(reaches[f]) * cells).sum() / cells.sum()) * np.median(loose[f][:, -1]))
+    reaches = {
+        floor: np.maximum(*(np.quantile(part[floor][:, :-2], REACH, axis=0) for part in (loose, tight)))
+        for floor in loose
+    }
+    together = {
+        floor: [
+            np.stack([(part[floor][:, :-2] / reaches[floor]).max(axis=1), part[floor][:, -2]], axis=1)
+            for part in (loose, tight)
+        ]
+        for floor in loose
+    }
+    quantile = {
+        floor: np.maximum(*(np.quantile(part, 1 - FALSE_ALARM / 2, axis=0) for part in together[floor]))
+        for floor in loose
+    }
+    floor = min(
+        loose,
+        key=lambda f: (
+            quantile[f][0] * np.exp((np.log(reaches[f]) * cells).sum() / cells.sum()) * np.median(loose[f][:, -1])
+        ),
+    )
     simulated, left_out = quantile[floor], []
     reach = {name: round(float(value), 3) for name, value in zip(names_of, reaches[floor])}
     if spread.complete > MINIMUM_RUNS:
-        for run, name in enumerate(names[:spread.complete]):
+        for run, name in enumerate(names[: spread.complete]):
             t = ratios(spread.without(run), spread.values[run], floor)
             worst, cell = largest(spread, t, reach)
-            left_out.append({"run": name, "largest": round(worst, 3), "cell": list(spread.keys[cell]), "t": round(float(t[cell]), 2), "drift": round(float(drift(t)), 3)})
-    critical = [max([float(value), *(entry[name] for entry in left_out)]) for name, value in zip(("largest", "drift"), simulated)]
+            left_out.append(
+                {
+                    "run": name,
+                    "largest": round(worst, 3),
+                    "cell": list(spread.keys[cell]),
+                    "t": round(float(t[cell]), 2),
+                    "drift": round(float(drift(t)), 3),
+                }
+            )
+    critical = [
+        max([float(value), *(entry[name] for entry in left_out)])
+        for name, value in zip(("largest", "drift"), simulated)
+    ]
     alarm = [float((part > critical).any(axis=1).mean()) for part in together[floor]]
-    return {"cells": len(spread.keys), "runs": spread.runs, "critical": round(critical[0], 3), "reach": reach, "critical_drift": round(critical[1], 3),
-            "simulated": {"critical": round(float(simulated[0]), 3), "critical_drift": round(float(simulated[1]), 3), "simulations": simulations, "seed": seed,
-                          "false_alarm": round(max(alarm), 4), "largest_median": round(float(np.median(together[floor][0][:, 0])), 3),
-                          "drift_median": round(float(np.median(loose[floor][:, -2])), 3)},
-            "least_prior": floor, "correlation_kept": round(kept, 3), "false_alarm_wanted": FALSE_ALARM, "left_out": left_out,
-            "left_out_beyond_simulated": sum(bool(entry["largest"] > simulated[0] or entry["drift"] > simulated[1]) for entry in left_out)}
+    return {
+        "cells": len(spread.keys),
+        "runs": spread.runs,
+        "critical": round(critical[0], 3),
+        "reach": reach,
+        "critical_drift": round(critical[1], 3),
+        "simulated": {
+            "critical": round(float(simulated[0]), 3),
+            "critical_drift": round(float(simulated[1]), 3),
+            "simulations": simulations,
+            "seed": seed,
+            "false_alarm": round(max(alarm), 4),
+            "largest_median": round(float(np.median(together[floor][0][:, 0])), 3),
+            "drift_median": round(float(np.median(loose[floor][:, -2])), 3),
+        },
+        "least_prior": floor,
+        "correlation_kept": round(kept, 3),
+        "false_alarm_wanted": FALSE_ALARM,
+        "left_out": left_out,
+        "left_out_beyond_simulated": sum(
+            bool(entry["largest"] > simulated[0] or entry["drift"] > simulated[1]) for entry in left_out
+        ),
+    }

@@ -19,7 +19,10 @@ def main() -> int:
     parser.add_argument("--profile", default="demo", help="whose figures folder receives bench.csv")
     profile = parser.parse_args().profile
     if profile not in config.profiles(paths.NOTEBOOKS):
-        print(f"error: unknown profile {profile!r}; {config.nearest(profile, config.profiles(paths.NOTEBOOKS))}", file=sys.stderr)
+        print(
+            f"error: unknown profile {profile!r}; {config.nearest(profile, config.profiles(paths.NOTEBOOKS))}",
+            file=sys.stderr,
+        )
         return 2
     rows = []
     for path in sorted(Path(__file__).parent.glob("b[0-9]*.py")):
@@ -27,7 +30,11 @@ def main() -> int:
         for row in importlib.import_module(f"tests.bench.{path.stem}").measure():
             row |= {"commit": runtime.commit(), "cores": runtime.jobs()}
             rows.append(row)
-            print(f"  {row['what']}: {row['value']:.3g} {row['unit']} ({row['low']:.3g} to {row['high']:.3g} in {row['runs']} runs; limit {row['limit']})", flush=True)
+            print(
+                f"  {row['what']}: {row['value']:.3g} {row['unit']} ({row['low']:.3g} to {row['high']:.3g} in"
+                f" {row['runs']} runs; limit {row['limit']})",
+                flush=True,
+            )
     target = paths.figures(profile) / "bench.csv"
     with runtime.atomic(target) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)

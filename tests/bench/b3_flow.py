@@ -1,8 +1,8 @@
-"""B3: flow pairs per second over clips: a plain loop with OpenCV's own threads against threads over clips (what 03_motion does).
+"""B3: flow pairs per second over clips: a plain loop with OpenCV's own threads against threads over clips (what
+03_motion does).
 
-Both arms compute the same fields of the same simulated clips at 224 px, alternating inside one run; a third arm, one thread, gives the limit
-(cores x its rate). Reported: ratios per round, with their spread.
-"""
+Both arms compute the same fields of the same simulated clips at 224 px, alternating inside one run; a third arm, one
+thread, gives the limit (cores x its rate). Reported: ratios per round, with their spread."""
 
 import os
 import statistics
@@ -22,8 +22,17 @@ METHODS = ("dis", "dis-finest", "farneback")
 
 def _clips() -> list[np.ndarray]:
     """CLIPS x (FRAMES, 224, 224) uint8."""
-    return [np.stack([flow.gray(frame) for frame in simulator.render(person, {"12": 0.3, "4": 0.2}, size=SIDE, frames=FRAMES, seed=person).frames])
-            for person in range(CLIPS)]
+    return [
+        np.stack(
+            [
+                flow.gray(frame)
+                for frame in simulator.render(
+                    person, {"12": 0.3, "4": 0.2}, size=SIDE, frames=FRAMES, seed=person
+                ).frames
+            ]
+        )
+        for person in range(CLIPS)
+    ]
 
 
 def _one(clip: np.ndarray, method: str) -> float:
@@ -45,9 +54,11 @@ def measure() -> list[dict]:
         rates = {"plain": [], "threads": [], "one": []}
         for _ in range(ROUNDS):
             answers = {}
-            for name, threads, run in (("plain", os.cpu_count() or 1, lambda: [_one(c, method) for c in clips]),
-                                       ("threads", 1, lambda: pool(joblib.delayed(_one)(c, method) for c in clips)),
-                                       ("one", 1, lambda: [_one(c, method) for c in clips])):
+            for name, threads, run in (
+                ("plain", os.cpu_count() or 1, lambda method=method: [_one(c, method) for c in clips]),
+                ("threads", 1, lambda method=method: pool(joblib.delayed(_one)(c, method) for c in clips)),
+                ("one", 1, lambda method=method: [_one(c, method) for c in clips]),
+            ):
                 cv2.setNumThreads(threads)
                 rate, answers[name] = _rate(run, pairs)
                 rates[name].append(rate)
@@ -55,9 +66,30 @@ def measure() -> list[dict]:
                 raise RuntimeError(f"the arms of {method} do not compute the same flow: {answers}")
         cv2.setNumThreads(1)
         for what, values, unit, limit in (
-                (f"{method}: threads over clips", rates["threads"], "pairs/s", "-"),
-                (f"{method}: threads over clips / plain loop", [a / b for a, b in zip(rates["threads"], rates["plain"])], "ratio", "-"),
-                (f"{method}: threads over clips / ({cores} cores x one thread)", [a / (cores * b) for a, b in zip(rates["threads"], rates["one"])], "ratio", "0.9")):
-            rows.append({"id": "B3", "what": what, "value": statistics.median(values), "unit": unit, "low": min(values), "high": max(values),
-                         "runs": ROUNDS, "limit": limit})
+            (f"{method}: threads over clips", rates["threads"], "pairs/s", "-"),
+            (
+                f"{method}: threads over clips / plain loop",
+                [a / b for a, b in zip(rates["threads"], rates["plain"])],
+                "ratio",
+                "-",
+            ),
+            (
+                f"{method}: threads over clips / ({cores} cores x one thread)",
+                [a / (cores * b) for a, b in zip(rates["threads"], rates["one"])],
+                "ratio",
+                "0.9",
+            ),
+        ):
+            rows.append(
+                {
+                    "id": "B3",
+                    "what": what,
+                    "value": statistics.median(values),
+                    "unit": unit,
+                    "low": min(values),
+                    "high": max(values),
+                    "runs": ROUNDS,
+                    "limit": limit,
+                }
+            )
     return rows

@@ -1,7 +1,8 @@
-"""B5: what the driver costs. Status and a rerun with nothing to do, as times and as shares of one smoke run of all notebooks.
+"""B5: what the driver costs. Status and a rerun with nothing to do, as times and as shares of one smoke run of all
+notebooks.
 
-The first run is timed once (minutes); status and the rerun alternate five times, and medians are reported with their spread.
-"""
+The first run is timed once (minutes); status and the rerun alternate five times, and medians are reported with their
+spread."""
 
 import os
 import statistics
@@ -17,16 +18,29 @@ ROUNDS = 5
 
 def _seconds(environment: dict, *arguments: str) -> float:
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "deft", *arguments, "--profile", "smoke"], cwd=paths.ROOT, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "deft", *arguments, "--profile", "smoke"],
+        cwd=paths.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         raise RuntimeError(f"deft {' '.join(arguments)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return time.perf_counter() - began
 
 
 def _row(what: str, values: list[float], unit: str, limit: str) -> dict:
-    return {"id": "B5", "what": what, "value": statistics.median(values), "unit": unit, "low": min(values), "high": max(values),
-            "runs": len(values), "limit": limit}
+    return {
+        "id": "B5",
+        "what": what,
+        "value": statistics.median(values),
+        "unit": unit,
+        "low": min(values),
+        "high": max(values),
+        "runs": len(values),
+        "limit": limit,
+    }
 
 
 def measure() -> list[dict]:
@@ -38,7 +52,9 @@ def measure() -> list[dict]:
         for _ in range(ROUNDS):
             status.append(_seconds(environment, "status"))
             again.append(_seconds(environment, "run"))
-    return [_row("first run of all notebooks, smoke", [first], "s", "240 s"),
-            _row("status", status, "s", "2 s"),
-            _row("second run, nothing changed", again, "s", "10 s"),
-            _row("second run as a share of the first", [a / first for a in again], "ratio", "-")]
+    return [
+        _row("first run of all notebooks, smoke", [first], "s", "240 s"),
+        _row("status", status, "s", "2 s"),
+        _row("second run, nothing changed", again, "s", "10 s"),
+        _row("second run as a share of the first", [a / first for a in again], "ratio", "-"),
+    ]

@@ -1,8 +1,9 @@
-"""B6: MEFlow beside Farneback, DIS and TV-L1: end-point error against exact truth and pairs per second, on the same simulated faces.
+"""B6: MEFlow beside Farneback, DIS and TV-L1: end-point error against exact truth and pairs per second, on the same
+simulated faces.
 
-The arms take turns inside one run, one thread each, pairs of 128 px through the camera of sim-v1; people that no set holds. Speed needs no
-training and is always measured; errors need the weights that 13_meflow trains (`make reproduce`) and are left out without them.
-"""
+The arms take turns inside one run, one thread each, pairs of 128 px through the camera of sim-v1; people that no set
+holds. Speed needs no training and is always measured; errors need the weights that 13_meflow trains (`make reproduce`)
+and are left out without them."""
 
 import statistics
 import time
@@ -19,11 +20,16 @@ CLASSICAL = ("farneback", "dis", "dis-finest", "tvl1")
 
 
 def _filmed() -> list[tuple]:
-    """PAIRS x (first, second uint8 (128, 128), true flow (128, 128, 2) px, points of regions that the clip's units move (128, 128))."""
+    """PAIRS x (first, second uint8 (128, 128), true flow (128, 128, 2) px, points of regions that the clip's units
+    move (128, 128)).
+    """
     made = []
     for number, plan in enumerate(flow_study.faces(PAIRS)):
         pair, rng = flow_study.face(plan), runtime.rng(flow_study.SEED, "bench/B6", number)
-        frames = [flow_study.augment.photograph(picture, rng, noise=4.0, flicker=0.01 * rng.normal(), jpeg=60) for picture in (pair.first, pair.second)]
+        frames = [
+            flow_study.augment.photograph(picture, rng, noise=4.0, flicker=0.01 * rng.normal(), jpeg=60)
+            for picture in (pair.first, pair.second)
+        ]
         made.append((*frames, pair.flow, pair.areas[f"{flow_study.FACES}: unit regions"]))
     return made
 
@@ -31,22 +37,49 @@ def _filmed() -> list[tuple]:
 def measure() -> list[dict]:
     place, filmed = meflow.folder(), _filmed()
     network = model.load(place) if place else model.MEFlow().eval()
-    arms = {name: (lambda a, b, name=name: flow.estimate(a, b, name)) for name in CLASSICAL} | {flow.LEARNED: lambda a, b: model.predict(network, a, b)["flow"]}
+    arms = {name: lambda a, b, name=name: flow.estimate(a, b, name) for name in CLASSICAL} | {
+        flow.LEARNED: lambda a, b: model.predict(network, a, b)["flow"]
+    }
     rates, errors = {name: [] for name in arms}, {}
     for _ in range(ROUNDS):
         for name, estimate in arms.items():
             began = time.perf_counter()
             found = [estimate(first, second) for first, second, *_ in filmed]
             rates[name].append(PAIRS / (time.perf_counter() - began))
-            errors[name] = float(np.concatenate([np.linalg.norm(f - true, axis=-1)[ok] for f, (_, _, true, ok) in zip(found, filmed)]).mean())
+            errors[name] = float(
+                np.concatenate(
+                    [np.linalg.norm(f - true, axis=-1)[ok] for f, (_, _, true, ok) in zip(found, filmed)]
+                ).mean()
+            )
     rows = [_row(f"{name}: pairs of 128 px, one thread", values, "pairs/s") for name, values in rates.items()]
-    rows.append(_row("meflow / dis-finest", [a / b for a, b in zip(rates[flow.LEARNED], rates["dis-finest"])], "ratio", "0.5"))
+    rows.append(
+        _row("meflow / dis-finest", [a / b for a, b in zip(rates[flow.LEARNED], rates["dis-finest"])], "ratio", "0.5")
+    )
     if place:
         best = min(CLASSICAL, key=errors.get)
-        rows += [_row(f"{name}: end-point error in unit regions, camera of sim-v1", [error], "px") for name, error in errors.items()]
-        rows.append(_row(f"end-point error in unit regions, meflow / best classical ({best})", [errors[flow.LEARNED] / errors[best]], "ratio", "0.5"))
+        rows += [
+            _row(f"{name}: end-point error in unit regions, camera of sim-v1", [error], "px")
+            for name, error in errors.items()
+        ]
+        rows.append(
+            _row(
+                f"end-point error in unit regions, meflow / best classical ({best})",
+                [errors[flow.LEARNED] / errors[best]],
+                "ratio",
+                "0.5",
+            )
+        )
     return rows
 
 
 def _row(what: str, values: list[float], unit: str, limit: str = "-") -> dict:
-    return {"id": "B6", "what": what, "value": statistics.median(values), "unit": unit, "low": min(values), "high": max(values), "runs": len(values), "limit": limit}
+    return {
+        "id": "B6",
+        "what": what,
+        "value": statistics.median(values),
+        "unit": unit,
+        "low": min(values),
+        "high": max(values),
+        "runs": len(values),
+        "limit": limit,
+    }

@@ -1,8 +1,8 @@
-"""B7: preparing recorded clips of 100 frames at 224 px from pictures on disk, as a large licensed set would be: rate and memory.
+"""B7: preparing recorded clips of 100 frames at 224 px from pictures on disk, as a large licensed set would be: rate
+and memory.
 
-A slice is prepared in a process of its own, once with 4 and once with 12 clips: memory must not grow with the number of clips. The hours of 8,000 clips
-are the slice's rate extended; nothing of that size was run.
-"""
+A slice is prepared in a process of its own, once with 4 and once with 12 clips: memory must not grow with the number of
+clips. The hours of 8,000 clips are the slice's rate extended; nothing of that size was run."""
 
 import json
 import statistics
@@ -37,19 +37,33 @@ print(json.dumps({"rate": len(clips) / seconds, "gib": runtime.peak_memory_gib()
 
 def _write(folder: Path, count: int) -> None:
     """`count` clips of two simulated people as folders of JPEG pictures, and the sheet that names them."""
-    takes = [simulator.render(person, {"12": 0.3, "6": 0.2}, size=SIDE, frames=FRAMES, fps=200.0, seed=person) for person in (3, 8)]
+    takes = [
+        simulator.render(person, {"12": 0.3, "6": 0.2}, size=SIDE, frames=FRAMES, fps=200.0, seed=person)
+        for person in (3, 8)
+    ]
     rows = ["subject,filename,onset,apex,offset,emotion,action_units,fps"]
     for number in range(count):
         take, name = takes[number % 2], f"s{number:02d}/c{number:02d}"
         (folder / name).mkdir(parents=True)
         for t, frame in enumerate(take.frames):
             cv2.imwrite(str(folder / name / f"{t:04d}.jpg"), frame[..., ::-1])
-        rows.append(f"s{number:02d},c{number:02d},{take.onset},{take.apex},{min(take.offset, FRAMES - 1)},happiness,6+12,200")
+        rows.append(
+            f"s{number:02d},c{number:02d},{take.onset},{take.apex},{min(take.offset, FRAMES - 1)},happiness,6+12,200"
+        )
     (folder / "clips.csv").write_text("\n".join(rows) + "\n")
 
 
 def _row(what: str, values: list[float], unit: str, limit: str = "-") -> dict:
-    return {"id": "B7", "what": what, "value": statistics.median(values), "unit": unit, "low": min(values), "high": max(values), "runs": len(values), "limit": limit}
+    return {
+        "id": "B7",
+        "what": what,
+        "value": statistics.median(values),
+        "unit": unit,
+        "low": min(values),
+        "high": max(values),
+        "runs": len(values),
+        "limit": limit,
+    }
 
 
 def measure() -> list[dict]:
@@ -58,12 +72,20 @@ def measure() -> list[dict]:
         found = {count: [] for count in SLICES}
         for _ in range(ROUNDS):
             for count in SLICES:
-                done = subprocess.run([sys.executable, "-c", CHILD, folder, str(count)], cwd=paths.ROOT, capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, "-c", CHILD, folder, str(count)], cwd=paths.ROOT, capture_output=True, text=True
+                )
                 if done.returncode:
                     raise RuntimeError(f"preparing {count} clips failed:\n{done.stderr[-2000:]}")
                 found[count].append(json.loads(done.stdout.splitlines()[-1]))
     small, large = (found[count] for count in SLICES)
-    return [_row(f"prepare, {FRAMES} frames at {SIDE} px", [r["rate"] for r in large], "clips/s"),
-            _row(f"{WHOLE} such clips at this rate", [WHOLE / r["rate"] / 3600 for r in large], "h"),
-            _row(f"peak memory, {SLICES[1]} clips", [r["gib"] for r in large], "GiB", "2 GiB a worker"),
-            _row(f"peak memory, {SLICES[1]} clips / {SLICES[0]} clips", [a["gib"] / b["gib"] for a, b in zip(large, small)], "ratio")]
+    return [
+        _row(f"prepare, {FRAMES} frames at {SIDE} px", [r["rate"] for r in large], "clips/s"),
+        _row(f"{WHOLE} such clips at this rate", [WHOLE / r["rate"] / 3600 for r in large], "h"),
+        _row(f"peak memory, {SLICES[1]} clips", [r["gib"] for r in large], "GiB", "2 GiB a worker"),
+        _row(
+            f"peak memory, {SLICES[1]} clips / {SLICES[0]} clips",
+            [a["gib"] / b["gib"] for a, b in zip(large, small)],
+            "ratio",
+        ),
+    ]

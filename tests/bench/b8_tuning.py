@@ -1,7 +1,8 @@
-"""B8: joint tuning and text pretraining with `deft.linear` against torch's and peft's own layers: time and loss, side by side in one process.
+"""B8: joint tuning and text pretraining with `deft.linear` against torch's and peft's own layers: time and loss, side
+by side in one process.
 
-The demo's base from a random start and the made-up bench of the tests; CPU seconds of one thread, so that neighbours on the machine count little.
-"""
+The demo's base from a random start and the made-up bench of the tests; CPU seconds of one thread, so that neighbours on
+the machine count little."""
 
 import statistics
 import sys
@@ -11,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from deft import paths
-from deft import linear
+from deft import linear, paths
 from deft.mllm import language, prompt, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 
@@ -20,7 +20,9 @@ SETTINGS, STEPS, ROUNDS = language.LanguageSettings(heads=2, intermediate=341), 
 
 
 def _timed(model, losses) -> tuple[float, float]:
-    """(CPU seconds, loss of the last step) of optimising `model` on the losses that `losses` computes one after the other."""
+    """(CPU seconds, loss of the last step) of optimising `model` on the losses that `losses` computes one after the
+    other.
+    """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     began = time.process_time()
     for loss in losses:
@@ -44,7 +46,7 @@ def _tuning(tokenizer, bench, course, ours: bool) -> tuple[float, float]:
     if not ours:
         for layer in model.language.modules():
             layer.__dict__.pop("forward", None)
-    batches = [tune.collate(course[i:i + 32], tokenizer, bench, model.streams) for i in range(0, len(course), 32)]
+    batches = [tune.collate(course[i : i + 32], tokenizer, bench, model.streams) for i in range(0, len(course), 32)]
     return _timed(model, [lambda b=b: model(**b).loss for b in batches[:STEPS]])
 
 
@@ -57,14 +59,42 @@ def measure() -> list[dict]:
     tokenizer, rows = language.build_tokenizer(), []
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
         bench = tune.read_bench(fake_bench.write(Path(folder)))
-    course = tune.plan(tokenizer, bench, bench.rows(0, "train", "kept"), ("structure", "texture", "motion"), tune.TuneSettings(epochs=40), 1)
+    course = tune.plan(
+        tokenizer,
+        bench,
+        bench.rows(0, "train", "kept"),
+        ("structure", "texture", "motion"),
+        tune.TuneSettings(epochs=40),
+        1,
+    )
     batches = list(language.text_batches(tokenizer, SETTINGS, language.soft_example, STEPS))
-    for what, one in (("joint tuning", lambda ours: _tuning(tokenizer, bench, course, ours)), ("text pretraining", lambda ours: _text(tokenizer, batches, ours))):
-        found = [(one(False), one(True)) for _ in range(ROUNDS + 1)][1:]    # the first round warms up
+    for what, one in (
+        ("joint tuning", lambda ours: _tuning(tokenizer, bench, course, ours)),
+        ("text pretraining", lambda ours: _text(tokenizer, batches, ours)),
+    ):
+        found = [(one(False), one(True)) for _ in range(ROUNDS + 1)][1:]  # the first round warms up
         ratios, apart = [a[0] / b[0] for a, b in found], [abs(a[1] - b[1]) for a, b in found]
-        rows += [{"id": "B8", "what": f"{what}: torch and peft / deft.linear", "value": statistics.median(ratios), "unit": "ratio", "low": min(ratios),
-                  "high": max(ratios), "runs": ROUNDS, "limit": "-"},
-                 {"id": "B8", "what": f"{what}: difference of the loss after {STEPS} steps", "value": max(apart), "unit": "", "low": min(apart), "high": max(apart),
-                  "runs": ROUNDS, "limit": "1e-4"}]
+        rows += [
+            {
+                "id": "B8",
+                "what": f"{what}: torch and peft / deft.linear",
+                "value": statistics.median(ratios),
+                "unit": "ratio",
+                "low": min(ratios),
+                "high": max(ratios),
+                "runs": ROUNDS,
+                "limit": "-",
+            },
+            {
+                "id": "B8",
+                "what": f"{what}: difference of the loss after {STEPS} steps",
+                "value": max(apart),
+                "unit": "",
+                "low": min(apart),
+                "high": max(apart),
+                "runs": ROUNDS,
+                "limit": "1e-4",
+            },
+        ]
     torch.set_num_threads(threads)
     return rows

@@ -1,4 +1,6 @@
-"""From entries to clips: names, moments and labels are checked, frames are found, and whatever was done is marked on the clip."""
+"""From entries to clips: names, moments and labels are checked, frames are found, and whatever was done is marked on
+the clip.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from deft.clips.readers.library import Library, Place
 from deft.clips.readers.recorded import RecordedClip
 from deft.clips.readers.reel import NO_FRAMES, Finder, Reel
 
-LONGEST = 1.0  # s; a micro-expression lasts up to half a second by the usual definition, and twice that is no slow one but a slip
+# s; a micro-expression lasts up to half a second by the usual definition, and twice that is no slow one but a slip
+LONGEST = 1.0
 
 # ---------------------------------------------------------------- what the sheet says
+
 
 def spell_emotions(found: list[Entry]) -> None:
     """Emotions in lower case. A spelling that is rare in its sheet (`Others` among `others`) is reported."""
@@ -33,10 +37,11 @@ def spell_emotions(found: list[Entry]) -> None:
 
 
 def check_moments(entry: Entry) -> None:
-    """Onset <= apex <= offset, or a report of which is not; an apex that cannot be used becomes the middle, and is marked.
+    """Onset <= apex <= offset, or a report of which is not; an apex that cannot be used becomes the middle, and is
+    marked.
 
-    The middle is what the field uses where a sheet has no apex (SMIC); `deft.motion` can find a better one in the frames.
-    """
+    The middle is what the field uses where a sheet has no apex (SMIC); `deft.motion` can find a better one in the
+    frames."""
     onset, apex, offset = entry.onset, entry.apex, entry.offset
     for name in ("onset", "offset"):
         if getattr(entry, name) is None and entry.cell(name) == "" and entry.row.table.has(name):
@@ -51,13 +56,27 @@ def check_moments(entry: Entry) -> None:
         else:
             entry.odd("offset", f"lies before the onset {onset}; both left empty")
             entry.onset = entry.offset = onset = offset = None
-    if entry.kind == "micro" and entry.rate and None not in (onset, offset) and (lasts := (offset - onset) / entry.rate) > LONGEST:
-        entry.odd("offset", f"{lasts:.1f} s from onset {onset} to offset {offset} is long for a micro-expression; kept as written")
+    if (
+        entry.kind == "micro"
+        and entry.rate
+        and None not in (onset, offset)
+        and (lasts := (offset - onset) / entry.rate) > LONGEST
+    ):
+        entry.odd(
+            "offset",
+            f"{lasts:.1f} s from onset {onset} to offset {offset} is long for a micro-expression; kept as written",
+        )
     middle = (onset + offset) // 2 if onset is not None and offset is not None else None
     outside = apex is not None and ((onset is not None and apex < onset) or (offset is not None and apex > offset))
     if apex is None or outside:
         written = entry.cell("apex")
-        why = f"apex {apex} lies outside onset..offset ({onset}..{offset})" if outside else f"{written!r} is no frame number" if written != "" else "no apex"
+        why = (
+            f"apex {apex} lies outside onset..offset ({onset}..{offset})"
+            if outside
+            else f"{written!r} is no frame number"
+            if written != ""
+            else "no apex"
+        )
         done = f"estimated as the middle of onset and offset, {middle}" if middle is not None else "left empty"
         if entry.has_apex:
             entry.odd("apex", f"{why}; {done}", written)
@@ -81,7 +100,9 @@ def name_entries(dataset: str, found: list[Entry], key: Sequence[str]) -> None:
             entry.odd("filename", "no file name; the clip is kept, its frames cannot be found")
         before = first.setdefault(values, entry)
         if before is not entry:
-            entry.odd("filename", f"same {', '.join(key)} as row {before.row.number}; both were kept", ", ".join(values))
+            entry.odd(
+                "filename", f"same {', '.join(key)} as row {before.row.number}; both were kept", ", ".join(values)
+            )
             entry.id += f"_row{entry.row.number}"
         while entry.id in taken:
             entry.id += "'"  # two intervals of one row, neither with a readable onset
@@ -89,6 +110,7 @@ def name_entries(dataset: str, found: list[Entry], key: Sequence[str]) -> None:
 
 
 # ---------------------------------------------------------------- frames
+
 
 def places(entry: Entry, layout: Layout, library: Library) -> list[Place]:
     """Where the frames of an entry may lie; with several cameras, only what does not belong to another one."""
@@ -107,12 +129,15 @@ def _camera_fits(path: str, camera: str) -> bool:
 
 def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
     """The reel of one entry, onset to offset; everything missing or broken is reported on the way."""
+
     def odd(what: str) -> None:
         entry.odd("frames", what, "")
 
     found = places(entry, layout, finder.library)
     if not found:
-        tails = " or ".join("/".join("*" if part is ... else part for part in tail) for tail in layout.where(entry) if all(tail))
+        tails = " or ".join(
+            "/".join("*" if part is ... else part for part in tail) for tail in layout.where(entry) if all(tail)
+        )
         odd(f"no frames; looked for a folder or video {tails or '(the row gives no name)'}")
         return Reel()
     # Pictures before videos (they are what was annotated), whole frames before cropped ones (faces are aligned here).
@@ -120,9 +145,15 @@ def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
     moments = [moment for moment in (entry.onset, entry.apex, entry.offset) if moment is not None]
     span = (min(moments), max(moments)) if len(moments) > 1 else None
     used = next((place for place in found if span is None or finder.overlaps(place, *span)), found[0])
-    rivals = [place.name for place in found if place is not used and (place.video, place.cropped) == (used.video, used.cropped)]
+    rivals = [
+        place.name
+        for place in found
+        if place is not used and (place.video, place.cropped) == (used.video, used.cropped)
+    ]
     if rivals:
-        odd(f"several places; {used.name} was used, {', '.join(rivals[:3])} {'was' if len(rivals) == 1 else 'were'} not")
+        odd(
+            f"several places; {used.name} was used, {', '.join(rivals[:3])} {'was' if len(rivals) == 1 else 'were'} not"
+        )
     span = span or finder.span(used)
     if span is None:
         odd(f"{used.name}: no usable frame")
@@ -143,6 +174,7 @@ def position(number: int | None, name: str, reel: Reel, entry: Entry) -> int | N
 
 # ---------------------------------------------------------------- the clip
 
+
 def clip(dataset: str, entry: Entry, layout: Layout, finder: Finder | None) -> RecordedClip:
     """One entry -> one clip. finder: None when no frames are wanted."""
     check_moments(entry)
@@ -160,12 +192,29 @@ def clip(dataset: str, entry: Entry, layout: Layout, finder: Finder | None) -> R
     if len(reel):
         moments = {name: position(number, name, reel, entry) for name, number in moments.items()}
     return RecordedClip(
-        frames=reel if len(reel) else np.zeros(NO_FRAMES, np.uint8), times_ms=_times(reel, moments["onset"], entry.rate), fps=entry.rate,
-        id=entry.id, dataset=dataset, subject=entry.subject, action_units=parsed.units, emotion=entry.emotion,
-        coarse=entry.coarse or labels.classes(dataset, entry.emotion, 3) or "", notes=(*_said(entry), *entry.row.notes, *entry.marks),
-        filename=entry.filename, kind=entry.kind, objective=entry.objective, unparsed=parsed.unparsed, apex_estimated=entry.apex_estimated,
-        numbers=reel.numbers, file=entry.row.table.file, sheet=entry.row.table.sheet, row=entry.row.number, edition=entry.edition,
-        split=entry.split, **moments)
+        frames=reel if len(reel) else np.zeros(NO_FRAMES, np.uint8),
+        times_ms=_times(reel, moments["onset"], entry.rate),
+        fps=entry.rate,
+        id=entry.id,
+        dataset=dataset,
+        subject=entry.subject,
+        action_units=parsed.units,
+        emotion=entry.emotion,
+        coarse=entry.coarse or labels.classes(dataset, entry.emotion, 3) or "",
+        notes=(*_said(entry), *entry.row.notes, *entry.marks),
+        filename=entry.filename,
+        kind=entry.kind,
+        objective=entry.objective,
+        unparsed=parsed.unparsed,
+        apex_estimated=entry.apex_estimated,
+        numbers=reel.numbers,
+        file=entry.row.table.file,
+        sheet=entry.row.table.sheet,
+        row=entry.row.number,
+        edition=entry.edition,
+        split=entry.split,
+        **moments,
+    )
 
 
 def _said(entry: Entry) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
     clip,subject,frames,fps,onset,apex,offset,action_units,emotion,coarse
     smile1,anna,anna/smile1,200,12,20,31,6+12,happiness,positive
 
-clip and subject are needed. frames: a folder of numbered pictures or a video, relative to the CSV; empty means a folder or video
-named like the clip. Moments are the numbers in the pictures' names; frames of a video are counted from 0. coarse (negative,
-positive, surprise) follows from the emotion where it is left out. Other columns are ignored.
-"""
+clip and subject are needed. frames: a folder of numbered pictures or a video, relative to the CSV; empty means a folder
+or video named like the clip. Moments are the numbers in the pictures' names; frames of a video are counted from 0.
+coarse (negative, positive, surprise) follows from the emotion where it is left out. Other columns are ignored."""
 
 from collections.abc import Iterator
 
@@ -27,10 +26,24 @@ def _where(entry: Entry) -> tuple[tuple[str, ...], ...]:
 
 
 LAYOUT = Layout(
-    files=("clips",), named=("clips.csv",),
-    columns=(Column("filename", ("clip", "filename", "id"), needed=True), Column("subject", ("subject",), needed=True), Column("frames", ("frames", "path", "folder", "video"), quiet=True),
-             Column("rate", ("fps", "frame rate")), ONSET, APEX, OFFSET, UNITS, EMOTION, Column("coarse", ("coarse",), quiet=True)),
-    rate=None, first=0, where=_where)
+    files=("clips",),
+    named=("clips.csv",),
+    columns=(
+        Column("filename", ("clip", "filename", "id"), needed=True),
+        Column("subject", ("subject",), needed=True),
+        Column("frames", ("frames", "path", "folder", "video"), quiet=True),
+        Column("rate", ("fps", "frame rate")),
+        ONSET,
+        APEX,
+        OFFSET,
+        UNITS,
+        EMOTION,
+        Column("coarse", ("coarse",), quiet=True),
+    ),
+    rate=None,
+    first=0,
+    where=_where,
+)
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:

@@ -1,8 +1,8 @@
-"""What the data sets have in common: a layout says where things stand, an entry is what one row says (`assemble` makes the clip).
+"""What the data sets have in common: a layout says where things stand, an entry is what one row says (`assemble` makes
+the clip).
 
-Each data set is one file beside this one with a `LAYOUT` and, where its sheets have habits of their own, functions `entries` and `open_tables` that
-take the place of those here.
-"""
+Each data set is one file beside this one with a `LAYOUT` and, where its sheets have habits of their own, functions
+`entries` and `open_tables` that take the place of those here."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set keeps what. files: patterns of the sheet's plain name, best first; named: its names as published.
+    """Where a data set keeps what. files: patterns of the sheet's plain name, best first; named: its names as
+    published.
 
-    rate: frames per second, None when the sheet has it. where: entry -> folder names under which its frames may lie, see `Library.find`.
-    key: what tells rows apart. camera: of several cameras filming the same clip names, the one that is read.
-    """
+    rate: frames per second, None when the sheet has it. where: entry -> folder names under which its frames may lie,
+    see `Library.find`. key: what tells rows apart. camera: of several cameras filming the same clip names, the one that
+    is read."""
 
     files: tuple[str, ...]
     named: tuple[str, ...]
@@ -84,7 +85,9 @@ class Entry:
     folder: str = ""  # a folder name that only another sheet knows
     id: str = ""
     has_apex: bool = True
-    columns: dict[str, str] = field(default_factory=dict)  # where a field stands in another column than usual: onset -> onset2
+    columns: dict[str, str] = field(
+        default_factory=dict
+    )  # where a field stands in another column than usual: onset -> onset2
     apex_estimated: bool = False
     marks: list[str] = field(default_factory=list)  # what was done to this entry alone, beside the notes of its row
 
@@ -104,19 +107,33 @@ class Entry:
 def entries(table: Table, layout: Layout) -> Iterator[Entry]:
     """One entry per row of a sheet whose columns carry the common fields."""
     for row, subject in zip(table.rows, subject_ids(table, layout.subjects)):
-        yield Entry(row, subject, row.text("filename"), row.whole("onset"), row.whole("apex", quiet=True), row.whole("offset"),
-                    row.values.get("units"), row.text("emotion"), objective_class(row), layout.rate, has_apex=table.has("apex"))
+        yield Entry(
+            row,
+            subject,
+            row.text("filename"),
+            row.whole("onset"),
+            row.whole("apex", quiet=True),
+            row.whole("offset"),
+            row.values.get("units"),
+            row.text("emotion"),
+            objective_class(row),
+            layout.rate,
+            has_apex=table.has("apex"),
+        )
 
 
 def subject_ids(table: Table, form: Subjects | None) -> list[str]:
     """Canonical subjects, row by row; a row that writes them otherwise than most rows of the sheet do is reported.
 
-    form: None when the data set has no form of its own: then the first spelling of a subject is the one for all its rows.
-    """
+    form: None when the data set has no form of its own: then the first spelling of a subject is the one for all its
+    rows."""
     written = [row.text("subject") for row in table.rows]
     if form is None:
         spellings: dict[str, str] = {}
-        read = [spellings.setdefault(Subjects().canonical(text) if _PLAIN_ID.fullmatch(text) else text, text) for text in written]
+        read = [
+            spellings.setdefault(Subjects().canonical(text) if _PLAIN_ID.fullmatch(text) else text, text)
+            for text in written
+        ]
         strange = [text != subject for text, subject in zip(written, read)]
     else:
         read = [form.canonical(text) for text in written]
@@ -127,19 +144,28 @@ def subject_ids(table: Table, form: Subjects | None) -> list[str]:
         if not text:
             row.odd("subject", "no subject; left empty", "")
         elif odd:
-            row.odd("subject", f"written otherwise than in {'an earlier row' if form is None else 'most rows'}; read as {subject}")
+            row.odd(
+                "subject",
+                f"written otherwise than in {'an earlier row' if form is None else 'most rows'}; read as {subject}",
+            )
     return read
 
 
-_PLAIN_ID = re.compile(r"(s|sub|subject|p)?[ ._-]?[0-9]+", re.IGNORECASE | re.ASCII)  # 1, 01, s1: the same subject; anna1 is not
+_PLAIN_ID = re.compile(
+    r"(s|sub|subject|p)?[ ._-]?[0-9]+", re.IGNORECASE | re.ASCII
+)  # 1, 01, s1: the same subject; anna1 is not
 
 
 def _habit(text: str, form: Subjects) -> tuple[str | None, str | None]:
-    """How a subject is written -> (prefix, padding); None where a text does not tell: 10 is written the same with and without padding."""
+    """How a subject is written -> (prefix, padding); None where a text does not tell: 10 is written the same with
+    and without padding.
+    """
     if not text:
         return None, None
     prefix, digits = re.fullmatch(r"(.*?)([0-9]*)", text, re.DOTALL).groups()
-    return prefix.lower(), f"{len(digits)} digits" if digits.startswith("0") else "none" if len(digits) < form.width else None
+    return prefix.lower(), (
+        f"{len(digits)} digits" if digits.startswith("0") else "none" if len(digits) < form.width else None
+    )
 
 
 def objective_class(row: Row) -> int | None:
@@ -172,4 +198,6 @@ def frame_rate(entry: Entry, least: float, most: float) -> float | None:
 def open_tables(layout: Layout, root: Path, report: Report) -> list[Table]:
     """The sheet of a data set that keeps everything in one."""
     path = sheets.find(root, layout.files, layout.named, report)
-    return [sheets.table(path, layout.columns, report, layout.sheets, layout.only_named, layout.positions, layout.preamble)]
+    return [
+        sheets.table(path, layout.columns, report, layout.sheets, layout.only_named, layout.positions, layout.preamble)
+    ]

@@ -67,7 +67,9 @@ class Library:
             try:
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
-                raise ReaderError(f"{folder}: cannot be listed ({error.strerror}); give yourself the right to read it") from error
+                raise ReaderError(
+                    f"{folder}: cannot be listed ({error.strerror}); give yourself the right to read it"
+                ) from error
             for entry in entries:
                 suffix = os.path.splitext(entry.name)[1].lower()
                 if entry.name.startswith((".", "__MACOSX")):
@@ -102,19 +104,28 @@ class Library:
         if not self.archives:
             return ""
         more = f" and {len(self.archives) - 3} more" if len(self.archives) > 3 else ""
-        return f"; {', '.join(self.relative(path) for path in self.archives[:3])}{more}: not unpacked yet? Archives are never opened here"
+        return (
+            f"; {', '.join(self.relative(path) for path in self.archives[:3])}{more}: not unpacked yet? Archives are"
+            " never opened here"
+        )
 
     def find(self, tail: tuple) -> list[Place]:
-        """Places whose path ends with the folder names of `tail`; the last may be a video. `...` after it: its name may go on."""
+        """Places whose path ends with the folder names of `tail`; the last may be a video. `...` after it: its name
+        may go on.
+        """
         places, open_end = self._listing[0], tail[-1] is ...
         wanted = [same(part) for part in (tail[:-1] if open_end else tail)]
         last = wanted[-1]
-        hits = [place for name in places if name.startswith(last) for place in places[name]] if open_end else places.get(last, [])
+        hits = (
+            [place for name in places if name.startswith(last) for place in places[name]]
+            if open_end
+            else places.get(last, [])
+        )
         return [place for place in hits if self._above(place, len(wanted) - 1) == wanted[:-1]]
 
     def _above(self, place: Place, count: int) -> list[str]:
         parts = Path(place.name).parts[:-1]
-        return [same(part) for part in parts[len(parts) - count:]] if count else []
+        return [same(part) for part in parts[len(parts) - count :]] if count else []
 
     def relative(self, path: Path) -> str:
         """A path as text below the root; of a path elsewhere its name."""
@@ -130,7 +141,12 @@ class Library:
                 report.add(f"archive that cannot be read ({error}); not opened further", file=name)
                 continue
             for member in bad[:5]:
-                report.add("archive with a member that would be written outside its folder; do not unpack it, ask for a clean copy", value=member, file=name)
+                report.add(
+                    "archive with a member that would be written outside its folder; do not unpack it, ask for a clean"
+                    " copy",
+                    value=member,
+                    file=name,
+                )
             if not bad:
                 report.add("archive left as it is; unpack it yourself if the frames are in it", file=name)
 
@@ -139,7 +155,10 @@ def _escaping(path: Path) -> list[str]:
     """Members of a .zip or .tar whose path is absolute or climbs with `..`, or that are links."""
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
-            names = [(member.filename, (member.external_attr >> 16) & 0o170000 == 0o120000) for member in archive.infolist()[:MAX_MEMBERS]]
+            names = [
+                (member.filename, (member.external_attr >> 16) & 0o170000 == 0o120000)
+                for member in archive.infolist()[:MAX_MEMBERS]
+            ]
     elif path.name.lower().endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
         names = []
         with tarfile.open(path) as archive:

@@ -13,8 +13,13 @@ from deft.clips.readers.layout import APEX, EMOTION, FILENAME, OFFSET, ONSET, SU
 from deft.clips.readers.sheets import Table
 
 LAYOUT = Layout(
-    files=("mmewmicroexp.*", "mmew.*"), named=("MMEW_Micro_Exp.xlsx",), columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, UNITS, EMOTION),
-    rate=90.0, subjects=Subjects("S", 2), where=lambda entry: ((entry.filename,),))
+    files=("mmewmicroexp.*", "mmew.*"),
+    named=("MMEW_Micro_Exp.xlsx",),
+    columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, UNITS, EMOTION),
+    rate=90.0,
+    subjects=Subjects("S", 2),
+    where=lambda entry: ((entry.filename,),),
+)
 
 
 def entries(table: Table, form: Layout) -> Iterator[Entry]:

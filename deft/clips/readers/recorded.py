@@ -13,9 +13,8 @@ from deft.clips.record import Clip
 class _Decoded:
     """The field `frames`: given a Reel, every access decodes it; given an array, it is the array.
 
-    Nothing is kept, so that a list of clips holds paths and not pixels. Whoever loops over frames takes `clip.frames` once;
-    `dataclasses.replace` decodes, and its result holds the pixels.
-    """
+    Nothing is kept, so that a list of clips holds paths and not pixels. Whoever loops over frames takes `clip.frames`
+    once; `dataclasses.replace` decodes, and its result holds the pixels."""
 
     def __set__(self, clip: Clip, source: Reel | np.ndarray) -> None:
         clip.__dict__["_source"] = source
@@ -31,9 +30,9 @@ class _Decoded:
 class RecordedClip(Clip):
     """A `Clip` with what only sheets know. `frames` runs from onset to offset and is decoded at every access.
 
-    With frames, onset, apex and offset are positions in `frames` and `numbers` says which frames of the source these are.
-    Without frames (`len(numbers) == 0`) they are the numbers as the sheet has them, since there is nothing to point into.
-    """
+    With frames, onset, apex and offset are positions in `frames` and `numbers` says which frames of the source these
+    are. Without frames (`len(numbers) == 0`) they are the numbers as the sheet has them, since there is nothing to
+    point into."""
 
     frames = _Decoded()
     filename: str = ""  # the clip's name in the sheet

@@ -1,9 +1,8 @@
 """The frames of one clip, found now and decoded later: numbered pictures in a folder, or a stretch of a video.
 
-Whole data sets do not fit into memory (CASME II alone is about 15 GB of decoded frames), so a reel keeps paths. A picture
-is checked for being whole by its first and last bytes, a video by decoding it once from its start: seeking and the
-container's own count are unreliable.
-"""
+Whole data sets do not fit into memory (CASME II alone is about 15 GB of decoded frames), so a reel keeps paths. A
+picture is checked for being whole by its first and last bytes, a video by decoding it once from its start: seeking and
+the container's own count are unreliable."""
 
 from __future__ import annotations
 
@@ -44,14 +43,21 @@ class Reel:
         return len(self.numbers)
 
     def load(self) -> np.ndarray:
-        """-> (T, H, W, 3) uint8 RGB. Raises FramesError for a picture or video that cannot be decoded or changes its size."""
+        """-> (T, H, W, 3) uint8 RGB. Raises FramesError for a picture or video that cannot be decoded or changes its
+        size.
+        """
         if not self.numbers:
             return np.zeros(NO_FRAMES, np.uint8)
-        pictures = [_picture(path) for path in self.files] if self.video is None else _stretch(self.video, self.positions)
+        pictures = (
+            [_picture(path) for path in self.files] if self.video is None else _stretch(self.video, self.positions)
+        )
         sizes = {picture.shape for picture in pictures}
         if len(sizes) > 1:
             where = self.video or self.files[0].parent
-            raise FramesError(f"{where}: frames differ in size ({', '.join(f'{w}x{h}' for h, w, _ in sorted(sizes))}); export them at one size")
+            raise FramesError(
+                f"{where}: frames differ in size ({', '.join(f'{w}x{h}' for h, w, _ in sorted(sizes))}); export them at"
+                " one size"
+            )
         return np.stack(pictures)
 
 
@@ -68,17 +74,24 @@ def _stretch(path: Path, positions: tuple[int, ...]) -> list[np.ndarray]:
         wanted, pictures = set(positions), {}
         for at in range(max(positions) + 1):
             if not capture.grab():
-                raise FramesError(f"{readable(path)}: ends after {at} frames, frame {max(positions) + 1} is needed; copy it again from the release")
+                raise FramesError(
+                    f"{readable(path)}: ends after {at} frames, frame {max(positions) + 1} is needed; copy it again"
+                    " from the release"
+                )
             if at in wanted:
                 found, picture = capture.retrieve()
                 if not found:
-                    raise FramesError(f"{readable(path)}: frame {at + 1} cannot be decoded; copy it again from the release")
+                    raise FramesError(
+                        f"{readable(path)}: frame {at + 1} cannot be decoded; copy it again from the release"
+                    )
                 pictures[at] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     return [pictures[at] for at in positions]
 
 
 class Finder:
-    """Turns (place, first, last) into a reel. Folders are listed and videos counted once for all clips that share them."""
+    """Turns (place, first, last) into a reel. Folders are listed and videos counted once for all clips that share
+    them.
+    """
 
     def __init__(self, library: Library, report: Report, first: int = 1):
         """first: the number of a video's first frame."""
@@ -139,24 +152,36 @@ class Finder:
         return Reel(tuple(whole), tuple(whole.values()))
 
     def _numbered(self, folder: Path) -> dict[int, Path]:
-        """Frame number -> picture. The number is the last run of digits in the name: img46, reg_img46, 006_05562 -> 46, 46, 5562."""
+        """Frame number -> picture. The number is the last run of digits in the name: img46, reg_img46, 006_05562 ->
+        46, 46, 5562.
+        """
         if folder in self._folders:
             return self._folders[folder]
         name = self.library.relative(folder)
         numbered: dict[int, Path] = {}
-        pictures = sorted((p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")), key=lambda p: (_number(p) or 0, p.name))
+        pictures = sorted(
+            (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and not p.name.startswith(".")),
+            key=lambda p: (_number(p) or 0, p.name),
+        )
         series = Counter(_series(p) for p in pictures)
         for path in pictures:
             number = _number(path)
             if number is None:
-                self.report.add("picture without a number in its name; it is no frame", column="frames", value=path.name, file=name)
+                self.report.add(
+                    "picture without a number in its name; it is no frame", column="frames", value=path.name, file=name
+                )
             elif number not in numbered:
                 numbered[number] = path
             else:
                 # Two series in one folder (img46 beside reg_img46): the longer one is the clip.
                 keep, drop = sorted((numbered[number], path), key=lambda p: (-series[_series(p)], p.name))
                 numbered[number] = keep
-                self.report.add(f"second picture with number {number}; {keep.name} was used", column="frames", value=drop.name, file=name)
+                self.report.add(
+                    f"second picture with number {number}; {keep.name} was used",
+                    column="frames",
+                    value=drop.name,
+                    file=name,
+                )
         self._folders[folder] = numbered
         return numbered
 
@@ -170,10 +195,20 @@ class Finder:
                     count += 1
             name = self.library.relative(path)
             if not count:
-                self.report.add("video that cannot be decoded: damaged, or a codec OpenCV lacks; copy it again or convert it (ffmpeg -i in -c:v libx264 out.mp4)",
-                                column="frames", value=path.name, file=name)
+                self.report.add(
+                    "video that cannot be decoded: damaged, or a codec OpenCV lacks; copy it again or convert it"
+                    " (ffmpeg -i in -c:v libx264 out.mp4)",
+                    column="frames",
+                    value=path.name,
+                    file=name,
+                )
             elif claimed > count:
-                self.report.add(f"video cut short: it says {claimed} frames, {count} can be decoded", column="frames", value=path.name, file=name)
+                self.report.add(
+                    f"video cut short: it says {claimed} frames, {count} can be decoded",
+                    column="frames",
+                    value=path.name,
+                    file=name,
+                )
             self._videos[path] = count
         return self._videos[path]
 

@@ -9,7 +9,8 @@ import pandas as pd
 COLUMNS = ("sheet", "row", "column", "value", "what", "file", "clip")
 
 
-# In a row's `what`: the clip got a value that its cell does not have. Everything else was kept, left empty, or left out.
+# In a row's `what`: the clip got a value that its cell does not have. Everything else was kept, left empty, or left
+# out.
 REPAIRED = re.compile(r"estimated as|[Rr]ead as '?\w|stands for it|taken in order|taken for|was used|was read")
 
 
@@ -19,7 +20,7 @@ def reason(what: str) -> str:
 
 
 def tally(report: pd.DataFrame) -> str:
-    """"63 oddities, 8 repaired": what a table computed from these clips says about them."""
+    """ "63 oddities, 8 repaired": what a table computed from these clips says about them."""
     return f"{len(report)} oddities, {int(report['what'].str.contains(REPAIRED).sum())} repaired"
 
 
@@ -36,10 +37,22 @@ class Report:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, what: str, *, sheet: str = "", row: int | None = None, column: str = "", value: object = "", file: str = "", clip: str = "") -> None:
+    def add(
+        self,
+        what: str,
+        *,
+        sheet: str = "",
+        row: int | None = None,
+        column: str = "",
+        value: object = "",
+        file: str = "",
+        clip: str = "",
+    ) -> None:
         """what: the oddity and what was done. row: None when the oddity belongs to a whole sheet, file or folder."""
         text = "" if value is None else str(value)
-        self._rows.append({"sheet": sheet, "row": row, "column": column, "value": text, "what": what, "file": file, "clip": clip})
+        self._rows.append(
+            {"sheet": sheet, "row": row, "column": column, "value": text, "what": what, "file": file, "clip": clip}
+        )
 
     def name_clips(self, ids: dict[tuple[str, str, int], str]) -> None:
         """Fill in clip ids where rows were reported before their clip had one. ids: (file, sheet, row) -> id."""

@@ -1,4 +1,5 @@
-"""SAMM Long Videos (Yap et al. 2020, FG): 159 micro- and 343 macro-movements in 147 videos, 200 fps. Inferred from loaders.
+"""SAMM Long Videos (Yap et al. 2020, FG): 159 micro- and 343 macro-movements in 147 videos, 200 fps. Inferred from
+loaders.
 
     SAMM_LongVideos_V3_Release.xlsx (V1, V2): 10 rows of preamble, no heading
     006_1/006_1_0001.jpg: the frames of a video; clip 006_1_2 is the second movement of video 006_1
@@ -14,10 +15,24 @@ from deft.clips.readers.samm import check_duration
 from deft.clips.readers.sheets import Column, Table
 
 LAYOUT = Layout(
-    files=("sammlongvideosv3.*", "sammlongvideosv2.*", "sammlongvideosv1.*", "samm.*long.*"), named=("SAMM_LongVideos_V3_Release.xlsx",),
-    columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, Column("duration", ("Duration",), quiet=True), Column("type", ("Type",)), UNITS),
-    positions=("subject", "filename", "", "onset", "apex", "offset", "duration", "type", "units", ""), preamble=10,
-    rate=200.0, subjects=Subjects("", 3), where=lambda entry: ((video(entry.filename),), (entry.filename,)))
+    files=("sammlongvideosv3.*", "sammlongvideosv2.*", "sammlongvideosv1.*", "samm.*long.*"),
+    named=("SAMM_LongVideos_V3_Release.xlsx",),
+    columns=(
+        SUBJECT,
+        FILENAME,
+        ONSET,
+        APEX,
+        OFFSET,
+        Column("duration", ("Duration",), quiet=True),
+        Column("type", ("Type",)),
+        UNITS,
+    ),
+    positions=("subject", "filename", "", "onset", "apex", "offset", "duration", "type", "units", ""),
+    preamble=10,
+    rate=200.0,
+    subjects=Subjects("", 3),
+    where=lambda entry: ((video(entry.filename),), (entry.filename,)),
+)
 
 
 def video(filename: str) -> str:
@@ -34,7 +49,9 @@ def entries(table: Table, form: Layout) -> Iterator[Entry]:
 
 
 def kind(entry: Entry, column: str) -> str:
-    """"Macro", "Micro - 1/2", "micro-expression" -> "macro" or "micro"; anything else is reported and read as micro."""
+    """ "Macro", "Micro - 1/2", "micro-expression" -> "macro" or "micro"; anything else is reported and read as
+    micro.
+    """
     text = entry.row.text(column).lower()
     if not text.startswith(("micro", "macro")):
         entry.odd(column, "neither micro nor macro; read as micro")

@@ -33,7 +33,9 @@ def linear(rgb: ArrayLike) -> np.ndarray:
 def display(light: np.ndarray) -> np.ndarray:
     """Linear -> sRGB 0..255, with a soft shoulder so that highlights do not burn out."""
     light = np.maximum(light, 0.0)
-    return 255.0 * np.minimum(np.where(light > 0.7, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)), light), 1.0) ** (1 / 2.2)
+    return 255.0 * np.minimum(np.where(light > 0.7, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)), light), 1.0) ** (
+        1 / 2.2
+    )
 
 
 def blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
@@ -84,14 +86,14 @@ class Painter:
         out, gain, power = np.zeros((self.n, self.n), np.float32), 1.0, 0.0
         for octave in range(octaves):
             grid = draw.standard_normal((LATTICE, LATTICE), dtype=np.float32)
-            step = cell / 2 ** octave
+            step = cell / 2**octave
             column = ((self.x[0] + 1.3) / step).astype(np.float32)
             row = ((self.y[:, 0] + 1.3) / step).astype(np.float32)
             mx, my = np.meshgrid(column % LATTICE, row % LATTICE)
             # A grain finer than a pixel must fade instead of aliasing.
             fade = min(1.0, step / self.pixel)
             out += gain * fade * cv2.remap(grid, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-            power += gain ** 2
+            power += gain**2
             gain *= rough
         return out / (np.sqrt(power) * 0.67)
 
@@ -114,7 +116,15 @@ class Painter:
             px = self.g.pixels(np.asarray(line)) * SUPER + half
             thick = width / self.pixel
             # Thinner than a pixel is drawn as a paler pixel.
-            cv2.polylines(canvas, [np.rint(px * 16).astype(np.int32)], False, int(255 * min(1.0, thick)), max(1, int(round(thick))), cv2.LINE_AA, 4)
+            cv2.polylines(
+                canvas,
+                [np.rint(px * 16).astype(np.int32)],
+                False,
+                int(255 * min(1.0, thick)),
+                max(1, int(round(thick))),
+                cv2.LINE_AA,
+                4,
+            )
         return canvas.astype(np.float32) / 255.0
 
     def blur(self, image: np.ndarray, sigma: float) -> np.ndarray:
@@ -136,7 +146,7 @@ class Painter:
         """The face as a height over the image plane, face units."""
         g, who, x, y = self.g, self.who, self.x, self.y
         rho = np.clip(self.radial[1], 0, 1)
-        z = 0.80 * (1 - rho ** 2.5) ** 0.52
+        z = 0.80 * (1 - rho**2.5) ** 0.52
         z += 0.050 * pair(x, y, g.eye_x * 0.95, -0.20, 0.17, 0.060)  # brow ridge
         z -= 0.105 * pair(x, y, g.eye_x - 0.02, -0.02, 0.150, 0.095)  # sockets
         z += 0.050 * pair(x, y, g.eye_x, 0.0, 0.100, 0.070)  # eyeballs
@@ -145,7 +155,11 @@ class Painter:
         z -= 0.045 * pair(x, y, 0.46 * who.face_width, 0.60, 0.13, 0.17)  # hollow below them
         t = np.clip((y + 0.12) / (g.nose_y - 0.06 + 0.12), 0, 1)  # along the nose
         wide = (0.062 + 0.026 * t) * (0.6 + 0.4 * who.nose_width)
-        ridge = (0.040 + 0.125 * t ** 1.3) * smoothstep(-0.22, 0.0, y) * (1 - smoothstep(g.nose_y - 0.10, g.nose_y + 0.015, y))
+        ridge = (
+            (0.040 + 0.125 * t**1.3)
+            * smoothstep(-0.22, 0.0, y)
+            * (1 - smoothstep(g.nose_y - 0.10, g.nose_y + 0.015, y))
+        )
         z += ridge * np.exp(-0.5 * (x / wide) ** 2)
         z += 0.080 * blob(x, y, 0, g.nose_y - 0.070, 0.066 * who.nose_width, 0.056)  # tip
         z += 0.075 * pair(x, y, 0.105 * who.nose_width, g.nose_y - 0.050, 0.040, 0.045)  # wings
@@ -162,15 +176,25 @@ class Painter:
         z += 0.075 * blob(x, y, 0, g.chin_y - 0.13, 0.13, 0.085)
         # nasolabial fold: the cheek stands over it
         fold = self.ax - (g.nose_half + 0.03 + 0.42 * np.clip(y - (g.nose_y - 0.06), 0, 0.4))
-        z += (0.010 + 0.022 * who.age) * smoothstep(-0.02, 0.05, fold) * smoothstep(0.20, 0.06, fold) * smoothstep(g.nose_y - 0.14, g.nose_y, y) * smoothstep(g.mouth_y + 0.12, g.mouth_y, y)
+        z += (
+            (0.010 + 0.022 * who.age)
+            * smoothstep(-0.02, 0.05, fold)
+            * smoothstep(0.20, 0.06, fold)
+            * smoothstep(g.nose_y - 0.14, g.nose_y, y)
+            * smoothstep(g.mouth_y + 0.12, g.mouth_y, y)
+        )
         return z.astype(np.float32)
 
     def light(
-        self, z: np.ndarray, wrap: tuple[float, float, float] = (0.42, 0.32, 0.28), gloss: float = 0.10, power: float = 18.0
+        self,
+        z: np.ndarray,
+        wrap: tuple[float, float, float] = (0.42, 0.32, 0.28),
+        gloss: float = 0.10,
+        power: float = 18.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Height -> (irradiance (n, n, 3), highlight (n, n)), key light from `light_azimuth`."""
         dy, dx = np.gradient(z, self.pixel)
-        norm = 1.0 / np.sqrt(dx ** 2 + dy ** 2 + 1.0)
+        norm = 1.0 / np.sqrt(dx**2 + dy**2 + 1.0)
         nx, ny, nz = -dx * norm, -dy * norm, norm
         a, e = np.radians(self.who.light_azimuth), np.radians(32.0)
         key = np.array([np.sin(a) * np.cos(e), -np.sin(e), np.cos(a) * np.cos(e)])
@@ -206,9 +230,15 @@ class Painter:
         tone = np.broadcast_to(self.skin_tone, (self.n, self.n, 3)).copy()
         mottle = 0.035 * self.noise("mottle", 0.16, 3) + 0.040 * self.noise("pores", 0.022, 2, 0.8)
         tone *= (1 + mottle)[..., None]
-        red = who.redness * (0.8 * pair(x, y, 0.36, 0.28, 0.14, 0.12) + 0.7 * blob(x, y, 0, g.nose_y - 0.06, 0.10, 0.07) + 0.25 * blob(x, y, 0, g.chin_y - 0.1, 0.15, 0.08))
+        red = who.redness * (
+            0.8 * pair(x, y, 0.36, 0.28, 0.14, 0.12)
+            + 0.7 * blob(x, y, 0, g.nose_y - 0.06, 0.10, 0.07)
+            + 0.25 * blob(x, y, 0, g.chin_y - 0.1, 0.15, 0.08)
+        )
         tone *= 1 - red[..., None] * np.array([0.02, 0.20, 0.18], np.float32)
-        dark = 0.26 * pair(x, y, g.eye_x, 0.0, 0.15, 0.075) + 0.16 * pair(x, y, g.eye_x - 0.04, 0.10, 0.10, 0.035) * (0.5 + who.age)
+        dark = 0.26 * pair(x, y, g.eye_x, 0.0, 0.15, 0.075) + 0.16 * pair(x, y, g.eye_x - 0.04, 0.10, 0.10, 0.035) * (
+            0.5 + who.age
+        )
         tone *= 1 - dark[..., None] * np.array([0.75, 1.0, 0.85], np.float32)
         if who.freckles > 0.02:
             draw = rng(who.seed, "appearance/freckles", who.index)
@@ -225,7 +255,11 @@ class Painter:
         col, row = self.g.pixels(np.array([cx, cy])) * SUPER + 0.5 * (SUPER - 1)
         reach = int(np.ceil(3 * max(r / self.pixel, 0.5)))
         r0, r1, c0, c1 = max(0, int(row) - reach), int(row) + reach + 1, max(0, int(col) - reach), int(col) + reach + 1
-        canvas[r0:r1, c0:c1] += strength * min(1.0, r / (0.5 * self.pixel)) ** 2 * blob(self.x[r0:r1, c0:c1], self.y[r0:r1, c0:c1], cx, cy, max(r, 0.5 * self.pixel))
+        canvas[r0:r1, c0:c1] += (
+            strength
+            * min(1.0, r / (0.5 * self.pixel)) ** 2
+            * blob(self.x[r0:r1, c0:c1], self.y[r0:r1, c0:c1], cx, cy, max(r, 0.5 * self.pixel))
+        )
 
     def lips_mask(self) -> tuple[np.ndarray, np.ndarray]:
         """(vermilion coverage, distance below the lip line in face units)."""
@@ -242,7 +276,9 @@ class Painter:
                 t = draw.uniform(0, 1)
                 x, y, thick = (float(v) for v in self.g.brow(np.float64(t)))
                 y += thick * draw.uniform(-0.5, 0.5)
-                lean = np.radians(-78 + 75 * min(1.0, t * 1.6) + draw.normal(0, 9))  # inner hairs stand up, outer ones lie flat
+                lean = np.radians(
+                    -78 + 75 * min(1.0, t * 1.6) + draw.normal(0, 9)
+                )  # inner hairs stand up, outer ones lie flat
                 long = draw.uniform(0.045, 0.075)
                 end = (x + long * np.cos(lean), y + long * np.sin(lean) * 0.6 + 0.02 * max(0.0, t - 0.5))
                 lines.append([(side * x, y), (side * end[0], end[1])])
@@ -250,14 +286,20 @@ class Painter:
 
     def beard_cover(self) -> np.ndarray:
         """Coverage of the skin by beard, 0..1 (n, n)."""
-        g, x, y = self.g, self.x, self.y
+        g, y = self.g, self.y
         if self.who.beard == "none":
             return np.zeros((self.n, self.n), np.float32)
-        jawline = smoothstep(g.nose_y + 0.10, g.mouth_y + 0.10, y + 0.9 * np.clip(self.ax - 0.36, 0, None)) * smoothstep(0.02, 0.16, y)
+        jawline = smoothstep(
+            g.nose_y + 0.10, g.mouth_y + 0.10, y + 0.9 * np.clip(self.ax - 0.36, 0, None)
+        ) * smoothstep(0.02, 0.16, y)
         bare_cheek = blob(self.ax, y, 0.26, g.nose_y + 0.08, 0.13, 0.15)
         lips, _ = self.lips_mask()
         lip_clear = 1 - np.clip(self.blur(lips, 0.012) * 1.5, 0, 1)
-        moustache = smoothstep(g.nose_y + 0.02, g.nose_y + 0.07, y) * smoothstep(g.mouth_half + 0.07, g.mouth_half - 0.02, self.ax) * (y < g.mouth_y + 0.05)
+        moustache = (
+            smoothstep(g.nose_y + 0.02, g.nose_y + 0.07, y)
+            * smoothstep(g.mouth_half + 0.07, g.mouth_half - 0.02, self.ax)
+            * (y < g.mouth_y + 0.05)
+        )
         beard = np.clip(jawline - 1.1 * bare_cheek, 0, 1)
         area = moustache if self.who.beard == "moustache" else np.maximum(beard, 0.9 * moustache)
         return (area * lip_clear).astype(np.float32)
@@ -266,12 +308,16 @@ class Painter:
         """Polylines of the ten furrows, face units."""
         g = self.g
         draw = rng(self.who.seed, "appearance/lines", self.who.index)
+
         def wavy(x0, y0, x1, y1, bend=0.0, count=14, jitter=0.004):
             t = np.linspace(0, 1, count)
             nx, ny = y0 - y1, x1 - x0
             offset = bend * np.sin(np.pi * t) + jitter * np.cumsum(draw.normal(0, 0.6, count)) * np.sin(np.pi * t)
             length = max(np.hypot(nx, ny), 1e-6)
-            return np.stack([x0 + (x1 - x0) * t + nx / length * offset, y0 + (y1 - y0) * t + ny / length * offset], axis=1)
+            return np.stack(
+                [x0 + (x1 - x0) * t + nx / length * offset, y0 + (y1 - y0) * t + ny / length * offset], axis=1
+            )
+
         out = {name: [] for name in FURROWS}
         for y in (-0.36, -0.43, -0.50):
             out["forehead"].append(wavy(-0.36, y + 0.02, 0.36, y + 0.02, bend=-0.02, count=24))
@@ -283,10 +329,30 @@ class Painter:
         for side, s in (("L", 1), ("R", -1)):
             x0 = g.eye_x + g.eye_half + 0.035
             for tilt in (-0.055, 0.0, 0.060):
-                out[f"crowsfeet_{side}"].append(wavy(s * x0, 0.3 * tilt, s * (x0 + 0.10), 1.2 * tilt + 0.01, bend=0.006 * s))
-            out[f"nasolabial_{side}"].append(wavy(s * (g.nose_half + 0.015), g.nose_y - 0.07, s * (g.mouth_half + 0.075), g.mouth_y - 0.01, bend=-0.028 * s, count=20, jitter=0.002))
-            out[f"corner_{side}"].append(wavy(s * (g.mouth_half + 0.030), g.mouth_y - 0.05, s * (g.mouth_half + 0.035), g.mouth_y + 0.075, bend=-0.014 * s))
-        for k in range(14):
+                out[f"crowsfeet_{side}"].append(
+                    wavy(s * x0, 0.3 * tilt, s * (x0 + 0.10), 1.2 * tilt + 0.01, bend=0.006 * s)
+                )
+            out[f"nasolabial_{side}"].append(
+                wavy(
+                    s * (g.nose_half + 0.015),
+                    g.nose_y - 0.07,
+                    s * (g.mouth_half + 0.075),
+                    g.mouth_y - 0.01,
+                    bend=-0.028 * s,
+                    count=20,
+                    jitter=0.002,
+                )
+            )
+            out[f"corner_{side}"].append(
+                wavy(
+                    s * (g.mouth_half + 0.030),
+                    g.mouth_y - 0.05,
+                    s * (g.mouth_half + 0.035),
+                    g.mouth_y + 0.075,
+                    bend=-0.014 * s,
+                )
+            )
+        for _ in range(14):
             x, y = draw.uniform(-0.12, 0.12), g.chin_y - 0.14 + draw.uniform(-0.07, 0.07)
             out["chin"].append(wavy(x - 0.018, y, x + 0.018, y + draw.normal(0, 0.010), count=8, jitter=0.001))
         out["chin"].append(wavy(-0.09, g.mouth_y + 0.155, 0.09, g.mouth_y + 0.155, bend=-0.012))
@@ -296,7 +362,7 @@ class Painter:
         """Shading of creases: a dark groove with a lit lower lip, fading at both ends. About -1 at the deepest."""
         ends = [np.asarray(line) for line in lines]
         groove = self.strokes(ends, width)
-        core = [line[len(line) // 4: -(len(line) // 4) or None] for line in ends]
+        core = [line[len(line) // 4 : -(len(line) // 4) or None] for line in ends]
         groove = 0.5 * groove + 0.5 * self.strokes(core, width)
         soft = self.blur(groove, 0.9 * width) * 2.0
         shift = np.float32([[1, 0, 0], [0, 1, 1.6 * width / self.pixel]])
@@ -309,11 +375,19 @@ class Painter:
         lines = self.lines()
         width = {"nasolabial_L": 0.020, "nasolabial_R": 0.020, "chin": 0.013}
         strength = {"chin": 0.16, "nose_root": 0.22, "glabella": 0.26}
-        maps = np.stack([strength.get(name, 0.30) * self.crease(lines[name], width.get(name, 0.014)) for name in FURROWS])
+        maps = np.stack(
+            [strength.get(name, 0.30) * self.crease(lines[name], width.get(name, 0.014)) for name in FURROWS]
+        )
         for s, side in ((1, "L"), (-1, "R")):
-            maps[FURROWS.index(f"crowsfeet_{side}")] += 0.09 * blob(s * x, y, 0.36, 0.17, 0.10, 0.05) - 0.12 * blob(s * x, y, g.eye_x, 0.095, 0.11, 0.020)
-            maps[FURROWS.index(f"nasolabial_{side}")] += 0.08 * blob(s * x, y, g.nose_half + 0.14, g.nose_y - 0.02, 0.07, 0.07)
-            maps[FURROWS.index(f"corner_{side}")] += 0.06 * blob(s * x, y, g.mouth_half + 0.09, g.mouth_y + 0.01, 0.04, 0.06)
+            maps[FURROWS.index(f"crowsfeet_{side}")] += 0.09 * blob(s * x, y, 0.36, 0.17, 0.10, 0.05) - 0.12 * blob(
+                s * x, y, g.eye_x, 0.095, 0.11, 0.020
+            )
+            maps[FURROWS.index(f"nasolabial_{side}")] += 0.08 * blob(
+                s * x, y, g.nose_half + 0.14, g.nose_y - 0.02, 0.07, 0.07
+            )
+            maps[FURROWS.index(f"corner_{side}")] += 0.06 * blob(
+                s * x, y, g.mouth_half + 0.09, g.mouth_y + 0.01, 0.04, 0.06
+            )
         maps[FURROWS.index("glabella")] += 0.07 * pair(x, y, 0.10, -0.20, 0.035, 0.050)
         maps[FURROWS.index("chin")] += 0.07 * blob(x, y, 0, g.chin_y - 0.14, 0.09, 0.05)
         return maps.astype(np.float32)
@@ -333,7 +407,11 @@ class Painter:
         hair = self.hair_rgb if who.hair_colour != "blond" else 0.7 * self.hair_rgb
         beard = self.beard_cover()
         if who.beard != "none":
-            grain = np.clip(0.80 + 0.24 * self.noise("beard", 0.014) + 0.22 * self.strands("beard-strands", 0, -0.2, 1.4, 0.05), 0, 1)
+            grain = np.clip(
+                0.80 + 0.24 * self.noise("beard", 0.014) + 0.22 * self.strands("beard-strands", 0, -0.2, 1.4, 0.05),
+                0,
+                1,
+            )
             strength = {"stubble": 0.34, "moustache": 0.86, "full": 0.88}[who.beard]
             albedo += (strength * beard * grain)[..., None] * (hair * 0.9 - albedo)
         brows = self.brows()
@@ -345,15 +423,34 @@ class Painter:
         irradiance, shine = self.light(z)
         near, far = self.blur(z, 0.035), self.blur(z, 0.12)
         occlusion = np.clip(1 - 5.0 * np.clip(near - z, 0, None) - 2.4 * np.clip(far - z, 0, None), 0.35, 1)
-        oily = 0.6 + 0.9 * (blob(x, y, 0, -0.42, 0.25, 0.15) + blob(x, y, 0, g.nose_y - 0.1, 0.06, 0.16) + 0.7 * pair(x, y, 0.36, 0.17, 0.12, 0.08) + 1.2 * lips * (below > 0.02))
-        lit = albedo * irradiance * occlusion[..., None] + (0.55 * shine * oily * (1 - 0.7 * beard))[..., None] * np.asarray(who.tint)
+        oily = 0.6 + 0.9 * (
+            blob(x, y, 0, -0.42, 0.25, 0.15)
+            + blob(x, y, 0, g.nose_y - 0.1, 0.06, 0.16)
+            + 0.7 * pair(x, y, 0.36, 0.17, 0.12, 0.08)
+            + 1.2 * lips * (below > 0.02)
+        )
+        lit = albedo * irradiance * occlusion[..., None] + (0.55 * shine * oily * (1 - 0.7 * beard))[
+            ..., None
+        ] * np.asarray(who.tint)
         # soft shadows: of the nose, of the hair, along the lip line, nostrils
         a = np.sin(np.radians(who.light_azimuth))
-        shadow = 0.30 * blob(x, y, -0.10 * a, g.nose_y + 0.035, 0.11, 0.030) + 0.22 * abs(a) * blob(x, y, -0.17 * np.sign(a), g.nose_y - 0.08, 0.06, 0.12)
+        shadow = 0.30 * blob(x, y, -0.10 * a, g.nose_y + 0.035, 0.11, 0.030) + 0.22 * abs(a) * blob(
+            x, y, -0.17 * np.sign(a), g.nose_y - 0.08, 0.06, 0.12
+        )
         shadow += 0.26 * blob(x, y, 0, g.mouth_y + g.lip_down + 0.035, 0.13, 0.022)
         lit *= (1 - shadow)[..., None] * np.array([1, 1, 1]) + shadow[..., None] * self.skin_tone * 0.25
         nostril = self.cover(np.hypot((self.ax - 0.062 * who.nose_width) / 1.55, y - (g.nose_y - 0.012)) - 0.0185, 2.2)
-        wing = self.crease([[(s * (g.nose_half * 0.98), g.nose_y - 0.11), (s * (g.nose_half + .012), g.nose_y - 0.06), (s * (g.nose_half * .93), g.nose_y - 0.012)] for s in (-1, 1)], 0.016)
+        wing = self.crease(
+            [
+                [
+                    (s * (g.nose_half * 0.98), g.nose_y - 0.11),
+                    (s * (g.nose_half + 0.012), g.nose_y - 0.06),
+                    (s * (g.nose_half * 0.93), g.nose_y - 0.012),
+                ]
+                for s in (-1, 1)
+            ],
+            0.016,
+        )
         lit *= (1 + 0.34 * wing)[..., None]
         lit += (0.82 * nostril)[..., None] * (self.skin_tone * np.array([0.10, 0.055, 0.05]) - lit)
         line = np.exp(-0.5 * (below / 0.0105) ** 2) * smoothstep(1.03, 0.86, self.ax / g.mouth_half)
@@ -362,7 +459,7 @@ class Painter:
         lit *= (1 - 0.45 * corner)[..., None]
         lit *= 1 - np.clip(self._eye_lines(), 0, 0.94)[..., None] * np.array([0.93, 0.97, 0.97])
         furrows = self.furrow_maps()
-        depth = (0.15 + 0.95 * who.age) * np.array([.45, .35, .6, .6, .3, 1.0, 1.0, .45, .45, .25])
+        depth = (0.15 + 0.95 * who.age) * np.array([0.45, 0.35, 0.6, 0.6, 0.3, 1.0, 1.0, 0.45, 0.45, 0.25])
         lit *= np.clip(1 + np.tensordot(depth * 0.8, furrows, 1), 0.3, 1.5)[..., None]
         return lit, furrows
 
@@ -378,14 +475,18 @@ class Painter:
         for s in (-1, 1):
             lash.append(np.stack([s * x, upper - 0.004], 1))
             middle = slice(3, -2)
-            crease.append(np.stack([s * x, upper - 0.034 - 0.012 * (1 - t ** 2)], 1)[middle])
+            crease.append(np.stack([s * x, upper - 0.034 - 0.012 * (1 - t**2)], 1)[middle])
             rim.append(np.stack([s * x, lower + 0.004], 1)[6:])
             for k in range(10, 36, 2):
                 base = np.array([s * x[k], upper[k] - 0.004])
                 lashes.append([base, base + np.array([s * (0.006 + 0.022 * t[k]), -0.022 - 0.010 * draw.uniform()])])
         strong = 0.62 + 0.35 * min(who.makeup, 1.0)
-        darkness = strong * self.blur(self.strokes(lash, 0.020), 0.003) + 0.42 * self.blur(self.strokes(crease, 0.014), 0.007)
-        darkness += 0.30 * self.blur(self.strokes(rim, 0.012), 0.004) + 0.35 * min(who.makeup + 0.2, 1.0) * self.strokes(lashes, 0.006)
+        darkness = strong * self.blur(self.strokes(lash, 0.020), 0.003) + 0.42 * self.blur(
+            self.strokes(crease, 0.014), 0.007
+        )
+        darkness += 0.30 * self.blur(self.strokes(rim, 0.012), 0.004) + 0.35 * min(
+            who.makeup + 0.2, 1.0
+        ) * self.strokes(lashes, 0.006)
         return darkness
 
     # --- eyes ---
@@ -409,9 +510,11 @@ class Painter:
         """-> (sclera, iris, gloss), each (n, n, 4)."""
         g, who = self.g, self.who
         cx = self.ax - g.eye_x
-        near = self.cover(np.maximum(np.abs(cx) - g.eye_half - 0.05, np.abs(self.y) - 0.16))  # a patch larger than the hole
+        near = self.cover(
+            np.maximum(np.abs(cx) - g.eye_half - 0.05, np.abs(self.y) - 0.16)
+        )  # a patch larger than the hole
         ball = np.clip(1 - (cx / 0.21) ** 2 - ((self.y + 0.005) / 0.16) ** 2, 0, 1)
-        white = np.array([0.80, 0.77, 0.74]) * (0.40 + 0.52 * ball ** 0.6)[..., None] * np.asarray(who.tint)
+        white = np.array([0.80, 0.77, 0.74]) * (0.40 + 0.52 * ball**0.6)[..., None] * np.asarray(who.tint)
         inner = blob(cx, self.y, -g.eye_half * 0.97, 0.012, 0.024, 0.020)
         white += (0.75 * inner)[..., None] * (np.array([0.55, 0.24, 0.20]) * 0.8 - white)
         rim = np.exp(-0.5 * ((1 - np.clip(self.eye_height, -0.5, 1.5)) / 0.10) ** 2)
@@ -420,17 +523,24 @@ class Painter:
         r = np.hypot(cx, self.y - g.iris_y)
         angle = np.arctan2(self.y - g.iris_y, self.x - np.sign(self.x) * g.eye_x)
         draw = rng(who.seed, "appearance/iris", who.index)
-        rays = sum(a * np.cos(k * angle + p) for k, a, p in zip((7, 11, 17, 23), draw.uniform(0.04, 0.10, 4), draw.uniform(0, 6.28, 4)))
+        rays = sum(
+            a * np.cos(k * angle + p)
+            for k, a, p in zip((7, 11, 17, 23), draw.uniform(0.04, 0.10, 4), draw.uniform(0, 6.28, 4))
+        )
         colour = linear(IRIS_COLOURS[who.iris]) * 1.25
         light_from_below = 1 + 0.55 * np.clip((self.y - g.iris_y) / g.iris_radius, -0.6, 1)
-        tone = colour * ((1 + rays) * light_from_below * (1 - 0.75 * smoothstep(0.72, 1.02, r / g.iris_radius)))[..., None]
+        tone = (
+            colour * ((1 + rays) * light_from_below * (1 - 0.75 * smoothstep(0.72, 1.02, r / g.iris_radius)))[..., None]
+        )
         pupil = self.cover(r - 0.40 * g.iris_radius, 1.5)
         tone = tone * (1 - pupil[..., None]) + 0.006 * pupil[..., None]
         iris = rgba(tone, self.cover(r - g.iris_radius, 1.6))
         a = np.sin(np.radians(who.light_azimuth))
         dx = self.x - np.sign(self.x) * g.eye_x  # the catchlight is on the same image side in both eyes
         spark = self.cover(np.hypot(dx - (0.012 + 0.026 * a), self.y - g.iris_y + 0.022) - 0.0125, 1.3)
-        spark = np.maximum(spark, 0.35 * self.cover(np.hypot(dx + (0.014 + 0.02 * a), self.y - g.iris_y - 0.022) - 0.008, 1.5))
+        spark = np.maximum(
+            spark, 0.35 * self.cover(np.hypot(dx + (0.014 + 0.02 * a), self.y - g.iris_y - 0.022) - 0.008, 1.5)
+        )
         lid_shadow = 0.52 * smoothstep(0.46, -0.05, self.eye_height) * (self.eye_height > -5)
         alpha = lid_shadow * (1 - spark) + 0.95 * spark
         gloss = np.dstack([np.repeat((0.95 * spark * 250)[..., None], 3, axis=2), alpha]).astype(np.float32)
@@ -456,9 +566,16 @@ class Painter:
         # ears
         ear_x = g.half_width(0.10) + 0.030
         ear = np.hypot((self.ax - ear_x) / 0.078, (y - 0.11 - 0.15 * (self.ax - ear_x)) / 0.190)
-        form = 0.72 + 0.34 * smoothstep(1.0, 0.72, ear) - 0.55 * np.exp(-0.5 * (((self.ax - ear_x - 0.010) / 0.022) ** 2 + ((y - 0.09) / 0.085) ** 2)) + 0.10 * np.exp(-0.5 * ((ear - 0.86) / 0.08) ** 2)
+        form = (
+            0.72
+            + 0.34 * smoothstep(1.0, 0.72, ear)
+            - 0.55 * np.exp(-0.5 * (((self.ax - ear_x - 0.010) / 0.022) ** 2 + ((y - 0.09) / 0.085) ** 2))
+            + 0.10 * np.exp(-0.5 * ((ear - 0.86) / 0.08) ** 2)
+        )
         side = 1 + 0.22 * np.sign(x) * np.sin(np.radians(who.light_azimuth))
-        ear_tone = self.skin_tone * np.array([0.84, 0.66, 0.62]) * (0.66 * form * side)[..., None] * np.asarray(who.tint)
+        ear_tone = (
+            self.skin_tone * np.array([0.84, 0.66, 0.62]) * (0.66 * form * side)[..., None] * np.asarray(who.tint)
+        )
         out = over(rgba(ear_tone, self.cover((ear - 1) * 0.078)), out)
         # neck, then clothes
         half = 0.40 * who.jaw + 0.55 * np.clip(y - 1.02, 0, None) ** 1.6 + 0.02
@@ -468,14 +585,24 @@ class Painter:
         lightness = 0.22 + 0.46 * dome * (1 + 0.35 * azimuth * x / 0.4)
         chin_shadow = 0.60 * smoothstep(0.22, -0.04, self.radial[2] + 0.10 * x * azimuth)
         muscle = 0.10 * pair(x, y, 0.17 + 0.1 * (1.4 - 1.2), 1.25, 0.05, 0.16)
-        neck_tone = self.skin_tone * ((lightness + muscle) * (1 - chin_shadow) * (1 + 0.03 * self.noise("neck", 0.05, 2)))[..., None] * np.array([1.0, 0.94, 0.92]) * np.asarray(who.tint)
+        neck_tone = (
+            self.skin_tone
+            * ((lightness + muscle) * (1 - chin_shadow) * (1 + 0.03 * self.noise("neck", 0.05, 2)))[..., None]
+            * np.array([1.0, 0.94, 0.92])
+            * np.asarray(who.tint)
+        )
         out = over(rgba(neck_tone, self.cover(neck)), out)
         collar = 1.17 + 0.16 * np.exp(-0.5 * (x / 0.20) ** 2) - y + 0.05 * np.clip(self.ax - 0.5, 0, None)
-        fabric = linear(np.asarray(who.clothes) * 255.0) * (0.80 * (1 + 0.06 * self.noise("cloth", 0.018)) * (0.75 + 0.25 * dome))[..., None]
+        fabric = (
+            linear(np.asarray(who.clothes) * 255.0)
+            * (0.80 * (1 + 0.06 * self.noise("cloth", 0.018)) * (0.75 + 0.25 * dome))[..., None]
+        )
         out = over(rgba(fabric, self.cover(np.maximum(collar, -10))), out)
         # mouth interior: dark, with the edge of the upper teeth
         m = np.maximum(self.ax / (g.mouth_half * 0.96) - 1, np.abs(y - g.mouth_y - 0.03) - 0.17)
-        teeth = smoothstep(0.030, 0.020, np.abs(y - (g.lip_line(x) + 0.006))) * smoothstep(0.72, 0.45, self.ax / g.mouth_half)
+        teeth = smoothstep(0.030, 0.020, np.abs(y - (g.lip_line(x) + 0.006))) * smoothstep(
+            0.72, 0.45, self.ax / g.mouth_half
+        )
         gaps = 1 - 0.25 * np.exp(-0.5 * ((np.mod(self.ax + 0.02, 0.042) - 0.021) / 0.004) ** 2)
         inside = np.array([0.050, 0.012, 0.012]) + (0.30 * teeth * gaps)[..., None] * np.array([1.0, 0.93, 0.82])
         return over(rgba(inside, self.cover(m)), out)
@@ -486,7 +613,13 @@ class Painter:
         side = 1 + 0.35 * a * np.clip(self.x / 0.8, -1, 1)
         top = 0.62 + 0.55 * np.exp(-0.5 * ((self.y + 0.82 + 0.25 * (self.x - 0.15 * a) ** 2) / 0.16) ** 2)
         body = np.clip((0.80 + 0.24 * strand) * side * top * lift, 0.05, None)
-        shine = 0.030 * np.clip(0.7 + 0.6 * strand, 0, None) * np.exp(-0.5 * ((self.y + 0.80 - 0.3 * (self.x - 0.2 * a) ** 2) / 0.09) ** 2) * side * lift
+        shine = (
+            0.030
+            * np.clip(0.7 + 0.6 * strand, 0, None)
+            * np.exp(-0.5 * ((self.y + 0.80 - 0.3 * (self.x - 0.2 * a) ** 2) / 0.09) ** 2)
+            * side
+            * lift
+        )
         return (self.hair_rgb * body[..., None] * 1.15 + shine[..., None]) * np.asarray(self.who.tint)
 
     # --- in front ---
@@ -496,11 +629,57 @@ class Painter:
         if who.hair == "bald":
             return np.zeros((self.n, self.n), np.float32)
         line = {  # height of the hairline over |x|
-            "short": [(0, -.66), (.20, -.66), (.36, -.61), (.46, -.50), (.53, -.34), (.575, -.14), (.61, .06), (.9, .10)],
-            "bun": [(0, -.70), (.20, -.69), (.36, -.62), (.48, -.48), (.56, -.30), (.60, -.12), (.63, -.02), (.9, -.02)],
-            "curly": [(0, -.62), (.20, -.62), (.34, -.58), (.46, -.46), (.53, -.25), (.57, .00), (.60, .25), (.9, .42)],
-            "fringe": [(0, -.215), (.18, -.225), (.34, -.205), (.46, -.17), (.54, -.05), (.58, .12), (.61, .30), (.9, .34)],
-            "long": [(0, -.72), (.10, -.66), (.26, -.56), (.40, -.42), (.50, -.22), (.56, .05), (.58, .40), (.60, .80), (.66, 1.4)],
+            "short": [
+                (0, -0.66),
+                (0.20, -0.66),
+                (0.36, -0.61),
+                (0.46, -0.50),
+                (0.53, -0.34),
+                (0.575, -0.14),
+                (0.61, 0.06),
+                (0.9, 0.10),
+            ],
+            "bun": [
+                (0, -0.70),
+                (0.20, -0.69),
+                (0.36, -0.62),
+                (0.48, -0.48),
+                (0.56, -0.30),
+                (0.60, -0.12),
+                (0.63, -0.02),
+                (0.9, -0.02),
+            ],
+            "curly": [
+                (0, -0.62),
+                (0.20, -0.62),
+                (0.34, -0.58),
+                (0.46, -0.46),
+                (0.53, -0.25),
+                (0.57, 0.00),
+                (0.60, 0.25),
+                (0.9, 0.42),
+            ],
+            "fringe": [
+                (0, -0.215),
+                (0.18, -0.225),
+                (0.34, -0.205),
+                (0.46, -0.17),
+                (0.54, -0.05),
+                (0.58, 0.12),
+                (0.61, 0.30),
+                (0.9, 0.34),
+            ],
+            "long": [
+                (0, -0.72),
+                (0.10, -0.66),
+                (0.26, -0.56),
+                (0.40, -0.42),
+                (0.50, -0.22),
+                (0.56, 0.05),
+                (0.58, 0.40),
+                (0.60, 0.80),
+                (0.66, 1.4),
+            ],
         }[who.hair]
         u, v = np.array(line).T
         strand = self.strands("hair-edge", 0, -1.1 if who.hair != "fringe" else -1.25, 2.0, 0.9)
@@ -533,16 +712,24 @@ class Painter:
         out = np.zeros((self.n, self.n, 4), np.float32)
         shadow = np.zeros((self.n, self.n), np.float32)
         if cover.any():
-            strand = 0.7 * self.strands("hair", 0.03, -1.32, 1.5, 0.45) + 0.5 * self.strands("hair-locks", 0.03, -1.32, 0.45, 0.9)
+            strand = 0.7 * self.strands("hair", 0.03, -1.32, 1.5, 0.45) + 0.5 * self.strands(
+                "hair-locks", 0.03, -1.32, 0.45, 0.9
+            )
             if who.hair == "short":
                 strand = 0.55 * strand + 0.55 * self.noise("hair-short", 0.035, 2)
             if who.hair == "curly":
                 strand = 0.4 * strand + 0.95 * np.tanh(self.noise("curl-tone", 0.06, 2))
             tone = self._hair_tone(strand)
-            rim = 1 - 0.35 * smoothstep(0.55, 1.0, self.blur(cover, 0.03)) * smoothstep(1.0, 0.7, self.blur(cover, 0.06))
+            rim = 1 - 0.35 * smoothstep(0.55, 1.0, self.blur(cover, 0.03)) * smoothstep(
+                1.0, 0.7, self.blur(cover, 0.06)
+            )
             out = rgba(tone * rim[..., None], cover)
-            drop = np.float32([[1, 0, -2 * np.sin(np.radians(who.light_azimuth)) * 0.02 / self.pixel], [0, 1, 0.03 / self.pixel]])
-            shadow = 0.55 * self.blur(cv2.warpAffine(cover, drop, (self.n, self.n), borderMode=cv2.BORDER_REPLICATE), 0.03)
+            drop = np.float32(
+                [[1, 0, -2 * np.sin(np.radians(who.light_azimuth)) * 0.02 / self.pixel], [0, 1, 0.03 / self.pixel]]
+            )
+            shadow = 0.55 * self.blur(
+                cv2.warpAffine(cover, drop, (self.n, self.n), borderMode=cv2.BORDER_REPLICATE), 0.03
+            )
         if who.glasses != "none":
             px, py = self.ax - g.eye_x * 1.03, self.y - 0.035
             if who.glasses == "round":
@@ -550,23 +737,35 @@ class Painter:
             else:
                 rim = (np.abs(px / 0.232) ** 3.6 + np.abs(py / 0.150) ** 3.6) ** (1 / 3.6) * 0.18 - 0.18
             frame = np.abs(rim) - (0.013 if who.glasses == "round" else 0.017)
-            bridge = np.maximum(np.abs(self.y + 0.005 - 0.25 * self.x ** 2) - 0.012, self.ax - (g.eye_x * 1.03 - 0.18))
+            bridge = np.maximum(np.abs(self.y + 0.005 - 0.25 * self.x**2) - 0.012, self.ax - (g.eye_x * 1.03 - 0.18))
             temple = np.maximum(np.abs(self.y + 0.02) - 0.014, -(self.ax - (g.eye_x * 1.03 + 0.20)))
             temple = np.maximum(temple, self.ax - g.half_width(0.0) - 0.01)
             metal = np.minimum(np.minimum(frame, bridge), temple)
-            colour = linear(((38, 34, 36), (92, 60, 40), (60, 66, 78))[who.index % 3]) * (0.85 + 0.5 * smoothstep(0.1, -0.15, py))[..., None]
-            glass = 0.05 * self.cover(rim) + 0.10 * self.cover(rim) * np.exp(-0.5 * ((px * np.sign(self.x) + 0.8 * py + 0.06) / 0.028) ** 2)
+            colour = (
+                linear(((38, 34, 36), (92, 60, 40), (60, 66, 78))[who.index % 3])
+                * (0.85 + 0.5 * smoothstep(0.1, -0.15, py))[..., None]
+            )
+            glass = 0.05 * self.cover(rim) + 0.10 * self.cover(rim) * np.exp(
+                -0.5 * ((px * np.sign(self.x) + 0.8 * py + 0.06) / 0.028) ** 2
+            )
             reflection = np.dstack([np.repeat((glass * 225)[..., None], 3, axis=2), glass]).astype(np.float32)
             out = over(rgba(colour, self.cover(metal)), over(reflection, out))
             fall = np.float32([[1, 0, 0], [0, 1, 0.028 / self.pixel]])
-            shadow = np.maximum(shadow, 0.30 * self.blur(cv2.warpAffine(self.cover(metal).astype(np.float32), fall, (self.n, self.n)), 0.012))
+            shadow = np.maximum(
+                shadow,
+                0.30 * self.blur(cv2.warpAffine(self.cover(metal).astype(np.float32), fall, (self.n, self.n)), 0.012),
+            )
         return out, shadow
 
     def background(self) -> np.ndarray:
         """The wall behind the head, sRGB 0..255 (n, n, 3) float32."""
         base = linear(np.broadcast_to(np.asarray(self.who.background, np.float32), 3) * 255.0)
-        vignette = 1.08 - 0.16 * (self.x ** 2 + (self.y - 0.2) ** 2) + 0.10 * np.sin(np.radians(self.who.light_azimuth)) * self.x
-        return display(base * (vignette + 0.012 * self.noise("wall", 0.5, 2))[..., None] * np.asarray(self.who.tint)).astype(np.float32)
+        vignette = (
+            1.08 - 0.16 * (self.x**2 + (self.y - 0.2) ** 2) + 0.10 * np.sin(np.radians(self.who.light_azimuth)) * self.x
+        )
+        return display(
+            base * (vignette + 0.012 * self.noise("wall", 0.5, 2))[..., None] * np.asarray(self.who.tint)
+        ).astype(np.float32)
 
     # --- all together ---
     def paint(self) -> Layers:
@@ -577,22 +776,37 @@ class Painter:
         lit = lit * (1 - shadow)[..., None] + lit * shadow[..., None] * np.array([0.40, 0.34, 0.34])
         head = self.cover(self.radial[2], 1.4)
         below = self.y - g.lip_line(self.x)
-        reach = smoothstep(0.75, 1.0, self.ax / g.mouth_half)  # beyond the corners both sheets overlap, so that no seam shows
+        reach = smoothstep(
+            0.75, 1.0, self.ax / g.mouth_half
+        )  # beyond the corners both sheets overlap, so that no seam shows
         skin = display(lit)
         upper = skin.astype(np.float32)
         alpha_upper = head * self.cover(below) * (1 - self.eye_hole)
         # The lower sheet starts a little above the line, dark: the inner side of the lower lip.
         alpha_lower = head * self.cover(-(below + 0.010 + 0.10 * reach))
         # A closing lid shows smooth skin like that between eye and brow, rounded by the eyeball.
-        above = self.blur(lit.astype(np.float32), 0.03)[np.clip((np.arange(self.n) - 0.095 / self.pixel).astype(int), 0, None)]
+        above = self.blur(lit.astype(np.float32), 0.03)[
+            np.clip((np.arange(self.n) - 0.095 / self.pixel).astype(int), 0, None)
+        ]
         lid = display(above * (0.80 + 0.22 * pair(self.x, self.y, g.eye_x, -0.01, 0.09, 0.045))[..., None])
         sclera, iris, gloss = self.eyes()
         fields = Fields(g)
         x1, y1 = g.grid()
         cut = (fields.cut(x1) > 0) & (np.abs(y1 - g.lip_line(x1)) < 0.10)
         sheets = np.stack([np.dstack([upper * a[..., None], a]).astype(np.float32) for a in (alpha_upper, alpha_lower)])
-        return Layers(background=self.background(), under=lens(self.under()), eyes=lens(sclera), iris=lens(iris), gloss=lens(gloss), lid=lid.astype(np.float32),
-                      lid_height=self.eye_height, sheets=np.stack([lens(sheet) for sheet in sheets]), front=lens(front), furrows=furrows, cut=cut)
+        return Layers(
+            background=self.background(),
+            under=lens(self.under()),
+            eyes=lens(sclera),
+            iris=lens(iris),
+            gloss=lens(gloss),
+            lid=lid.astype(np.float32),
+            lid_height=self.eye_height,
+            sheets=np.stack([lens(sheet) for sheet in sheets]),
+            front=lens(front),
+            furrows=furrows,
+            cut=cut,
+        )
 
 
 def rgba(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -601,7 +815,9 @@ def rgba(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def lens(layer: np.ndarray) -> np.ndarray:
-    """The blur of a good lens on a premultiplied layer. Texture finer than a pixel would alias, and no flow explains aliasing."""
+    """The blur of a good lens on a premultiplied layer. Texture finer than a pixel would alias, and no flow explains
+    aliasing.
+    """
     return cv2.GaussianBlur(layer, (0, 0), LENS_SIGMA * SUPER)
 
 

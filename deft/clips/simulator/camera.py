@@ -41,21 +41,39 @@ class Camera:
         unit = size / 128.0
         draw = rng(seed, "simulator/pose", person)
         shift, roll, grow = draw.normal(0, 1.1, 2) * unit, np.radians(draw.normal(0, 1.3)), draw.normal(0, 0.010)
-        rest = _similarity(self.pose * shift + 0.27 * unit, self.pose * roll + np.radians(0.15), 1.0 + self.pose * grow, centre)
+        rest = _similarity(
+            self.pose * shift + 0.27 * unit, self.pose * roll + np.radians(0.15), 1.0 + self.pose * grow, centre
+        )
         draw = rng(seed, "simulator/drift", person)
         t = np.asarray(times_ms, np.float64) / 300.0
-        slow, bend, phase, tremor = draw.normal(0, 0.7, 4), draw.normal(0, 0.25, 4), draw.uniform(0, 2 * np.pi, 4), draw.normal(0, 0.05, 4)
+        slow, bend, phase, tremor = (
+            draw.normal(0, 0.7, 4),
+            draw.normal(0, 0.25, 4),
+            draw.uniform(0, 2 * np.pi, 4),
+            draw.normal(0, 0.05, 4),
+        )
         rate = draw.uniform(2.2, 3.6, 4)  # tremor at 7-12 Hz
-        course = slow * t[:, None] + bend * t[:, None] ** 2 + tremor * (np.sin(2 * np.pi * rate * t[:, None] + phase) - np.sin(phase))
+        course = (
+            slow * t[:, None]
+            + bend * t[:, None] ** 2
+            + tremor * (np.sin(2 * np.pi * rate * t[:, None] + phase) - np.sin(phase))
+        )
         course *= self.head_drift  # (T, 4): x, y in px at 128; roll; size
-        return np.stack([compose(_similarity(c[:2] * unit, np.radians(0.25 * c[2]), 1.0 + 0.0015 * c[3], centre), rest) for c in course])
+        return np.stack(
+            [
+                compose(_similarity(c[:2] * unit, np.radians(0.25 * c[2]), 1.0 + 0.0015 * c[3], centre), rest)
+                for c in course
+            ]
+        )
 
     def record(self, frames: np.ndarray, times_ms: np.ndarray, size: int, seed: int, person: int) -> np.ndarray:
         """Linear picture (T, H, W, 3) float32 0..255 -> (T, H, W, 3) uint8."""
         if self.flicker:
             draw = rng(seed, "simulator/flicker", person)
             t = np.asarray(times_ms, np.float64)
-            wave = np.sin(2 * np.pi * t / draw.uniform(60, 200) + draw.uniform(0, 2 * np.pi)) + 0.5 * draw.normal(size=len(t))
+            wave = np.sin(2 * np.pi * t / draw.uniform(60, 200) + draw.uniform(0, 2 * np.pi)) + 0.5 * draw.normal(
+                size=len(t)
+            )
             frames = frames * (1.0 + self.flicker * wave[:, None, None, None]).astype(np.float32)
         if self.blur:
             sigma = self.blur * size / 128.0
@@ -65,10 +83,17 @@ class Camera:
         if self.noise:
             draw = rng(seed, "simulator/noise", person)
             shape = frames.shape[:3]
-            shot = np.sqrt(0.35 + 0.65 * np.clip(frames.mean(axis=-1, keepdims=True), 0, 255) / 128.0)  # brighter is noisier, as photons are
+            shot = np.sqrt(
+                0.35 + 0.65 * np.clip(frames.mean(axis=-1, keepdims=True), 0, 255) / 128.0
+            )  # brighter is noisier, as photons are
             luminance = draw.standard_normal((*shape, 1), dtype=np.float32)
-            # Colour noise shares most of its variance between channels after demosaicing; the recipe does not say, we use 80 %.
-            colour = luminance if self.gray else 0.894 * luminance + 0.447 * draw.standard_normal((*shape, 3), dtype=np.float32)
+            # Colour noise shares most of its variance between channels after demosaicing; the recipe does not say, we
+            # use 80 %.
+            colour = (
+                luminance
+                if self.gray
+                else 0.894 * luminance + 0.447 * draw.standard_normal((*shape, 3), dtype=np.float32)
+            )
             frames = frames + self.noise * shot * colour
         out = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
         if self.jpeg:

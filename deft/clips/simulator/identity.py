@@ -1,8 +1,7 @@
 """Who is filmed: an identity's attributes, sampled independently of each other, and the geometry they imply.
 
-Face units (docs/method.md#simulated-faces): the origin lies between the eyes, +x right and +y down in the image; the eyes
-are 0.584 units apart, and one unit is 51.28 px in a 128-px image (19.5 thousandths = 1 px).
-"""
+Face units (docs/method.md#simulated-faces): the origin lies between the eyes, +x right and +y down in the image; the
+eyes are 0.584 units apart, and one unit is 51.28 px in a 128-px image (19.5 thousandths = 1 px)."""
 
 from __future__ import annotations
 
@@ -22,8 +21,15 @@ BEARD = ("none", "stubble", "moustache", "full")
 GLASSES = ("none", "round", "square")
 # sRGB. The tones run from light to dark; identities interpolate between neighbours.
 SKIN_TONES = ((244, 210, 190), (234, 192, 165), (216, 168, 135), (188, 136, 102), (146, 100, 74), (104, 70, 52))
-HAIR_COLOURS = {"black": (26, 22, 22), "dark": (52, 36, 28), "brown": (92, 60, 40), "chestnut": (122, 72, 44),
-                "blond": (186, 150, 98), "red": (150, 74, 40), "grey": (150, 148, 146)}
+HAIR_COLOURS = {
+    "black": (26, 22, 22),
+    "dark": (52, 36, 28),
+    "brown": (92, 60, 40),
+    "chestnut": (122, 72, 44),
+    "blond": (186, 150, 98),
+    "red": (150, 74, 40),
+    "grey": (150, 148, 146),
+}
 IRIS_COLOURS = ((74, 46, 28), (96, 66, 36), (70, 92, 70), (76, 106, 136), (92, 112, 124))
 
 
@@ -63,9 +69,16 @@ class Identity:
     clothes: tuple[float, float, float] = (0.3, 0.3, 0.4)  # RGB 0..1
 
     def __post_init__(self):
-        for name, allowed in (("hair", HAIR), ("beard", BEARD), ("glasses", GLASSES), ("hair_colour", tuple(HAIR_COLOURS))):
+        for name, allowed in (
+            ("hair", HAIR),
+            ("beard", BEARD),
+            ("glasses", GLASSES),
+            ("hair_colour", tuple(HAIR_COLOURS)),
+        ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"identity {self.index}: {name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
+                raise ValueError(
+                    f"identity {self.index}: {name}={getattr(self, name)!r} is not one of {', '.join(allowed)}"
+                )
         if not 48 <= self.size <= 1024:
             raise ValueError(f"identity {self.index}: size={self.size} px; the simulator draws 48 to 1024 px")
 
@@ -75,6 +88,7 @@ def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: obj
 
     overrides: attributes of `Identity` to set instead of drawing them (a *look* is a bundle of these).
     """
+
     def draw(name: str) -> np.random.Generator:
         return rng(seed, f"identity/{name}", index)
 
@@ -86,19 +100,37 @@ def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: obj
 
     grey = draw("background").uniform(0.2, 0.8)
     attributes = dict(
-        skin_tone=float(draw("skin_tone").beta(1.1, 1.4)), freckles=float(max(0.0, draw("freckles").normal(-0.1, 0.45))),
-        redness=float(draw("redness").uniform(0.1, 1.0)), hair=choice("hair", HAIR, (.12, .30, .22, .14, .10, .12)),
-        hair_colour=choice("hair_colour", tuple(HAIR_COLOURS), (.22, .22, .18, .12, .12, .06, .08)),
-        brow_thickness=factor("brow_thickness", 0.22), brow_arch=float(draw("brow_arch").uniform(0, 1)),
-        beard=choice("beard", BEARD, (.66, .14, .06, .14)), glasses=choice("glasses", GLASSES, (.80, .10, .10)),
-        age=float(draw("age").beta(1.4, 1.8)), face_width=factor("face_width", 0.035), jaw=factor("jaw", 0.05), chin=factor("chin", 0.025),
-        eye_spacing=factor("eye_spacing", 0.03), eye_size=factor("eye_size", 0.08), eye_tilt=float(draw("eye_tilt").normal(0.008, 0.010)),
-        nose_width=factor("nose_width", 0.12), nose_length=factor("nose_length", 0.05), mouth_width=factor("mouth_width", 0.07),
-        lips=factor("lips", 0.20), mouth_tilt=float(draw("mouth_tilt").normal(0.003, 0.007)),
-        iris=int(draw("iris").choice(len(IRIS_COLOURS), p=(.35, .25, .12, .16, .12))), makeup=float(max(0.0, draw("makeup").normal(0.0, 0.4))),
+        skin_tone=float(draw("skin_tone").beta(1.1, 1.4)),
+        freckles=float(max(0.0, draw("freckles").normal(-0.1, 0.45))),
+        redness=float(draw("redness").uniform(0.1, 1.0)),
+        hair=choice("hair", HAIR, (0.12, 0.30, 0.22, 0.14, 0.10, 0.12)),
+        hair_colour=choice("hair_colour", tuple(HAIR_COLOURS), (0.22, 0.22, 0.18, 0.12, 0.12, 0.06, 0.08)),
+        brow_thickness=factor("brow_thickness", 0.22),
+        brow_arch=float(draw("brow_arch").uniform(0, 1)),
+        beard=choice("beard", BEARD, (0.66, 0.14, 0.06, 0.14)),
+        glasses=choice("glasses", GLASSES, (0.80, 0.10, 0.10)),
+        age=float(draw("age").beta(1.4, 1.8)),
+        face_width=factor("face_width", 0.035),
+        jaw=factor("jaw", 0.05),
+        chin=factor("chin", 0.025),
+        eye_spacing=factor("eye_spacing", 0.03),
+        eye_size=factor("eye_size", 0.08),
+        eye_tilt=float(draw("eye_tilt").normal(0.008, 0.010)),
+        nose_width=factor("nose_width", 0.12),
+        nose_length=factor("nose_length", 0.05),
+        mouth_width=factor("mouth_width", 0.07),
+        lips=factor("lips", 0.20),
+        mouth_tilt=float(draw("mouth_tilt").normal(0.003, 0.007)),
+        iris=int(draw("iris").choice(len(IRIS_COLOURS), p=(0.35, 0.25, 0.12, 0.16, 0.12))),
+        makeup=float(max(0.0, draw("makeup").normal(0.0, 0.4))),
         background=tuple(float(v) for v in np.clip(grey + draw("background_colour").normal(0, 0.030, 3), 0.05, 0.95)),
-        light_azimuth=float(draw("light_azimuth").uniform(-40, 40)), tint=tuple(float(v) for v in 1.0 + draw("tint").normal(0, 0.015, 3)),
-        clothes=tuple(float(v) for v in np.clip(draw("clothes").uniform(0.12, 0.7) + draw("clothes_colour").normal(0, 0.09, 3), 0.04, 0.9)))
+        light_azimuth=float(draw("light_azimuth").uniform(-40, 40)),
+        tint=tuple(float(v) for v in 1.0 + draw("tint").normal(0, 0.015, 3)),
+        clothes=tuple(
+            float(v)
+            for v in np.clip(draw("clothes").uniform(0.12, 0.7) + draw("clothes_colour").normal(0, 0.09, 3), 0.04, 0.9)
+        ),
+    )
     unknown = sorted(set(overrides) - set(attributes))
     if unknown:
         raise ValueError(f"unknown identity attribute {unknown[0]!r}; known: {', '.join(sorted(attributes))}")
@@ -106,7 +138,9 @@ def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: obj
 
 
 class Geometry:
-    """Where things are on the face of an identity, in face units. All methods take the side as +1 (person's L) or -1 (R)."""
+    """Where things are on the face of an identity, in face units. All methods take the side as +1 (person's L) or -1
+    (R).
+    """
 
     def __init__(self, identity: Identity):
         self.identity = who = identity
@@ -125,8 +159,20 @@ class Geometry:
         width, jaw = who.face_width, who.jaw
         # Outline as a radius over the angle (degrees, 0 = image right, 90 = down); authored from anthropometric means.
         degrees = np.array([-90, -66, -46, -23.5, 0, 24.8, 44, 62, 78, 90])
-        radii = np.array([1.03, .985, .900 * width, .760 * width, .693 * width, .722 * width * jaw ** .15, .790 * width * jaw ** .55, .885 * jaw ** .5 * who.chin,
-                          .990 * who.chin, self.chin_y])
+        radii = np.array(
+            [
+                1.03,
+                0.985,
+                0.900 * width,
+                0.760 * width,
+                0.693 * width,
+                0.722 * width * jaw**0.15,
+                0.790 * width * jaw**0.55,
+                0.885 * jaw**0.5 * who.chin,
+                0.990 * who.chin,
+                self.chin_y,
+            ]
+        )
         angle = np.radians(np.concatenate([degrees, 180.0 - degrees[-2::-1]]))  # -90 .. 270, symmetric
         self._outline = CubicSpline(angle, np.concatenate([radii, radii[-2::-1]]), bc_type="periodic")
 
@@ -144,34 +190,46 @@ class Geometry:
     def lids(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heights of upper and lower lid margin at t in [-1 inner corner, 1 outer corner]."""
         base = 0.006 - (0.006 + self.identity.eye_tilt) * t
-        inside = np.clip(1.0 - t ** 2, 0.0, 1.0)
-        upper = base - self.eye_up * inside ** 0.72 * (1.0 + 0.10 * t)
-        lower = base + self.eye_down * inside ** 0.85 * (1.0 + 0.18 * t)
+        inside = np.clip(1.0 - t**2, 0.0, 1.0)
+        upper = base - self.eye_up * inside**0.72 * (1.0 + 0.10 * t)
+        lower = base + self.eye_down * inside**0.85 * (1.0 + 0.18 * t)
         return upper, lower
 
     def lip_line(self, x: np.ndarray) -> np.ndarray:
         """Height y of the closed lips at x, face units."""
         u = x / self.mouth_half
-        return self.mouth_y - self.identity.mouth_tilt * np.clip(np.abs(u), 0, 1.3) ** 2 + 0.007 * np.exp(-((x / 0.055) ** 2)) + 0.003 * np.cos(np.pi * np.clip(u, -1, 1))
+        return (
+            self.mouth_y
+            - self.identity.mouth_tilt * np.clip(np.abs(u), 0, 1.3) ** 2
+            + 0.007 * np.exp(-((x / 0.055) ** 2))
+            + 0.003 * np.cos(np.pi * np.clip(u, -1, 1))
+        )
 
     def lip_edges(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heights of the vermilion's upper and lower border."""
         u = np.clip(np.abs(x) / self.mouth_half, 0, 1)
         line = self.lip_line(x)
         bow = 1.0 + 0.10 * np.exp(-(((np.abs(x) - 0.055) / 0.035) ** 2)) - 0.20 * np.exp(-((x / 0.028) ** 2))
-        return line - self.lip_up * (1 - u ** 1.5) * bow, line + self.lip_down * (1 - u ** 2.2)
+        return line - self.lip_up * (1 - u**1.5) * bow, line + self.lip_down * (1 - u**2.2)
 
     def brow(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Brow at t in [0 inner, 1 outer] -> (x outward, y, thickness)."""
         arch = 0.5 + self.identity.brow_arch
         x = self.eye_x - 0.165 + 0.355 * t
         y = -0.178 - 0.050 * arch * np.sin(np.pi * np.clip(t, 0, 1) ** 1.35 * 0.93) + 0.012 * t
-        thick = 0.052 * self.identity.brow_thickness * (0.55 + 0.45 * np.sin(np.pi * np.clip(t, 0, 1) ** 0.6)) * (1 - 0.62 * t)
+        thick = (
+            0.052
+            * self.identity.brow_thickness
+            * (0.55 + 0.45 * np.sin(np.pi * np.clip(t, 0, 1) ** 0.6))
+            * (1 - 0.62 * t)
+        )
         return x, y, thick
 
     # --- frames of reference ---
     def grid(self, factor: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Face-unit coordinates of the pixel centres of the image, `factor` times supersampled -> X, Y (n, n) float32."""
+        """Face-unit coordinates of the pixel centres of the image, `factor` times supersampled -> X, Y (n, n)
+        float32.
+        """
         n = self.identity.size * factor
         px = (np.arange(n, dtype=np.float32) + 0.5) / factor - 0.5
         x = ((px - self.centre[0]) / self.scale).astype(np.float32)
@@ -192,20 +250,42 @@ class Geometry:
         brow = list(zip(-bx, by - 0.15 * thick))
         points += brow + [(-x, y) for x, y in brow[::-1]]
         points += [(0.0, y) for y in np.linspace(0.02, self.nose_y - 0.085, 4)]
-        points += [(x * self.nose_half, y) for x, y in
-                   ((-.78, self.nose_y - .02), (-.4, self.nose_y - .005), (0, self.nose_y + .008), (.4, self.nose_y - .005), (.78, self.nose_y - .02))]
+        points += [
+            (x * self.nose_half, y)
+            for x, y in (
+                (-0.78, self.nose_y - 0.02),
+                (-0.4, self.nose_y - 0.005),
+                (0, self.nose_y + 0.008),
+                (0.4, self.nose_y - 0.005),
+                (0.78, self.nose_y - 0.02),
+            )
+        ]
         t = np.array([1.0, 0.36, -0.36, -1.0])
         upper, lower = self.lids(t)
         x = self.eye_x + self.eye_half * t
-        right = [(-x[0], upper[0]), (-x[1], upper[1]), (-x[2], upper[2]), (-x[3], upper[3]), (-x[2], lower[2]), (-x[1], lower[1])]
+        right = [
+            (-x[0], upper[0]),
+            (-x[1], upper[1]),
+            (-x[2], upper[2]),
+            (-x[3], upper[3]),
+            (-x[2], lower[2]),
+            (-x[1], lower[1]),
+        ]
         mirrored = [(-px, py) for px, py in right]
         points += right + [mirrored[i] for i in (3, 2, 1, 0, 5, 4)]
         m = self.mouth_half
-        xs = m * np.array([-1, -.62, -.24, 0, .24, .62, 1])
+        xs = m * np.array([-1, -0.62, -0.24, 0, 0.24, 0.62, 1])
         top, bottom = self.lip_edges(xs)
         line = self.lip_line(xs)
-        points += [(xs[0], line[0])] + list(zip(xs[1:6], top[1:6])) + [(xs[6], line[6])] + list(zip(xs[5:0:-1], bottom[5:0:-1]))
-        inner = m * np.array([-.86, -.35, 0, .35, .86])
+        points += (
+            [(xs[0], line[0])]
+            + list(zip(xs[1:6], top[1:6]))
+            + [(xs[6], line[6])]
+            + list(zip(xs[5:0:-1], bottom[5:0:-1]))
+        )
+        inner = m * np.array([-0.86, -0.35, 0, 0.35, 0.86])
         line = self.lip_line(inner)
-        points += list(zip(inner, line - np.array([0, .002, .002, .002, 0]))) + list(zip(inner[3:0:-1], line[3:0:-1] + .002))
+        points += list(zip(inner, line - np.array([0, 0.002, 0.002, 0.002, 0]))) + list(
+            zip(inner[3:0:-1], line[3:0:-1] + 0.002)
+        )
         return np.array(points, dtype=np.float64)

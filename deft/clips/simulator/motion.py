@@ -1,16 +1,15 @@
 """What moves: action units as smooth displacement fields, and when: the time course of a micro-movement.
 
 The anchor table is authored from general FACS knowledge, not fitted to data, and it is independent of
-`deft.clips.facs.EXPECTED`, which later stages test against (docs/method.md#action-units-and-regions). A face is two sheets
-of skin that are cut along the lip line: at the cut a unit may move one lip and not the other (parting lips are a true
-discontinuity); beyond the mouth corners both sheets have the same field.
-"""
+`deft.clips.facs.EXPECTED`, which later stages test against (docs/method.md#action-units-and-regions). A face is two
+sheets of skin that are cut along the lip line: at the cut a unit may move one lip and not the other (parting lips are a
+true discontinuity); beyond the mouth corners both sheets have the same field."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Mapping
 
 import numpy as np
 
@@ -22,7 +21,9 @@ UPPER, LOWER = 0, 1  # the two sheets
 
 @dataclass(frozen=True)
 class Anchor:
-    """One Gaussian blob: (outward, down) at `place`, thousandths of a face unit at intensity 1; widths in face units."""
+    """One Gaussian blob: (outward, down) at `place`, thousandths of a face unit at intensity 1; widths in face
+    units.
+    """
 
     place: str
     outward: float
@@ -39,32 +40,66 @@ def _a(place, outward, down, wide, above, below=None, sheet="B"):
 
 # Amplitudes and widths are chosen by eye, and so that every unit keeps a positive Jacobian at intensity 1.
 ANCHORS: Mapping[int, tuple[Anchor, ...]] = {
-    1: (_a("brow_inner", 0, -105, .105, .200, .095),),
-    2: (_a("brow_outer", 10, -100, .115, .180, .095),),
-    4: (_a("brow_inner", -50, 65, .095, .120, .090), _a("brow_mid", -25, 35, .110, .120, .085)),
-    5: (_a("upper_lid", 0, -50, .085, .060, .050),),
-    6: (_a("cheek", -12, -65, .140, .110, .130), _a("outer_canthus", -45, 0, .085, .090), _a("lower_lid", 0, -20, .100, .050, .060)),
-    7: (_a("lower_lid", -6, -36, .100, .050, .065), _a("upper_lid", 0, 18, .090, .050)),
-    9: (_a("nose_side", -8, -70, .075, .120), _a("upper_lip", 0, -40, .085, .085, sheet="U"), _a("brow_inner", -12, 35, .090, .100, .090)),
-    10: (_a("upper_lip", 0, -70, .100, .110, sheet="U"), _a("nasolabial", 10, -45, .085, .110)),
-    12: (_a("corner", 85, -75, .125, .120), _a("cheek_low", 15, -45, .130, .120)),
-    14: (_a("corner", 50, -4, .090, .090), _a("corner_lateral", -35, 0, .080, .085)),
-    15: (_a("corner", 12, 75, .105, .115), _a("chin_side", 0, 25, .100, .100, sheet="L")),
-    17: (_a("chin", 0, -75, .150, .110, .120, sheet="L"), _a("lower_lip_mid", 0, -55, .130, .080, sheet="L"),
-         _a("upper_lip_mid", 0, -15, .120, .060, sheet="U")),
-    20: (_a("corner", 95, 15, .130, .110), _a("chin_side", 30, 0, .120, .110, sheet="L")),
-    23: (_a("corner", -35, 0, .090, .080), _a("upper_lip_mid", 0, 22, .140, .055, sheet="U"), _a("lower_lip_mid", 0, -25, .140, .065, sheet="L")),
-    24: (_a("upper_lip_mid", 0, 32, .150, .065, sheet="U"), _a("lower_lip_mid", 0, -35, .150, .075, sheet="L"), _a("corner", -12, 0, .080, .080)),
-    25: (_a("lower_lip_mid", 0, 60, .140, .110, .120, sheet="L"), _a("upper_lip_mid", 0, -12, .130, .070, sheet="U")),
-    26: (_a("jaw", 0, 130, .360, .380, sheet="L"), _a("upper_lip_mid", 0, 30, .220, .130, .150, sheet="U")),
+    1: (_a("brow_inner", 0, -105, 0.105, 0.200, 0.095),),
+    2: (_a("brow_outer", 10, -100, 0.115, 0.180, 0.095),),
+    4: (_a("brow_inner", -50, 65, 0.095, 0.120, 0.090), _a("brow_mid", -25, 35, 0.110, 0.120, 0.085)),
+    5: (_a("upper_lid", 0, -50, 0.085, 0.060, 0.050),),
+    6: (
+        _a("cheek", -12, -65, 0.140, 0.110, 0.130),
+        _a("outer_canthus", -45, 0, 0.085, 0.090),
+        _a("lower_lid", 0, -20, 0.100, 0.050, 0.060),
+    ),
+    7: (_a("lower_lid", -6, -36, 0.100, 0.050, 0.065), _a("upper_lid", 0, 18, 0.090, 0.050)),
+    9: (
+        _a("nose_side", -8, -70, 0.075, 0.120),
+        _a("upper_lip", 0, -40, 0.085, 0.085, sheet="U"),
+        _a("brow_inner", -12, 35, 0.090, 0.100, 0.090),
+    ),
+    10: (_a("upper_lip", 0, -70, 0.100, 0.110, sheet="U"), _a("nasolabial", 10, -45, 0.085, 0.110)),
+    12: (_a("corner", 85, -75, 0.125, 0.120), _a("cheek_low", 15, -45, 0.130, 0.120)),
+    14: (_a("corner", 50, -4, 0.090, 0.090), _a("corner_lateral", -35, 0, 0.080, 0.085)),
+    15: (_a("corner", 12, 75, 0.105, 0.115), _a("chin_side", 0, 25, 0.100, 0.100, sheet="L")),
+    17: (
+        _a("chin", 0, -75, 0.150, 0.110, 0.120, sheet="L"),
+        _a("lower_lip_mid", 0, -55, 0.130, 0.080, sheet="L"),
+        _a("upper_lip_mid", 0, -15, 0.120, 0.060, sheet="U"),
+    ),
+    20: (_a("corner", 95, 15, 0.130, 0.110), _a("chin_side", 30, 0, 0.120, 0.110, sheet="L")),
+    23: (
+        _a("corner", -35, 0, 0.090, 0.080),
+        _a("upper_lip_mid", 0, 22, 0.140, 0.055, sheet="U"),
+        _a("lower_lip_mid", 0, -25, 0.140, 0.065, sheet="L"),
+    ),
+    24: (
+        _a("upper_lip_mid", 0, 32, 0.150, 0.065, sheet="U"),
+        _a("lower_lip_mid", 0, -35, 0.150, 0.075, sheet="L"),
+        _a("corner", -12, 0, 0.080, 0.080),
+    ),
+    25: (
+        _a("lower_lip_mid", 0, 60, 0.140, 0.110, 0.120, sheet="L"),
+        _a("upper_lip_mid", 0, -12, 0.130, 0.070, sheet="U"),
+    ),
+    26: (_a("jaw", 0, 130, 0.360, 0.380, sheet="L"), _a("upper_lip_mid", 0, 30, 0.220, 0.130, 0.150, sheet="U")),
 }
-BLINK = (_a("upper_lid", 0, 22, .090, .055), _a("lower_lid", 0, -7, .090, .050))  # skin that a closing lid takes along
+BLINK = (
+    _a("upper_lid", 0, 22, 0.090, 0.055),
+    _a("lower_lid", 0, -7, 0.090, 0.050),
+)  # skin that a closing lid takes along
 
 # unit -> (furrow, amount at intensity 1); "_" stands for the side that moves. Own numbers, like the anchors.
 UNIT_FURROWS = {
-    1: (("forehead", .50),), 2: (("forehead", .45),), 4: (("glabella", .95), ("nose_root", .15)), 6: (("crowsfeet_", .90),),
-    7: (("crowsfeet_", .20),), 9: (("nose_root", 1.0), ("nasolabial_", .25)), 10: (("nasolabial_", .90),),
-    12: (("nasolabial_", .75), ("corner_", .15)), 14: (("corner_", .95),), 15: (("corner_", .65),), 17: (("chin", 1.0),), 20: (("corner_", .55),),
+    1: (("forehead", 0.50),),
+    2: (("forehead", 0.45),),
+    4: (("glabella", 0.95), ("nose_root", 0.15)),
+    6: (("crowsfeet_", 0.90),),
+    7: (("crowsfeet_", 0.20),),
+    9: (("nose_root", 1.0), ("nasolabial_", 0.25)),
+    10: (("nasolabial_", 0.90),),
+    12: (("nasolabial_", 0.75), ("corner_", 0.15)),
+    14: (("corner_", 0.95),),
+    15: (("corner_", 0.65),),
+    17: (("chin", 1.0),),
+    20: (("corner_", 0.55),),
 }
 
 
@@ -74,7 +109,7 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return x * x * (3.0 - 2.0 * x)
 
 
-# --- actions ------------------------------------------------------------------------------------------------------------
+# --- actions ----------------------------------------------------------------------------------------------------------
 def parse_actions(actions: Mapping[str, float]) -> np.ndarray:
     """{"12L": 0.3, "4": 0.2} -> peak intensities (17, 2) float32; a key without a side moves both sides."""
     peak = np.zeros((len(UNITS), len(SIDES)), np.float32)
@@ -83,7 +118,10 @@ def parse_actions(actions: Mapping[str, float]) -> np.ndarray:
         text = str(key).strip().upper()
         number, side = (text[:-1], text[-1]) if text[-1:] in SIDES else (text, "")
         if not number.isdigit() or int(number) not in UNIT_INDEX:
-            raise ValueError(f"action {key!r}: not a unit of the simulator; units: {', '.join(map(str, UNITS))}, each alone (both sides) or with L or R, e.g. '12L'")
+            raise ValueError(
+                f"action {key!r}: not a unit of the simulator; units: {', '.join(map(str, UNITS))}, each alone (both"
+                " sides) or with L or R, e.g. '12L'"
+            )
         if not 0.0 <= float(value) <= 1.0:
             raise ValueError(f"action {key!r}: intensity {value!r} is outside 0..1")
         for s in (side,) if side else SIDES:
@@ -108,7 +146,7 @@ def furrow_amounts(intensities: np.ndarray) -> np.ndarray:
     return np.clip(amounts, 0.0, 1.0)
 
 
-# --- time ---------------------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Timing:
     """Onset, hold at the apex, offset in ms; `delays`: lag of each of the 17 units behind the onset, ms."""
@@ -120,16 +158,18 @@ class Timing:
 
     def __post_init__(self):
         if min(self.onset_ms, self.offset_ms) <= 0 or self.hold_ms < 0:
-            raise ValueError(f"onset {self.onset_ms} ms and offset {self.offset_ms} ms must be > 0, hold {self.hold_ms} ms >= 0")
+            raise ValueError(
+                f"onset {self.onset_ms} ms and offset {self.offset_ms} ms must be > 0, hold {self.hold_ms} ms >= 0"
+            )
         if self.delays and (len(self.delays) != len(UNITS) or min(self.delays) < 0):
             raise ValueError(f"delays: one lag >= 0 ms for each of the {len(UNITS)} units, got {len(self.delays)}")
 
     @classmethod
-    def sample(cls, generator: np.random.Generator, lag_ms: float = 10.0) -> "Timing":
+    def sample(cls, generator: np.random.Generator, lag_ms: float = 10.0) -> Timing:
         """A natural time course: onset N(130, 40), hold Gamma(2, 20), offset N(170, 60) ms, clipped; <= 500 ms in all.
 
-        The bounds are those of docs/method.md#simulated-faces, point 7. The lag between units is |N(0, lag_ms)|, at most
-        25 ms: we assume that muscles of one movement start together to within a few frames at 200 frames a second.
+        The bounds are those of docs/method.md#simulated-faces, point 7. The lag between units is |N(0, lag_ms)|, at
+        most 25 ms: we assume that muscles of one movement start together to within a few frames at 200 frames a second.
         """
         onset = float(np.clip(generator.normal(130, 40), 60, 250))
         hold = float(np.clip(generator.gamma(2, 20), 10, 120))
@@ -144,19 +184,23 @@ class Timing:
         return self.onset_ms + self.hold_ms + self.offset_ms
 
     def envelope(self, times_ms: np.ndarray, delay: float = 0.0) -> np.ndarray:
-        """(T,) in 0..1: smoothstep up from `delay` to onset_ms, hold, smoothstep down. A late unit rises faster, so that all share the apex."""
+        """(T,) in 0..1: smoothstep up from `delay` to onset_ms, hold, smoothstep down. A late unit rises faster, so
+        that all share the apex.
+        """
         t = np.asarray(times_ms, np.float64)
         delay = min(delay, 0.4 * self.onset_ms)
         start = self.onset_ms + self.hold_ms
-        return (smoothstep(delay, self.onset_ms, t) * (1.0 - smoothstep(start, start + self.offset_ms, t))).astype(np.float32)
+        return (smoothstep(delay, self.onset_ms, t) * (1.0 - smoothstep(start, start + self.offset_ms, t))).astype(
+            np.float32
+        )
 
     def intensities(self, peak: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
         """Peak (17, 2) -> (T, 17, 2) float32."""
-        courses = np.stack([self.envelope(times_ms, delay) for delay in (self.delays or (0.0,) * len(UNITS))], axis=1)
+        courses = np.stack([self.envelope(times_ms, delay) for delay in self.delays or (0.0,) * len(UNITS)], axis=1)
         return courses[:, :, None] * peak[None]
 
 
-# --- space --------------------------------------------------------------------------------------------------------------
+# --- space ------------------------------------------------------------------------------------------------------------
 class Fields:
     """Displacement fields of an identity at 1x resolution, in px of its image, computed when first asked for."""
 
@@ -170,13 +214,24 @@ class Fields:
         g = self.geometry
         bx, by, _ = g.brow(np.array([0.10, 0.48, 0.82]))
         return {
-            "brow_inner": (bx[0], by[0]), "brow_mid": (bx[1], by[1]), "brow_outer": (bx[2], by[2]),
-            "upper_lid": (g.eye_x, -g.eye_up - 0.005), "lower_lid": (g.eye_x - 0.01, g.eye_down + 0.015),
-            "outer_canthus": (g.eye_x + g.eye_half + 0.05, 0.01), "cheek": (g.eye_x + 0.08, 0.24), "cheek_low": (g.eye_x + 0.09, 0.32),
-            "nose_side": (0.72 * g.nose_half, g.nose_y - 0.17), "nasolabial": (g.nose_half + 0.06, g.nose_y + 0.01),
-            "upper_lip": (0.085, g.mouth_y - 0.055), "upper_lip_mid": (0.0, g.mouth_y - 0.035), "lower_lip_mid": (0.0, g.mouth_y + 0.045),
-            "corner": (g.mouth_half, g.mouth_y), "corner_lateral": (g.mouth_half + 0.18, g.mouth_y - 0.01),
-            "chin_side": (0.20, g.mouth_y + 0.20), "chin": (0.0, g.chin_y - 0.14), "jaw": (0.0, g.chin_y - 0.08),
+            "brow_inner": (bx[0], by[0]),
+            "brow_mid": (bx[1], by[1]),
+            "brow_outer": (bx[2], by[2]),
+            "upper_lid": (g.eye_x, -g.eye_up - 0.005),
+            "lower_lid": (g.eye_x - 0.01, g.eye_down + 0.015),
+            "outer_canthus": (g.eye_x + g.eye_half + 0.05, 0.01),
+            "cheek": (g.eye_x + 0.08, 0.24),
+            "cheek_low": (g.eye_x + 0.09, 0.32),
+            "nose_side": (0.72 * g.nose_half, g.nose_y - 0.17),
+            "nasolabial": (g.nose_half + 0.06, g.nose_y + 0.01),
+            "upper_lip": (0.085, g.mouth_y - 0.055),
+            "upper_lip_mid": (0.0, g.mouth_y - 0.035),
+            "lower_lip_mid": (0.0, g.mouth_y + 0.045),
+            "corner": (g.mouth_half, g.mouth_y),
+            "corner_lateral": (g.mouth_half + 0.18, g.mouth_y - 0.01),
+            "chin_side": (0.20, g.mouth_y + 0.20),
+            "chin": (0.0, g.chin_y - 0.14),
+            "jaw": (0.0, g.chin_y - 0.08),
         }
 
     def cut(self, x: np.ndarray) -> np.ndarray:
@@ -201,7 +256,11 @@ class Fields:
             cx, cy = self.places[anchor.place]
             dy = y - cy
             tall = np.where(dy < 0, anchor.above, anchor.below)
-            blob = half * np.exp(-0.5 * (((sign * x - cx) / anchor.wide) ** 2 + (dy / tall) ** 2)) * (1e-3 * self.geometry.scale)
+            blob = (
+                half
+                * np.exp(-0.5 * (((sign * x - cx) / anchor.wide) ** 2 + (dy / tall) ** 2))
+                * (1e-3 * self.geometry.scale)
+            )
             for sheet in (UPPER, LOWER):
                 moved = blob * weights[anchor.sheet][sheet]
                 out[sheet, ..., 0] += sign * anchor.outward * moved

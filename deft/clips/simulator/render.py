@@ -7,8 +7,8 @@ give motion away (docs/method.md#simulated-faces, points 3 to 6).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -28,9 +28,22 @@ INVERSION_STEPS = 5
 BACKGROUND, UNDER, EYES, SKIN_UPPER, SKIN_LOWER, FRONT = range(6)
 
 
-def render(identity: int, actions: Mapping[str, float], *, seed: int = 0, size: int = 128, frames: int = 32, fps: float = 200.0,
-           onset_ms: float = 130.0, hold_ms: float = 40.0, offset_ms: float = 170.0, distractors: Sequence[str] = (),
-           furrows: bool = True, truth: str = "all", **camera: object) -> Clip:
+def render(
+    identity: int,
+    actions: Mapping[str, float],
+    *,
+    seed: int = 0,
+    size: int = 128,
+    frames: int = 32,
+    fps: float = 200.0,
+    onset_ms: float = 130.0,
+    hold_ms: float = 40.0,
+    offset_ms: float = 170.0,
+    distractors: Sequence[str] = (),
+    furrows: bool = True,
+    truth: str = "all",
+    **camera: object,
+) -> Clip:
     """Film the person `identity` doing `actions` ({"12L": 0.3, "4": 0.2}) from the onset on, with complete truth.
 
     `**camera`: fields of `Camera` (noise, head_drift, flicker, jpeg, blur, gray, pose); clean when none is given.
@@ -40,10 +53,22 @@ def render(identity: int, actions: Mapping[str, float], *, seed: int = 0, size: 
         raise ValueError(f"frames={frames} and fps={fps} must be positive")
     unknown = sorted(set(camera) - set(Camera.__dataclass_fields__))
     if unknown:
-        raise TypeError(f"render() got {unknown[0]!r}, which is no field of the camera; fields: {', '.join(Camera.__dataclass_fields__)}")
-    return render_clip(sample_identity(int(identity), size=size), actions, times_ms=np.arange(frames) * 1000.0 / fps,
-                       timing=Timing(onset_ms, hold_ms, offset_ms), camera=Camera(**camera), seed=seed, truth=truth,
-                       distractors=distractors, furrows=furrows, fps=fps)
+        raise TypeError(
+            f"render() got {unknown[0]!r}, which is no field of the camera; fields:"
+            f" {', '.join(Camera.__dataclass_fields__)}"
+        )
+    return render_clip(
+        sample_identity(int(identity), size=size),
+        actions,
+        times_ms=np.arange(frames) * 1000.0 / fps,
+        timing=Timing(onset_ms, hold_ms, offset_ms),
+        camera=Camera(**camera),
+        seed=seed,
+        truth=truth,
+        distractors=distractors,
+        furrows=furrows,
+        fps=fps,
+    )
 
 
 @dataclass(frozen=True)
@@ -54,9 +79,20 @@ class Eyes:
     gaze: np.ndarray
 
 
-def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: Sequence[float], timing: Timing = Timing(),
-                camera: Camera = Camera(), seed: int = 0, truth: str = "all", truth_index: int | None = None,
-                distractors: Sequence[str] = (), furrows: bool = True, fps: float | None = None) -> Clip:
+def render_clip(
+    identity: Identity,
+    actions: Mapping[str, float],
+    *,
+    times_ms: Sequence[float],
+    timing: Timing = Timing(),
+    camera: Camera = Camera(),
+    seed: int = 0,
+    truth: str = "all",
+    truth_index: int | None = None,
+    distractors: Sequence[str] = (),
+    furrows: bool = True,
+    fps: float | None = None,
+) -> Clip:
     """Render the given instants (ms from the onset) only.
 
     truth: "none", "all", or "apex": dense truth only for frame `truth_index` (default: the frame nearest the middle of
@@ -68,7 +104,9 @@ def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: S
     if truth not in TRUTHS:
         raise ValueError(f"truth={truth!r} is not one of {', '.join(TRUTHS)}")
     if truth != "none" and times[0] != 0.0:
-        raise ValueError(f"times_ms starts at {times[0]} ms; truth is measured from the onset, so the first instant must be 0")
+        raise ValueError(
+            f"times_ms starts at {times[0]} ms; truth is measured from the onset, so the first instant must be 0"
+        )
     for name in distractors:
         if name not in DISTRACTORS:
             raise ValueError(f"distractor {name!r} is not one of {', '.join(DISTRACTORS)}")
@@ -81,23 +119,46 @@ def render_clip(identity: Identity, actions: Mapping[str, float], *, times_ms: S
     depth = furrow_amounts(intensities)
     if truth_index is None:
         truth_index = int(np.argmin(np.abs(times - timing.onset_ms - 0.5 * timing.hold_ms)))
-    wanted = set() if truth == "none" else set(range(len(times))) if truth == "all" else {range(len(times))[truth_index]}
+    wanted = (
+        set() if truth == "none" else set(range(len(times))) if truth == "all" else {range(len(times))[truth_index]}
+    )
     fields = [face.fields.total(intensities[t], 0.8 * float(eyes.closed[t])) for t in range(len(times))]
     still = _eye_layer(face, 0.0, np.zeros(2, np.float32))
     pictures, seen = [], {}
     for t in range(len(times)):
         moving = eyes.closed[t] > 0 or eyes.gaze[t].any()
         behind = _eye_layer(face, eyes.closed[t], eyes.gaze[t]) if moving else still
-        picture, surface = _frame(face, fields[t], poses[t], depth[t] if furrows else None, behind, surfaces=t in wanted or (t == 0 and bool(wanted)))
+        picture, surface = _frame(
+            face,
+            fields[t],
+            poses[t],
+            depth[t] if furrows else None,
+            behind,
+            surfaces=t in wanted or (t == 0 and bool(wanted)),
+        )
         pictures.append(picture)
         if surface is not None:
             seen[t] = surface
     frames = camera.record(np.stack(pictures), times, identity.size, seed, identity.index)
-    known = _truth(face, fields, poses, eyes, seen, sorted(wanted), len(times), intensities, timing.envelope(times), depth)
+    known = _truth(
+        face, fields, poses, eyes, seen, sorted(wanted), len(times), intensities, timing.envelope(times), depth
+    )
     course = timing.envelope(times)
-    return Clip(frames=frames, times_ms=times, fps=fps, identity=identity.index, seed=seed, actions=dict(actions), truth=known,
-                id=f"person{identity.index}_take{seed}", dataset="simulator", subject=f"person{identity.index}",
-                onset=int(np.abs(times).argmin()), apex=int(course.argmax()), offset=int(np.abs(times - timing.total_ms).argmin()))
+    return Clip(
+        frames=frames,
+        times_ms=times,
+        fps=fps,
+        identity=identity.index,
+        seed=seed,
+        actions=dict(actions),
+        truth=known,
+        id=f"person{identity.index}_take{seed}",
+        dataset="simulator",
+        subject=f"person{identity.index}",
+        onset=int(np.abs(times).argmin()),
+        apex=int(course.argmax()),
+        offset=int(np.abs(times - timing.total_ms).argmin()),
+    )
 
 
 def _distract(peak: np.ndarray, distractors: Sequence[str]) -> np.ndarray:
@@ -109,7 +170,9 @@ def _distract(peak: np.ndarray, distractors: Sequence[str]) -> np.ndarray:
 
 
 def _eye_course(face: Face, timing: Timing, times: np.ndarray, distractors: Sequence[str], seed: int) -> Eyes:
-    """A blink closes in ~75 ms and opens in ~130 ms (Stern et al. 1984 give 150-300 ms in all); a saccade lasts ~40 ms."""
+    """A blink closes in ~75 ms and opens in ~130 ms (Stern et al. 1984 give 150-300 ms in all); a saccade lasts ~40
+    ms.
+    """
     closed, gaze = np.zeros(len(times), np.float32), np.zeros((len(times), 2), np.float32)
     person = face.identity.index
     if "blink" in distractors:
@@ -122,13 +185,17 @@ def _eye_course(face: Face, timing: Timing, times: np.ndarray, distractors: Sequ
         start = draw.uniform(0.1 * timing.onset_ms, 0.8 * timing.onset_ms)
         angle, far = draw.uniform(0, 2 * np.pi), draw.uniform(0.02, 0.05)  # face units; 0.02 is about 8 degrees
         course = smoothstep(start, start + 40.0, times)
-        gaze = (course[:, None] * far * np.array([np.cos(angle), 0.4 * np.sin(angle)]) * face.geometry.scale).astype(np.float32)
+        gaze = (course[:, None] * far * np.array([np.cos(angle), 0.4 * np.sin(angle)]) * face.geometry.scale).astype(
+            np.float32
+        )
     return Eyes(closed, gaze)
 
 
-# --- one frame ----------------------------------------------------------------------------------------------------------
+# --- one frame --------------------------------------------------------------------------------------------------------
 def _grid(matrix: np.ndarray, n: int, factor: int) -> np.ndarray:
-    """Apply a (2, 3) matrix in 1x px to the pixel centres of the `factor` times finer image -> (n, n, 2) float32, 1x px."""
+    """Apply a (2, 3) matrix in 1x px to the pixel centres of the `factor` times finer image -> (n, n, 2) float32, 1x
+    px.
+    """
     p = (np.arange(n, dtype=np.float32) + 0.5) / factor - 0.5
     m = matrix.astype(np.float32)
     out = np.empty((n, n, 2), np.float32)
@@ -157,7 +224,9 @@ def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray,
     layers, n = face.layers, face.layers.iris.shape[0]
     iris = layers.iris
     if gaze.any():
-        iris = cv2.warpAffine(iris, np.float32([[1, 0, SUPER * gaze[0]], [0, 1, SUPER * gaze[1]]]), (n, n), flags=cv2.INTER_LINEAR)
+        iris = cv2.warpAffine(
+            iris, np.float32([[1, 0, SUPER * gaze[0]], [0, 1, SUPER * gaze[1]]]), (n, n), flags=cv2.INTER_LINEAR
+        )
     out = iris + layers.eyes * (1 - iris[..., 3:])
     out = layers.gloss + out * (1 - layers.gloss[..., 3:])
     out[..., 3] = layers.eyes[..., 3]
@@ -173,7 +242,9 @@ def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray,
 
 
 def _frame(face: Face, field: np.ndarray, pose: np.ndarray, depth: np.ndarray | None, behind: tuple, surfaces: bool):
-    """`behind`: what `_eye_layer` returned. -> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose))."""
+    """`behind`: what `_eye_layer` returned. -> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H,
+    W), lid and iris maps at rest pose)).
+    """
     layers, size = face.layers, face.identity.size
     n = size * SUPER
     back = invert(pose)
@@ -229,7 +300,7 @@ def _labels(coverage: dict[int, np.ndarray], eyes: np.ndarray, size: int) -> tup
     return labels, purity.astype(np.float32)
 
 
-# --- truth --------------------------------------------------------------------------------------------------------------
+# --- truth ------------------------------------------------------------------------------------------------------------
 def _sample(field: np.ndarray, where: np.ndarray, interpolation=cv2.INTER_LINEAR) -> np.ndarray:
     return cv2.remap(field, where[..., 0], where[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
 
@@ -258,7 +329,9 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
     rows = count if wanted else 0
     flow, skin_flow, rigid = (np.full((rows, size, size, 2), np.nan, np.float32) for _ in range(3))
     valid = np.zeros((rows, size, size), bool)
-    points = np.stack([_apply(poses[t], landmarks_at(face, intensities[t], 0.8 * float(eyes.closed[t]))) for t in range(count)])
+    points = np.stack(
+        [_apply(poses[t], landmarks_at(face, intensities[t], 0.8 * float(eyes.closed[t]))) for t in range(count)]
+    )
     rest = invert(poses[0])
     masks = {}
     if wanted:
@@ -271,8 +344,14 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         lower_skin = _below_lips(face, canonical)[..., None] > 0
         eye_here = labels == EYES
         iris_here = _pull(iris0, canonical)
-        masks = {"skin": on_skin, "upper": labels == SKIN_UPPER, "lower": labels == SKIN_LOWER, "eyes": eye_here,
-                 "front": labels == FRONT, "background": labels == BACKGROUND}
+        masks = {
+            "skin": on_skin,
+            "upper": labels == SKIN_UPPER,
+            "lower": labels == SKIN_LOWER,
+            "eyes": eye_here,
+            "front": labels == FRONT,
+            "background": labels == BACKGROUND,
+        }
         near_mouth = _sample(face.layers.cut.astype(np.float32), canonical) > 0.5
         at_lip_line = near_mouth & (np.abs(_below_lips(face, canonical)) < 1.2)
     for t in wanted:
@@ -301,12 +380,24 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         ok = same & pure & inside & ~torn
         if eyes.closed.any() or eyes.gaze.any():
             shifted = canonical + np.where((iris_here > 0.5)[..., None], gaze, 0.0).astype(np.float32)
-            kept = (np.abs(_pull(lid_t, shifted) - _pull(lid0, canonical)) < 0.15) & (np.abs(_pull(iris_t, shifted) - iris_here) < 0.15)
+            kept = (np.abs(_pull(lid_t, shifted) - _pull(lid0, canonical)) < 0.15) & (
+                np.abs(_pull(iris_t, shifted) - iris_here) < 0.15
+            )
             ok &= ~eye_here | kept
         valid[t] = ok
     to_onset = [compose(pose, rest) for pose in poses]
-    return Truth(flow=flow, valid=valid, landmarks=points.astype(np.float32), skin_flow=skin_flow, rigid=rigid, intensities=intensities,
-                 envelope=envelope, furrows=depth, masks=masks, pose=np.stack(to_onset).astype(np.float32))
+    return Truth(
+        flow=flow,
+        valid=valid,
+        landmarks=points.astype(np.float32),
+        skin_flow=skin_flow,
+        rigid=rigid,
+        intensities=intensities,
+        envelope=envelope,
+        furrows=depth,
+        masks=masks,
+        pose=np.stack(to_onset).astype(np.float32),
+    )
 
 
 def _below_lips(face: Face, canonical: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""The figures of the paper, one file each. `fN(profile)` reads files and returns a matplotlib Figure and the words that say what is found in it."""
+"""The figures of the paper, one file each. `fN(profile)` reads files and returns a matplotlib Figure and the words
+that say what is found in it.
+"""
 
 from deft.evaluation.figures.f1_problem import f1
 from deft.evaluation.figures.f2_record import f2

@@ -25,7 +25,9 @@ def need(path: str | Path, notebook: str) -> Path:
     """The path; FileNotFoundError says which notebook makes it where it is not there."""
     path = Path(path)
     if not path.exists():
-        raise FigureError(f"{path.parent.name}/{path.name} does not exist; run notebook {notebook} first (`make reproduce`)")
+        raise FigureError(
+            f"{path.parent.name}/{path.name} does not exist; run notebook {notebook} first (`make reproduce`)"
+        )
     return path
 
 
@@ -59,9 +61,8 @@ def truth(profile: str, rows: Iterable[int], name: str, set_: str = "bench") -> 
 class Pictures:
     """One clip as the figures show it.
 
-    rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed, inside the face;
-    motion: (36, 2) px per region, mean of apex and hold; noise: px; landmarks: (68, 2) px.
-    """
+    rgb: (3, 128, 128, 3) uint8 aligned onset, apex, hold; flow: (128, 128, 2) px onset -> peak, rigid part removed,
+    inside the face; motion: (36, 2) px per region, mean of apex and hold; noise: px; landmarks: (68, 2) px."""
 
     row: pd.Series
     rgb: np.ndarray
@@ -77,7 +78,7 @@ def pictures(profile: str, table: pd.DataFrame, row: int) -> Pictures:
 
     rgb = np.asarray(array(profile, "faces", "rgb", "02_faces")[row])
     peak = np.asarray(array(profile, "motion", "peak", "03_motion")[row], np.float32)
-    courses = array(profile, "motion", "courses", "03_motion")[row:row + 1]
+    courses = array(profile, "motion", "courses", "03_motion")[row : row + 1]
     noise = float(array(profile, "motion", "noise", "03_motion")[row])
     landmarks = np.asarray(array(profile, "faces", "landmarks", "02_faces")[row])
     field = enlarge(peak[..., :2], rgb.shape[1]) * face_mask(landmarks, rgb.shape[1])[..., None]
@@ -87,7 +88,12 @@ def pictures(profile: str, table: pd.DataFrame, row: int) -> Pictures:
 def annotated(row: NamedTuple | pd.Series) -> set[tuple[int, str]]:
     """What the annotators wrote for one clip, as {(unit, side)}; an annotation without a side counts for both."""
     sides = facs.unit_sides(row.units if isinstance(row.units, str) else "")
-    return {(unit, s) for unit, side in sides.items() if unit in facs.UNITS for s in (facs.SIDES if side == "B" else (side,))}
+    return {
+        (unit, s)
+        for unit, side in sides.items()
+        if unit in facs.UNITS
+        for s in (facs.SIDES if side == "B" else (side,))
+    }
 
 
 def predictions(profile: str) -> pd.DataFrame:
@@ -103,11 +109,17 @@ def table(profile: str, name: str) -> pd.DataFrame:
 
 
 def recognition(profile: str, measure: str = "uf1") -> dict[tuple[str, str], Interval]:
-    """UF1 (or another column of T2) with its interval per (system, condition), as the table has it; rows without the number are left out."""
+    """UF1 (or another column of T2) with its interval per (system, condition), as the table has it; rows without the
+    number are left out.
+    """
     t2 = table(profile, "T2")
     t2 = t2[(t2.kind == "simulated") & (t2["set"] == "bench")].dropna(subset=[measure])
-    return {(system, condition): Interval(*numbers) for system, condition, *numbers in
-            t2[["system", "condition", measure, f"{measure}_low", f"{measure}_high"]].itertuples(index=False)}
+    return {
+        (system, condition): Interval(*numbers)
+        for system, condition, *numbers in t2[
+            ["system", "condition", measure, f"{measure}_low", f"{measure}_high"]
+        ].itertuples(index=False)
+    }
 
 
 def guessing(profile: str) -> dict[str, float]:

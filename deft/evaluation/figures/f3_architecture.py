@@ -1,9 +1,8 @@
 """F3: the architecture, read off the saved experts and the tuned model at the moment of drawing.
 
-Names of classes and parts, numbers of weights, what is frozen, and every shape on an arrow come from the live objects and
-from one forward pass of one clip; a change in the model changes the picture. (Only this figure imports torch, and only
-inside `read_model`, so that the other figures stay light.)
-"""
+Names of classes and parts, numbers of weights, what is frozen, and every shape on an arrow come from the live objects
+and from one forward pass of one clip; a change in the model changes the picture. (Only this figure imports torch, and
+only inside `read_model`, so that the other figures stay light.)"""
 
 from __future__ import annotations
 
@@ -27,7 +26,9 @@ HEIGHT, LINE = 4.6, 0.145  # inches: of the figure, of a line of words
 
 @dataclass(frozen=True)
 class Part:
-    """One module: its own name, its class, how many weights it has, how many of them the tuning moves, its output's shape."""
+    """One module: its own name, its class, how many weights it has, how many of them the tuning moves, its output's
+    shape.
+    """
 
     name: str
     kind: str
@@ -76,10 +77,15 @@ def read_model(profile: str) -> Model:
         def hook(_, __, output):
             value = output if torch.is_tensor(output) else output.last_hidden_state
             shapes[name] = tuple(value.shape[1:]) if value.ndim > 1 else tuple(value.shape)
+
         return hook
 
-    watched = {**{f"projectors.{s}": m for s, m in model.projectors.items()}, "language": model.language.base_model,
-               "emotion_head": model.emotion_head, "unit_head": model.unit_head}
+    watched = {
+        **{f"projectors.{s}": m for s, m in model.projectors.items()},
+        "language": model.language.base_model,
+        "emotion_head": model.emotion_head,
+        "unit_head": model.unit_head,
+    }
     for name, module in watched.items():
         module.register_forward_hook(remember(name))
     features = {}
@@ -90,25 +96,53 @@ def read_model(profile: str) -> Model:
     example = prompt.encode(tokenizer, model.streams, "which emotion is it ?")
     batch = prompt.pad([example], tokenizer.pad_token_id)
     with torch.no_grad():
-        model(batch["input_ids"], batch["attention_mask"], batch["prompt_end"], **{k: torch.from_numpy(v) for k, v in features.items()})
+        model(
+            batch["input_ids"],
+            batch["attention_mask"],
+            batch["prompt_end"],
+            **{k: torch.from_numpy(v) for k, v in features.items()},
+        )
 
     def part(name, module, out=(), inner=None):
-        size = [(p.numel(), p.requires_grad) for n, p in module.named_parameters() if not n.startswith("adversary")]  # training equipment
-        return Part(name, type(inner or module).__name__, sum(n for n, _ in size), sum(n for n, g in size if g), out,
-                    tuple(n for n, m in module.named_children() if n != "adversary" and any(True for _ in m.parameters())))
+        size = [
+            (p.numel(), p.requires_grad) for n, p in module.named_parameters() if not n.startswith("adversary")
+        ]  # training equipment
+        return Part(
+            name,
+            type(inner or module).__name__,
+            sum(n for n, _ in size),
+            sum(n for n, g in size if g),
+            out,
+            tuple(n for n, m in module.named_children() if n != "adversary" and any(True for _ in m.parameters())),
+        )
 
     experts = {s: pretrain.load(work / "experts" / s) for s in model.streams}
     text = model.config.text_config
-    facts = {"layers": text.num_hidden_layers, "hidden": text.hidden_size, "heads": text.num_attention_heads, "words": text.vocab_size,
-             "rank": model.config.rank, "length": len(example["input_ids"]), "streams": model.config.streams,
-             "weights": {"emotion_head": model.config.emotion_weight, "unit_head": model.config.unit_weight,
-                         "alignment": model.config.align_weight, "decorrelation of the streams": model.config.disentangle_weight},
-             "folder": folder.relative_to(work / "mllm" / "runs").as_posix()}
-    return Model({s: part(s, m, tuple(features[s].shape[1:])) for s, m in experts.items()},
-                 {s: {k: _seen(m, k) for k in m.keys} for s, m in experts.items()},
-                 {s: part(f"projectors.{s}", m, shapes[f"projectors.{s}"]) for s, m in model.projectors.items()},
-                 tuple(model.unit_streams), part("language", model.language, shapes["language"]),
-                 tuple(part(n, getattr(model, n), shapes[n]) for n in ("emotion_head", "unit_head")), facts)
+    facts = {
+        "layers": text.num_hidden_layers,
+        "hidden": text.hidden_size,
+        "heads": text.num_attention_heads,
+        "words": text.vocab_size,
+        "rank": model.config.rank,
+        "length": len(example["input_ids"]),
+        "streams": model.config.streams,
+        "weights": {
+            "emotion_head": model.config.emotion_weight,
+            "unit_head": model.config.unit_weight,
+            "alignment": model.config.align_weight,
+            "decorrelation of the streams": model.config.disentangle_weight,
+        },
+        "folder": folder.relative_to(work / "mllm" / "runs").as_posix(),
+    }
+    return Model(
+        {s: part(s, m, tuple(features[s].shape[1:])) for s, m in experts.items()},
+        {s: {k: _seen(m, k) for k in m.keys} for s, m in experts.items()},
+        {s: part(f"projectors.{s}", m, shapes[f"projectors.{s}"]) for s, m in model.projectors.items()},
+        tuple(model.unit_streams),
+        part("language", model.language, shapes["language"]),
+        tuple(part(n, getattr(model, n), shapes[n]) for n in ("emotion_head", "unit_head")),
+        facts,
+    )
 
 
 def _first(profile, name):
@@ -122,13 +156,18 @@ def _seen(expert, key):
     from deft.experts import data as pairs
     from deft.experts.encoder import SIDE
 
-    return (len(expert.standardise.mean), SIDE, SIDE) if key in pairs.IMAGES else (len(expert.standardise_regions.mean),)
+    return (
+        (len(expert.standardise.mean), SIDE, SIDE) if key in pairs.IMAGES else (len(expert.standardise_regions.mean),)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- drawing
 
+
 def f3(profile: str, model: Model | None = None) -> tuple[Figure, str]:
-    """Boxes and arrows; pass a `Model` to draw another one than the profile's own. And what is found: how little of it is tuned."""
+    """Boxes and arrows; pass a `Model` to draw another one than the profile's own. And what is found: how little of
+    it is tuned.
+    """
     model = model or read_model(profile)
     thumbs = _thumbnails(profile)
     with draw.style():
@@ -141,10 +180,27 @@ def f3(profile: str, model: Model | None = None) -> tuple[Figure, str]:
             y, projector = HEIGHT - 0.05 - span * (i + 0.5), model.projectors[stream]
             if stream in thumbs:
                 thumbs[stream](fig.add_axes([0.05 / draw.WIDTH, (y - 0.14) / HEIGHT, 0.7 / draw.WIDTH, 0.7 / HEIGHT]))
-            ax.text(0.4, y - 0.17, "\n".join(f"{k}\n{_times(s)}" for k, s in model.inputs[stream].items()), va="top", ha="center", fontsize=draw.SMALLEST, color=draw.GREY,
-                    linespacing=1.05)
-            _box(ax, 1.0, y - 0.6, 1.3, 1.2, FROZEN, expert.kind, [_count(expert.weights), *textwrap.wrap(", ".join(expert.children).replace("_", " "), 21)[:4]],
-                 name=f"{stream} expert")
+            ax.text(
+                0.4,
+                y - 0.17,
+                "\n".join(f"{k}\n{_times(s)}" for k, s in model.inputs[stream].items()),
+                va="top",
+                ha="center",
+                fontsize=draw.SMALLEST,
+                color=draw.GREY,
+                linespacing=1.05,
+            )
+            _box(
+                ax,
+                1.0,
+                y - 0.6,
+                1.3,
+                1.2,
+                FROZEN,
+                expert.kind,
+                [_count(expert.weights), *textwrap.wrap(", ".join(expert.children).replace("_", " "), 21)[:4]],
+                name=f"{stream} expert",
+            )
             _arrow(ax, (0.76, y + 0.2), (1.0, y + 0.2))
             _box(ax, 2.88, y + 0.08, 0.92, 0.5, TRAINED, projector.kind, [_count(projector.weights)])
             _arrow(ax, (2.3, y + 0.33), (2.88, y + 0.33), _times(expert.out))
@@ -155,30 +211,75 @@ def f3(profile: str, model: Model | None = None) -> tuple[Figure, str]:
                 _arrow(ax, (3.8, y - 0.35), (4.4, y - 0.35), f"17 × {model.facts['hidden']}")
         _language(ax, model)
         _outputs(ax, model)
-        for x, (colour, words) in zip((0.1, 1.4, 2.5), ((FROZEN, "fixed weights"), (TRAINED, "tuned weights"), (MEASURED, "no weights of its own"))):
-            ax.add_patch(FancyBboxPatch((x, 0.1), 0.18, 0.1, boxstyle="round,pad=0,rounding_size=0.03", fc=colour, ec="#777777", lw=0.6))
+        for x, (colour, words) in zip(
+            (0.1, 1.4, 2.5),
+            ((FROZEN, "fixed weights"), (TRAINED, "tuned weights"), (MEASURED, "no weights of its own")),
+        ):
+            ax.add_patch(
+                FancyBboxPatch(
+                    (x, 0.1), 0.18, 0.1, boxstyle="round,pad=0,rounding_size=0.03", fc=colour, ec="#777777", lw=0.6
+                )
+            )
             ax.text(x + 0.24, 0.15, words, va="center")
     moved = [*model.projectors.values(), model.language, *model.heads]
     tuned, whole = sum(part.tuned for part in moved), sum(part.weights for part in [*model.experts.values(), *moved])
-    further = ", ".join(f"{name} × {weight:g}" for name, weight in model.facts["weights"].items() if name not in {head.name for head in model.heads})
-    return fig, (f"The joint tuning moves {tuned:,} of {whole:,} weights ({tuned / whole:.0%}): projectors, adapters and two heads; experts and words stay as they are. "
-                 f"Parts of the loss without a head: {further or 'none'}. Drawn from {model.facts['folder']}.")
+    further = ", ".join(
+        f"{name} × {weight:g}"
+        for name, weight in model.facts["weights"].items()
+        if name not in {head.name for head in model.heads}
+    )
+    return (
+        fig,
+        (
+            f"The joint tuning moves {tuned:,} of {whole:,} weights ({tuned / whole:.0%}): projectors, adapters and two"
+            f" heads; experts and words stay as they are. Parts of the loss without a head: {further or 'none'}. Drawn"
+            f" from {model.facts['folder']}."
+        ),
+    )
 
 
 def _language(ax, model):
     part, facts = model.language, model.facts
-    _box(ax, 4.4, 0.45, 1.22, HEIGHT - 0.6, FROZEN, part.kind, [
-        f"{facts['layers']} layers, {facts['heads']} heads", f"width {facts['hidden']}", f"{facts['words']} words", f"fixed: {_count(part.weights - part.tuned)}"],
-        name="language model", top=True)
+    _box(
+        ax,
+        4.4,
+        0.45,
+        1.22,
+        HEIGHT - 0.6,
+        FROZEN,
+        part.kind,
+        [
+            f"{facts['layers']} layers, {facts['heads']} heads",
+            f"width {facts['hidden']}",
+            f"{facts['words']} words",
+            f"fixed: {_count(part.weights - part.tuned)}",
+        ],
+        name="language model",
+        top=True,
+    )
     _box(ax, 4.47, 1.75, 1.08, 0.72, TRAINED, f"LoRA, rank {facts['rank']}", [_count(part.tuned), "every linear layer"])
-    ax.text(5.01, 1.1, f"prompt: {facts['length']} places\n(streams, slots,\nquestion)\n\nhidden states\n{_times(part.out)}", ha="center", va="center")
+    ax.text(
+        5.01,
+        1.1,
+        f"prompt: {facts['length']} places\n(streams, slots,\nquestion)\n\nhidden states\n{_times(part.out)}",
+        ha="center",
+        va="center",
+    )
 
 
 def _outputs(ax, model):
     rows = [("word head", "the tied embedding", "free text: class,\nevidence, reasoning", FROZEN, 1)]
     for head in model.heads:
         words = "emotion" if "emotion" in head.name else "units, added to the\nexperts' log odds"
-        rows.append((head.name.replace("_", " "), _count(head.weights), f"{words}\n{_times(head.out)} numbers", TRAINED, model.facts["weights"][head.name]))
+        rows.append(
+            (
+                head.name.replace("_", " "),
+                _count(head.weights),
+                f"{words}\n{_times(head.out)} numbers",
+                TRAINED,
+                model.facts["weights"][head.name],
+            )
+        )
     step = (HEIGHT - 0.45) / len(rows)
     for i, (name, weights, words, colour, loss) in enumerate(rows):
         y = HEIGHT - 0.05 - step * (i + 0.5)
@@ -189,7 +290,11 @@ def _outputs(ax, model):
 
 def _box(ax, x, y, w, h, colour, title, lines, name="", top=False):
     """Sizes in inches."""
-    ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="#666666", lw=0.8, zorder=2))
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y), w, h, boxstyle="round,pad=0,rounding_size=0.06", fc=colour, ec="#666666", lw=0.8, zorder=2
+        )
+    )
     rows = ([(name, dict(weight="bold"))] if name else []) + [(title, dict(weight="normal" if name else "bold"))]
     rows += [(line, dict(fontsize=draw.SMALLEST, color="#444444")) for line in lines]
     start = y + h - 0.14 if top else y + h / 2 + LINE * (len(rows) - 1) / 2
@@ -198,13 +303,21 @@ def _box(ax, x, y, w, h, colour, title, lines, name="", top=False):
 
 
 def _arrow(ax, a, b, words=""):
-    ax.annotate("", xy=b, xytext=a, arrowprops=dict(arrowstyle="-|>", color=draw.INK, lw=1, shrinkA=0, shrinkB=0, mutation_scale=8), zorder=1)
+    ax.annotate(
+        "",
+        xy=b,
+        xytext=a,
+        arrowprops=dict(arrowstyle="-|>", color=draw.INK, lw=1, shrinkA=0, shrinkB=0, mutation_scale=8),
+        zorder=1,
+    )
     if words:
         ax.text((a[0] + b[0]) / 2, a[1] + 0.05, words, ha="center", va="bottom", fontsize=draw.SMALLEST)
 
 
 def _thumbnails(profile):
-    """stream -> a function that draws on given axes what its expert looks at, of the story clip; the texture of the strongest clip, or it would be noise."""
+    """stream -> a function that draws on given axes what its expert looks at, of the story clip; the texture of the
+    strongest clip, or it would be noise.
+    """
     table = data.index(profile)
     store = data.clips(profile)
     clip = data.pictures(profile, table, story(store))
@@ -212,8 +325,12 @@ def _thumbnails(profile):
     residual = np.asarray(data.array(profile, "motion", "residual", "03_motion")[strong, 0], np.float32)
     scale = max(np.percentile(np.abs(residual), 99.5), 1e-6)
     grey = np.clip(128 + 127 * residual / scale, 0, 255).astype(np.uint8)
-    return {"structure": lambda ax: draw.show_face(ax, clip.rgb[0]), "texture": lambda ax: draw.show_face(ax, grey),
-            "motion": lambda ax: draw.show_flow(ax, clip.flow, draw.flow_limit(clip.flow)), "rgb": lambda ax: draw.show_face(ax, clip.rgb[1])}
+    return {
+        "structure": lambda ax: draw.show_face(ax, clip.rgb[0]),
+        "texture": lambda ax: draw.show_face(ax, grey),
+        "motion": lambda ax: draw.show_flow(ax, clip.flow, draw.flow_limit(clip.flow)),
+        "rgb": lambda ax: draw.show_face(ax, clip.rgb[1]),
+    }
 
 
 def _times(shape):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from deft import drawing as draw
@@ -13,15 +15,21 @@ from deft.systems import LISTED, spoken
 
 
 def f6(profile: str) -> tuple[Figure, str]:
-    """Row-normalised confusion matrices, every cell with its clips, the mean over the system's draws; and what is found."""
+    """Row-normalised confusion matrices, every cell with its clips, the mean over the system's draws; and what is
+    found.
+    """
     answers, scores = data.predictions(profile), data.recognition(profile)
     systems = [s for s in LISTED["F6"] if (answers.system == s).any()]
     if not systems:
-        raise data.FigureError(f"predictions.jsonl holds none of {', '.join(LISTED['F6'])}; run notebook 08_answers first")
+        raise data.FigureError(
+            f"predictions.jsonl holds none of {', '.join(LISTED['F6'])}; run notebook 08_answers first"
+        )
     found = []
     with draw.style():
         fig = draw.canvas(4.45)
-        grid = fig.add_gridspec(2, len(systems), left=0.095, right=0.905, top=0.915, bottom=0.16, wspace=0.08, hspace=0.27)
+        grid = fig.add_gridspec(
+            2, len(systems), left=0.095, right=0.905, top=0.915, bottom=0.16, wspace=0.08, hspace=0.27
+        )
         for c, system in enumerate(systems):
             for r, (condition, (words, _)) in enumerate(draw.CONDITIONS.items()):
                 ax = fig.add_subplot(grid[r, c])
@@ -32,7 +40,10 @@ def f6(profile: str) -> tuple[Figure, str]:
                 ax.set_title(f"{spoken(system)}, {words}" + (f"\nUF1 {score.text(2)}" if score else ""), fontsize=7.2)
             wrong = counts[:, :-1] * ~np.eye(len(counts), dtype=bool)
             true, said = np.unravel_index(wrong.argmax(), wrong.shape)
-            found.append(f"{spoken(system)} {facs.EMOTIONS[true]} for {facs.EMOTIONS[said]} ({wrong.max() / max(wrong.sum(), 1):.0%} of its confusions)")
+            found.append(
+                f"{spoken(system)} {facs.EMOTIONS[true]} for {facs.EMOTIONS[said]}"
+                f" ({wrong.max() / max(wrong.sum(), 1):.0%} of its confusions)"
+            )
         bar = fig.colorbar(image, cax=fig.add_axes([0.92, 0.3, 0.012, 0.45]))
         bar.set_label("share of the true emotion's clips")
         bar.outline.set_visible(False)
@@ -40,16 +51,27 @@ def f6(profile: str) -> tuple[Figure, str]:
 
 
 def _matrix(ax, counts, draws, first, last):
-    outside = counts[:, -1].sum()
-    shown = counts if outside else counts[:, :-1]
+    """One matrix; returns its mesh for the colour bar."""
+    shown = counts if counts[:, -1].any() else counts[:, :-1]
     share = shown / np.maximum(counts.sum(1, keepdims=True), 1)
-    image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
-    for (y, x), n in np.ndenumerate(shown):
-        ax.text(x, y, f"{n / draws:.0f}", ha="center", va="center", fontsize=draw.SMALLEST, color="white" if share[y, x] < 0.55 else "black")
     names = [*facs.EMOTIONS, "no class"][: shown.shape[1]]
-    ax.set(xticks=range(len(names)), yticks=range(len(facs.EMOTIONS)))
-    ax.set_xticklabels(names if last else [], rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticklabels(facs.EMOTIONS if first else [])
+    sns.heatmap(
+        pd.DataFrame(share, facs.EMOTIONS, names),
+        vmin=0,
+        vmax=1,
+        cmap="cividis",
+        annot=shown / draws,
+        fmt=".0f",
+        annot_kws={"size": draw.SMALLEST},
+        cbar=False,
+        square=True,
+        xticklabels=names if last else False,
+        yticklabels=facs.EMOTIONS if first else False,
+        ax=ax,
+    )
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return image
+    if last:
+        ax.set_xticklabels(names, rotation=40, ha="right", rotation_mode="anchor")
+    if first:
+        ax.set_yticklabels(facs.EMOTIONS, rotation=0)
+    return ax.collections[0]

@@ -1,4 +1,6 @@
-"""F9: the main results as a forest plot: every system of T2 with its intervals, and DEFT held against each (claims C1 and C5)."""
+"""F9: the main results as a forest plot: every system of T2 with its intervals, and DEFT held against each (claims
+C1 and C5).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ def f9(profile: str) -> tuple[Figure, str]:
     with draw.style():
         height = 1.1 + 0.24 * len(systems)
         fig = draw.canvas(height)
-        axes = fig.subplots(1, 3, sharey=True, gridspec_kw=dict(left=0.17, right=0.985, top=1 - 0.28 / height, bottom=0.78 / height, wspace=0.08))
+        axes = fig.subplots(
+            1,
+            3,
+            sharey=True,
+            gridspec_kw=dict(left=0.17, right=0.985, top=1 - 0.28 / height, bottom=0.78 / height, wspace=0.08),
+        )
         for ax, (condition, (words, colour)) in zip(axes, draw.CONDITIONS.items()):
             forest(ax, {spoken(s): scores.get((s, condition)) for s in systems}, colour)
             for level, dashes in ((scores[MAJORITY, condition].value, ":"), (guess[condition], "--")):
@@ -36,19 +43,47 @@ def f9(profile: str) -> tuple[Figure, str]:
     others = [s for s in systems if s != DEFT]
     ahead = [s for s in others if lead[s, "broken"].low > 0]
     falls = max(others, key=lambda s: scores[s, "kept"].value - scores[s, "broken"].value)
-    return fig, (f"With the tie broken DEFT has UF1 {scores[DEFT, 'broken'].text(2)} and is ahead of {len(ahead)} of {len(others)} systems by more than its "
-                 f"interval; the best of the others is {spoken(others[0])} with {scores[others[0], 'broken'].text(2)}. {spoken(falls)} loses most when the tie "
-                 f"breaks, from {scores[falls, 'kept'].value:.2f} to {scores[falls, 'broken'].value:.2f}; DEFT had {scores[DEFT, 'kept'].value:.2f}.")
+    return (
+        fig,
+        (
+            f"With the tie broken DEFT has UF1 {scores[DEFT, 'broken'].text(2)} and is ahead of {len(ahead)} of"
+            f" {len(others)} systems by more than its interval; the best of the others is {spoken(others[0])} with"
+            f" {scores[others[0], 'broken'].text(2)}. {spoken(falls)} loses most when the tie breaks, from"
+            f" {scores[falls, 'kept'].value:.2f} to {scores[falls, 'broken'].value:.2f}; DEFT had"
+            f" {scores[DEFT, 'kept'].value:.2f}."
+        ),
+    )
 
 
-def forest(ax: Axes, rows: Mapping[str, Interval | None], colour: str, shift: float = 0.0, label: str | None = None) -> None:
-    """A point, its interval and its number per row, first row on top. rows: {spoken name: interval, or None where there is none}; shift: in rows."""
+def forest(
+    ax: Axes, rows: Mapping[str, Interval | None], colour: str, shift: float = 0.0, label: str | None = None
+) -> None:
+    """A point, its interval and its number per row, first row on top. rows: {spoken name: interval, or None where
+    there is none}; shift: in rows.
+    """
     for y, found in enumerate(rows.values()):
         if found is not None:
-            ax.errorbar(found.value, y + shift, xerr=[[found.value - found.low], [found.high - found.value]], fmt="o", ms=3.5, color=colour,
-                        elinewidth=1.2, capsize=2, label=label, zorder=3)
-            ax.annotate(f"{found.value:.2f}".replace("-", "−"), (found.high, y + shift), xytext=(3, 0), textcoords="offset points", va="center",
-                        fontsize=draw.SMALLEST, bbox=dict(fc=draw.PAPER, ec="none", pad=0.4))
+            ax.errorbar(
+                found.value,
+                y + shift,
+                xerr=[[found.value - found.low], [found.high - found.value]],
+                fmt="o",
+                ms=3.5,
+                color=colour,
+                elinewidth=1.2,
+                capsize=2,
+                label=label,
+                zorder=3,
+            )
+            ax.annotate(
+                f"{found.value:.2f}".replace("-", "−"),
+                (found.high, y + shift),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=draw.SMALLEST,
+                bbox=dict(fc=draw.PAPER, ec="none", pad=0.4),
+            )
             label = None
     ax.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
     ax.set_yticklabels(rows)

@@ -1,8 +1,8 @@
 """docs/rules.md: the rules by which claims are judged, beside those of the first edition and what it found by them.
 
-`python -c "from deft.evaluation import first_edition as f; open('docs/rules.md', 'w').write(f.page())"` writes the page.
-No stage reads this: a change here makes no stage stale.
-"""
+`python -c "from deft.evaluation import first_edition as f; open('docs/rules.md', 'w').write(f.page())"` writes the
+page. No stage reads this: a change here makes no stage stale."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,20 +14,42 @@ VERDICTS = Path(__file__).with_name("verdicts.json")  # checks and verdicts of t
 
 
 def page() -> str:
-    """docs/rules.md: the rules of the first edition, the rules now and why they changed, then the first edition's verdicts."""
+    """docs/rules.md: the rules of the first edition, the rules now and why they changed, then the first edition's
+    verdicts.
+    """
     old = runtime.read_json(VERDICTS)
-    lines = ["# The rules by which claims are judged", "",
-             f"Rules of {claims.DATED}, written before the run that uses them. {claims.CONVENTION} The interval covers subjects, resampled within looks, and draws of "
-             f"training where several were made. {claims.covered()} `majority`, `template`, `bayes-experts`: rows of T2 and T7.", "",
-             "| claim | rule of the first edition | rule now | why |", "|---|---|---|---|"]
+    lines = [
+        "# The rules by which claims are judged",
+        "",
+        (
+            f"Rules of {claims.DATED}, written before the run that uses them. {claims.CONVENTION} The interval covers"
+            f" subjects, resampled within looks, and draws of training where several were made. {claims.covered()}"
+            " `majority`, `template`, `bayes-experts`: rows of T2 and T7."
+        ),
+        "",
+        "| claim | rule of the first edition | rule now | why |",
+        "|---|---|---|---|",
+    ]
     for claim, rules in claims.RULES.items():
         was = "<br>".join(f"{n}. {rule}" for n, (rule, *_) in enumerate(old["verdicts"][claim]["checks"], 1))
         now = "<br>".join(f"{n}. {rule.text}" for n, rule in enumerate(rules, 1))
         lines.append(f"| {claim} | {was} | {now} | {old['why'][claim]} |")
-    lines += ["", "## Verdicts by the rules of the first edition", "",
-              f"Tables of the demo profile, commit {old['commit']}. Intervals are over subjects alone; a check either holds or fails.", "",
-              "| claim | verdict | check | value | |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "## Verdicts by the rules of the first edition",
+        "",
+        (
+            f"Tables of the demo profile, commit {old['commit']}. Intervals are over subjects alone; a check either"
+            " holds or fails."
+        ),
+        "",
+        "| claim | verdict | check | value | |",
+        "|---|---|---|---|---|",
+    ]
     for claim, found in old["verdicts"].items():
         for rule, value, low, high, holds in found["checks"]:
-            lines.append(f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} | {claims.HOLDS if holds else claims.FAILS} |")
+            lines.append(
+                f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} |"
+                f" {claims.HOLDS if holds else claims.FAILS} |"
+            )
     return "\n".join(lines) + "\n"

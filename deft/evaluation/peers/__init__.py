@@ -2,18 +2,18 @@
 
 majority · lr-pixels (apex, 32 px) · lr-flow (linear reader of DIS region flow) · lr-experts (linear reader of what the
 language model is given) · bayes-experts (textbook prototypes on the motion expert's unit probabilities).  The last two
-are the fair opponents: they say what the language model itself adds.  template (those probabilities read out in words) is
-the opponent of its texts.
+are the fair opponents: they say what the language model itself adds.  template (those probabilities read out in words)
+is the opponent of its texts.
 
-What equal freedom is.  The language model's recipe was settled once, for all folds, on a benchmark of a third seed, where
-its makers saw the answers with the tie kept and with the tie broken; when a fold is tuned, its validation subjects choose
-nothing.  A linear reader that picks view and strength on four validation people's *kept* clips, fold by fold, has less: it never
-sees the tie broken, and strength that leans on looks pays on kept clips.  So its SETTINGS are made the same way, on the
-same benchmark, in sight of both conditions (`deft.evaluation.peers.choose`: view, C and class_weight by the mean of the two
-UF1s, then the temperature by log loss, which moves no answer).  The other way to be fair, validation people's kept and
-broken clips in every fold, reads labels of `sim-v1` that DEFT's recipe was not chosen on; both were measured
-(`docs/decisions.md`) and differ by less than the interval of either.
-"""
+What equal freedom is.  The language model's recipe was settled once, for all folds, on a benchmark of a third seed,
+where its makers saw the answers with the tie kept and with the tie broken; when a fold is tuned, its validation
+subjects choose nothing.  A linear reader that picks view and strength on four validation people's *kept* clips, fold by
+fold, has less: it never sees the tie broken, and strength that leans on looks pays on kept clips.  So its SETTINGS are
+made the same way, on the same benchmark, in sight of both conditions (`deft.evaluation.peers.choose`: view, C and
+class_weight by the mean of the two UF1s, then the temperature by log loss, which moves no answer).  The other way to be
+fair, validation people's kept and broken clips in every fold, reads labels of `sim-v1` that DEFT's recipe was not
+chosen on; both were measured (`docs/decisions.md`) and differ by less than the interval of either."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ from deft.experts import draws
 from deft.systems import BLIND, MAJORITY, PEERS, SYSTEMS, TEMPLATE
 
 
-
 @dataclass(frozen=True)
 class Setting:
     """What a linear peer reads and how strongly it is held back; `temperature` divides its logits."""
@@ -38,7 +37,8 @@ class Setting:
     temperature: float
 
 
-# The best rows of frozen/third-seed.csv, measured by `python -m deft.evaluation.peers.choose`; a test holds the two together.
+# The best rows of frozen/third-seed.csv, measured by `python -m deft.evaluation.peers.choose`; a test holds the two
+# together.
 SETTINGS = {
     "lr-pixels": Setting("pixels", 0.003, None, 2.478),
     "lr-flow": Setting("course", 0.1, "balanced", 0.972),
@@ -51,9 +51,8 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
 
     part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
     the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
-    The solvers are convex and unseeded: another seed gives the same answers. Peers that read the experts answer once per draw of
-    the experts, the others once; column `seed` is the draw's number.
-    """
+    The solvers are convex and unseeded: another seed gives the same answers. Peers that read the experts answer once
+    per draw of the experts, the others once; column `seed` is the draw's number."""
     if unknown := set(systems) - set(PEERS):
         raise ValueError(f"unknown peer {sorted(unknown)}; choose from {', '.join(PEERS)}")
     if part not in ("bench", "heldback"):
@@ -69,12 +68,21 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     for system in systems:
         for draw in range(draws.count(work) if SYSTEMS[system].on_experts else 1):
             frame = _answer(system, profile, seed, index, folds, target, draw)
-            rows += frame.assign(system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part).to_dict("records")
+            rows += frame.assign(
+                system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part
+            ).to_dict("records")
     return rows
 
 
-def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd.DataFrame,
-            target: pd.DataFrame | None, draw: int = 0) -> pd.DataFrame:
+def _answer(
+    system: str,
+    profile: str,
+    seed: int,
+    index: pd.DataFrame,
+    folds: pd.DataFrame,
+    target: pd.DataFrame | None,
+    draw: int = 0,
+) -> pd.DataFrame:
     from deft.clips.facs import EMOTIONS
     from deft.clips.store import ClipStore
     from deft.evaluation.peers import bayes, linear, majority, template
@@ -89,13 +97,16 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
         said = _answer(BLIND, profile, seed, index, folds, target, draw)
         corpus = ClipStore(work / "clips" / "corpus")
         choosing = (corpus.index["split"] == "validation").to_numpy()
-        cut = template.threshold(_features(work, "corpus", "motion_units", draw)[choosing], corpus.array("units_true")[choosing] > 0)
+        cut = template.threshold(
+            _features(work, "corpus", "motion_units", draw)[choosing], corpus.array("units_true")[choosing] > 0
+        )
         motion = (runtime.load_array(work / "motion" / part, name) for name in ("courses", "noise"))
         written = template.texts(said["prediction"].tolist(), _features(work, part, "motion_units", draw), *motion, cut)
         return said.assign(text=written, text_class=said["prediction"])
     if system == BLIND:
-        probability = bayes.probabilities(bayes.clip_units(_features(work, part, "motion_units", draw)),
-                                          _base_rate(profile))
+        probability = bayes.probabilities(
+            bayes.clip_units(_features(work, part, "motion_units", draw)), _base_rate(profile)
+        )
         fold = np.full(len(asked), -1)
         if target is None:  # nothing is fitted; the fold is where the other systems test the clip
             for number in folds["fold"].unique():
@@ -103,11 +114,19 @@ def _answer(system: str, profile: str, seed: int, index: pd.DataFrame, folds: pd
         return linear.answers(asked, probability, EMOTIONS, fold)
     setting = SETTINGS[system]
     try:
-        readers = linear.fit(views(system, work, "bench", draw)[setting.view], index, folds, seed, grid=((setting.C, setting.class_weight),))
+        readers = linear.fit(
+            views(system, work, "bench", draw)[setting.view],
+            index,
+            folds,
+            seed,
+            grid=((setting.C, setting.class_weight),),
+        )
     except linear.NotConverged as error:
         raise linear.NotConverged(f"{system}: {error}") from error
     readers = linear.tempered(readers, setting.temperature)
-    return linear.predict(readers, views(system, work, part, draw)[setting.view], asked, None if target is not None else folds)
+    return linear.predict(
+        readers, views(system, work, part, draw)[setting.view], asked, None if target is not None else folds
+    )
 
 
 def views(system: str, work: Path, part: str, draw: int = 0) -> dict[str, np.ndarray]:
@@ -122,8 +141,11 @@ def views(system: str, work: Path, part: str, draw: int = 0) -> dict[str, np.nda
         return {name: linear.features(name, {"courses": courses}) for name in linear.VIEWS if name != "true"}
     motion, texture = (linear.logits(_features(work, part, f"{name}_units", draw)) for name in ("motion", "texture"))
     tokens = np.asarray(_features(work, part, "motion", draw), np.float32).reshape(len(motion), -1)
-    return {"motion units": motion, "motion and texture units": np.hstack([motion, texture]),
-            "motion units and tokens": np.hstack([motion, tokens])}
+    return {
+        "motion units": motion,
+        "motion and texture units": np.hstack([motion, texture]),
+        "motion units and tokens": np.hstack([motion, tokens]),
+    }
 
 
 def _features(work: Path, part: str, name: str, draw: int = 0) -> np.ndarray:
@@ -131,7 +153,9 @@ def _features(work: Path, part: str, name: str, draw: int = 0) -> np.ndarray:
 
 
 def _base_rate(profile: str) -> np.ndarray:
-    """(17,) how often a unit shows in the corpus that the expert's probabilities were calibrated on (other people, no emotions)."""
+    """(17,) how often a unit shows in the corpus that the expert's probabilities were calibrated on (other people,
+    no emotions).
+    """
     from deft.clips.store import ClipStore
 
     return (ClipStore(paths.work(profile) / "clips" / "corpus").array("units_true") > 0).any(axis=-1).mean(axis=0)

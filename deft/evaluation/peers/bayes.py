@@ -1,10 +1,12 @@
-"""Prototype Bayes: emotions from the motion expert's unit probabilities and the literature's prototypes, by Bayes' rule; nothing is trained.
+"""Prototype Bayes: emotions from the motion expert's unit probabilities and the literature's prototypes, by Bayes'
+rule; nothing is trained.
 
 P(emotion | clip) is proportional to  sum_k w_k  prod_u [ q_ku L_u + (1 - q_ku) ]  over the prototypes k of the emotion,
 where L_u is the likelihood ratio "unit u is there" that the calibrated probability implies once its base rate is
-divided out, and q_ku the chance that the unit shows when prototype k does.  No emotion label and no clip of the benchmark
-sets a number here. Compared with it, a score shows what the language model adds to its experts and to a textbook.
-"""
+divided out, and q_ku the chance that the unit shows when prototype k does.  No emotion label and no clip of the
+benchmark sets a number here. Compared with it, a score shows what the language model adds to its experts and to a
+textbook."""
+
 from __future__ import annotations
 
 import numpy as np

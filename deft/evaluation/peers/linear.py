@@ -5,10 +5,10 @@ the training subjects' mean and spread of each fold; the tie is never broken in 
 test subjects.  What is left to choose is the strength of the regularisation (and the view), in one of two ways:
 
 `fit(..., grid=GRID)`: on the kept clips of each fold's validation subjects.  This is the recipe of the frozen yardstick
-(`deft.evaluation.yardstick`), of the study of flow estimators (T8b) and of the demonstration in notebook 09, and stays theirs.
-`fit(..., grid=(one point,))`: nothing is searched.  The peers of T2 use it with the settings of `deft.evaluation.peers`,
-which were chosen once, on a benchmark of another seed, as the language model's recipe was.
-"""
+(`deft.evaluation.yardstick`), of the study of flow estimators (T8b) and of the demonstration in notebook 09, and stays
+theirs. `fit(..., grid=(one point,))`: nothing is searched.  The peers of T2 use it with the settings of
+`deft.evaluation.peers`, which were chosen once, on a benchmark of another seed, as the language model's recipe was."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -54,8 +54,10 @@ def features(name: str, motion: dict[str, np.ndarray]) -> np.ndarray:
     courses = np.asarray(motion["courses"], np.float32)
     positions = courses.shape[1] + 1
     if positions not in ENVELOPE:
-        raise ValueError(f"courses hold {positions} positions; linear features know {sorted(ENVELOPE)} "
-                         "(onset ... apex, hold ... offset, or onset, apex, hold)")
+        raise ValueError(
+            f"courses hold {positions} positions; linear features know {sorted(ENVELOPE)} "
+            "(onset ... apex, hold ... offset, or onset, apex, hold)"
+        )
     if name.startswith("course"):
         weight = np.asarray(ENVELOPE[positions], np.float32)
         mean = np.einsum("t,ntrc->nrc", weight / weight.sum(), courses)
@@ -94,8 +96,14 @@ class Reader:
         return e / e.sum(axis=1, keepdims=True)
 
 
-def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
-        classes: tuple[str, ...] = EMOTIONS, grid: tuple = GRID) -> list[Reader]:
+def fit(
+    x: np.ndarray,
+    index: pd.DataFrame,
+    folds: pd.DataFrame,
+    seed: int = 7,
+    classes: tuple[str, ...] = EMOTIONS,
+    grid: tuple = GRID,
+) -> list[Reader]:
     """One Reader per fold, from the kept clips of its training subjects; the grid is decided on validation subjects.
 
     x: (N, D), in the order of `index`.  grid: (C, class_weight) pairs to choose from, weakest fit first.
@@ -128,11 +136,20 @@ def fit(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
                 coef, bias = _in_order(_solved(z, truth[train], strength, weight), classes)
             except ConvergenceWarning as warning:
                 raise NotConverged(
-                    f"fold {fold}, C = {strength:g}, class_weight {weight}: the solver stopped after {MAX_ITER} iterations on {int(train.sum())} "
-                    f"clips x {x.shape[1]} features before its optimum; look for features that are nearly constant or copies of each "
-                    "other, or raise MAX_ITER in deft/evaluation/peers/linear.py") from warning
-            reader = Reader(int(fold), classes, mean, scale, coef @ turn, bias,
-                            {"C": strength, "class_weight": weight, "validation_uf1": -1.0})
+                    f"fold {fold}, C = {strength:g}, class_weight {weight}: the solver stopped after {MAX_ITER}"
+                    f" iterations on {int(train.sum())} clips x {x.shape[1]} features before its optimum; look for"
+                    " features that are nearly constant or copies of each other, or raise MAX_ITER in"
+                    " deft/evaluation/peers/linear.py"
+                ) from warning
+            reader = Reader(
+                int(fold),
+                classes,
+                mean,
+                scale,
+                coef @ turn,
+                bias,
+                {"C": strength, "class_weight": weight, "validation_uf1": -1.0},
+            )
             if check.any():
                 answer = np.asarray(classes)[reader.probabilities(x[check]).argmax(axis=1)]
                 reader.chosen["validation_uf1"] = recognition_scores(truth[check], answer, classes)["uf1"]
@@ -162,7 +179,10 @@ def _turned(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _solved(z: np.ndarray, truth: np.ndarray, strength: float, weight: str | None) -> LogisticRegression:
     """One fit; ConvergenceWarning is raised, not shown."""
-    with warnings.catch_warnings(), threadpool_limits(1):  # a few hundred rows: threads would wait for each other (30 times slower)
+    with (
+        warnings.catch_warnings(),
+        threadpool_limits(1),
+    ):  # a few hundred rows: threads would wait for each other (30 times slower)
         warnings.simplefilter("error", ConvergenceWarning)
         return LogisticRegression(C=strength, class_weight=weight, max_iter=MAX_ITER).fit(z, truth)
 
@@ -177,8 +197,12 @@ def predict(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd
     return answers(index, probability, readers[0].classes, fold)
 
 
-def probabilities(readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray]:
-    """-> ((N, C) probabilities of the reader that never saw the clip's subject, (N,) its fold, -1 for the mean over all)."""
+def probabilities(
+    readers: list[Reader], x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """-> ((N, C) probabilities of the reader that never saw the clip's subject, (N,) its fold, -1 for the mean over
+    all).
+    """
     x, fold = np.asarray(x, np.float64), np.full(len(index), -1)
     if folds is None:
         return np.mean([reader.probabilities(x) for reader in readers], axis=0), fold
@@ -197,8 +221,9 @@ def logits(probability: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-def fit_predict(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7,
-                classes: tuple[str, ...] = EMOTIONS) -> pd.DataFrame:
+def fit_predict(
+    x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, seed: int = 7, classes: tuple[str, ...] = EMOTIONS
+) -> pd.DataFrame:
     """`fit` then `predict` on the same clips: out-of-fold answers for the kept and the broken condition."""
     return predict(fit(x, index, folds, seed, classes), x, index, folds)
 
@@ -231,8 +256,10 @@ def answers(index: pd.DataFrame, probability: np.ndarray, classes: tuple[str, ..
 
 def scores(frame: pd.DataFrame, classes: tuple[str, ...] = EMOTIONS) -> dict[str, dict[str, float]]:
     """{'kept': {'uf1', 'uar', 'accuracy'}, 'broken': ...} of `fit_predict`, pooled over folds."""
-    return {str(name): recognition_scores(part["truth"], part["prediction"], classes)
-            for name, part in frame.groupby("condition")}
+    return {
+        str(name): recognition_scores(part["truth"], part["prediction"], classes)
+        for name, part in frame.groupby("condition")
+    }
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
@@ -245,8 +272,10 @@ def _in_order(model: LogisticRegression, classes: tuple[str, ...]) -> tuple[np.n
     coef = np.zeros((len(classes), model.coef_.shape[1]))
     bias = np.full(len(classes), -1e9)
     if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
-        model_coef, model_bias = np.vstack([-model.coef_[0] / 2, model.coef_[0] / 2]), np.array(
-            [-model.intercept_[0] / 2, model.intercept_[0] / 2])
+        model_coef, model_bias = (
+            np.vstack([-model.coef_[0] / 2, model.coef_[0] / 2]),
+            np.array([-model.intercept_[0] / 2, model.intercept_[0] / 2]),
+        )
     else:
         model_coef, model_bias = model.coef_, model.intercept_
     for row, name in enumerate(model.classes_):

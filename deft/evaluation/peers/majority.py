@@ -1,4 +1,5 @@
 """Majority: always the commonest emotion of the training subjects.  The score of a system that uses no input."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,9 +18,12 @@ def shares(index: pd.DataFrame, folds: pd.DataFrame, fold: int, classes: tuple[s
     return count / count.sum()
 
 
-def probabilities(index: pd.DataFrame, folds: pd.DataFrame, target: pd.DataFrame | None = None,
-                  classes: tuple[str, ...] = EMOTIONS) -> tuple[np.ndarray, np.ndarray]:
-    """-> ((N, C) class shares answered for every clip, (N,) fold); `target`: held-back clips, mean over folds, fold -1."""
+def probabilities(
+    index: pd.DataFrame, folds: pd.DataFrame, target: pd.DataFrame | None = None, classes: tuple[str, ...] = EMOTIONS
+) -> tuple[np.ndarray, np.ndarray]:
+    """-> ((N, C) class shares answered for every clip, (N,) fold); `target`: held-back clips, mean over folds, fold
+    -1.
+    """
     numbers = sorted(folds["fold"].unique())
     if target is not None:
         mean = np.mean([shares(index, folds, fold, classes) for fold in numbers], axis=0)

@@ -1,4 +1,5 @@
 """What the tables share: samples per subject and draw, and paired differences."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,9 @@ def constant(system: str) -> bool:
 
 def sample(frame: pd.DataFrame, classes: Sequence[str] = EMOTIONS) -> metrics.Sample:
     """Rows of one system -> confusion counts (S, K, C, C + 1) per subject and draw."""
-    return metrics.sample(frame, metrics.confusions(frame["truth"], frame["prediction"], classes), constant(frame["system"].iloc[0]))
+    return metrics.sample(
+        frame, metrics.confusions(frame["truth"], frame["prediction"], classes), constant(frame["system"].iloc[0])
+    )
 
 
 def nll_sample(frame: pd.DataFrame) -> metrics.Sample | None:
@@ -43,15 +46,23 @@ def nll_sample(frame: pd.DataFrame) -> metrics.Sample | None:
     return metrics.sample(frame, np.stack([lost, np.ones(len(lost))], axis=1), constant(frame["system"].iloc[0]))
 
 
-def compared(column: str, a: metrics.Sample | None, b: metrics.Sample | None, statistic: Callable, seed: int) -> tuple[dict, str]:
-    """The three cells of a paired difference A - B and a word when it could not be made on all draws: ({}, "") if one is absent."""
+def compared(
+    column: str, a: metrics.Sample | None, b: metrics.Sample | None, statistic: Callable, seed: int
+) -> tuple[dict, str]:
+    """The three cells of a paired difference A - B and a word when it could not be made on all draws: ({}, "") if
+    one is absent.
+    """
     if a is None or b is None:
         return {}, ""
     shared = metrics.shared_draws(a, b)
     if shared == ():
         return {}, f"{column}: no draw is shared"
     most = max(len(one.draws or ()) for one in (a, b))
-    word = f"{column}: on draw{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}" if shared and len(shared) < most else ""
+    word = (
+        f"{column}: on draw{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}"
+        if shared and len(shared) < most
+        else ""
+    )
     return metrics.difference(a, b, statistic, seed=seed).columns(column), word
 
 
@@ -59,7 +70,12 @@ def told(one: metrics.Sample, system: str) -> dict:
     """How many draws a row rests on, and what its intervals cover."""
     count = len(one.draws or (0,))
     if one.draws is None:  # nothing random of its own; what some peers read was trained once
-        return {"draws": count, "interval": f"subjects; {'one draw of the experts' if SYSTEMS[system].on_experts else 'constant over draws'}"}
+        return {
+            "draws": count,
+            "interval": (
+                f"subjects; {'one draw of the experts' if SYSTEMS[system].on_experts else 'constant over draws'}"
+            ),
+        }
     return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
 
 

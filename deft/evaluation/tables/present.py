@@ -1,8 +1,8 @@
 """Pages of the tables: parts of at most seven columns with spoken names, and captions that say what the numbers show.
 
-The CSV is the table. Its pages (Markdown, LaTeX, HTML) follow from it and from the `PAGE` beside the function that makes
-it; `make verify` writes them again and compares. A finding is a function of the table: no number, no conclusion is typed.
-"""
+The CSV is the table. Its pages (Markdown, LaTeX, HTML) follow from it and from the `PAGE` beside the function that
+makes it; `make verify` writes them again and compares. A finding is a function of the table: no number, no conclusion
+is typed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from deft.evaluation.tables.common import CONDITIONS
 MOST = 7  # columns of a part
 LONG = 30  # rows that one page of LaTeX holds
 SHORT = 40  # characters of a cell that is not broken into lines
-LATEX = {"\\": r"\textbackslash{}", **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$"}
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+}
 STYLE = "body{font:15px/1.45 sans-serif;max-width:66rem;margin:1.5rem auto;padding:0 1rem}"
 TABLE = "border-collapse:collapse;font-variant-numeric:tabular-nums;border-block:2px solid;margin:.4rem 0 1.2rem"
 
@@ -115,8 +121,12 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def highest(table: pd.DataFrame, name: str, key: str, spoken: Callable[[str], str] = str, least: bool = False, digits: int = 3) -> str:
-    """The row with the largest (least: smallest) number of column `name`, or all that share it, as `motion (.804 [.77, .84])`; "" without a number."""
+def highest(
+    table: pd.DataFrame, name: str, key: str, spoken: Callable[[str], str] = str, least: bool = False, digits: int = 3
+) -> str:
+    """The row with the largest (least: smallest) number of column `name`, or all that share it, as `motion (.804
+    [.77, .84])`; "" without a number.
+    """
     if name not in table or table[name].isna().all():
         return ""
     rows = table[table[name] == (table[name].min() if least else table[name].max())]
@@ -135,13 +145,21 @@ def page_of(id: str) -> Page:
 
 
 def parts(page: Page, table: pd.DataFrame) -> list[Shown]:
-    """The parts of a page that the table fills. A part of two kinds of number (simulated, reproduced, reported) is a ValueError."""
-    filled = [(part, here, grid) for part in page.parts if len(here := _where(table, part.where)) and (grid := _grid(part, here))]
+    """The parts of a page that the table fills. A part of two kinds of number (simulated, reproduced, reported) is a
+    ValueError.
+    """
+    filled = [
+        (part, here, grid)
+        for part in page.parts
+        if len(here := _where(table, part.where)) and (grid := _grid(part, here))
+    ]
     found = []
     for number, (part, here, (heads, rows)) in enumerate(filled, start=1):
         kinds = set(here["kind"]) if "kind" in here else {"simulated"}
         if len(kinds) > 1:
-            raise ValueError(f"{part.title}: {', '.join(sorted(kinds))} numbers in one part; give each kind a part of its own")
+            raise ValueError(
+                f"{part.title}: {', '.join(sorted(kinds))} numbers in one part; give each kind a part of its own"
+            )
         words = f"{f'Part {number} of {len(filled)}, ' if len(filled) > 1 else ''}{kinds.pop()}: {part.title}."
         found.append(Shown(words[0].upper() + words[1:], " ".join(filter(None, part.finding(here))), heads, rows))
     return found
@@ -172,16 +190,29 @@ def _grid(part: Part, here: pd.DataFrame) -> tuple[list[str], list[list[Cell]]] 
         for column in columns:
             mine = _where(group, column.where)
             if len(mine) > 1:
-                raise ValueError(f"{part.title}, {column.head}: {len(mine)} rows of the CSV for one cell; name the rows by another column")
+                raise ValueError(
+                    f"{part.title}, {column.head}: {len(mine)} rows of the CSV for one cell; name the rows by another"
+                    " column"
+                )
             cells.append(_cell(mine.iloc[0], column) if len(mine) else Cell())
         if any(cell.text for cell in cells):
             rows.append([*(_cell(group.iloc[0], column) for column in part.rows), *cells])
-    kept = [*range(len(part.rows)), *(place for place in range(len(part.rows), len(part.rows) + len(columns)) if any(row[place].text for row in rows))]
+    kept = [
+        *range(len(part.rows)),
+        *(
+            place
+            for place in range(len(part.rows), len(part.rows) + len(columns))
+            if any(row[place].text for row in rows)
+        ),
+    ]
     if len(kept) == len(part.rows):
         return None
     shown = [*part.rows, *columns]
-    for line, choose in ([(row[len(part.rows):], columns[0].best) for row in rows] if part.along else
-                         [([row[place] for row in rows], shown[place].best) for place in kept]):
+    for line, choose in (
+        [(row[len(part.rows) :], columns[0].best) for row in rows]
+        if part.along
+        else [([row[place] for row in rows], shown[place].best) for place in kept]
+    ):
         numbers = [cell for cell in line if cell.number == cell.number]
         if choose is not None and len(numbers) > 1:
             best = choose(numbers, key=lambda cell: cell.number).text
@@ -196,11 +227,20 @@ def pages(id: str, text: str, stamp: str) -> dict[str, str]:
     page = page_of(id)
     shown = parts(page, pd.read_csv(io.StringIO(text)))
     title, words = f"{id}. {artifacts.get(id).title}", f"{page.note} All rows and columns: {id}.csv. {stamp}."
-    body = f"<h1 style=\"font-size:1.2rem\">{html.escape(title)}</h1>\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
-    return {"md": f"**{title}**\n\n{markdown(shown)}\n\n{words}\n",
-            "tex": "\n".join(_latex(part, f"{title}. {part.start} {part.finding} {words}", f"tab:{id.lower()}-{number}") for number, part in enumerate(shown, 1)),
-            "html": f"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-                    f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"}
+    head = f'<h1 style="font-size:1.2rem">{html.escape(title)}</h1>'
+    body = f"{head}\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
+    return {
+        "md": f"**{title}**\n\n{markdown(shown)}\n\n{words}\n",
+        "tex": "\n".join(
+            _latex(part, f"{title}. {part.start} {part.finding} {words}", f"tab:{id.lower()}-{number}")
+            for number, part in enumerate(shown, 1)
+        ),
+        "html": (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+            ' content="width=device-width">'
+            f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        ),
+    }
 
 
 def save(table: pd.DataFrame, id: str, profile: str, seed: int = 7) -> None:
@@ -233,13 +273,18 @@ def _aligned(part: Shown) -> list[bool]:
 
 def markdown(shown: Iterable[Shown]) -> str:
     """Parts as Markdown, each with its caption above it."""
+
     def written(cell: Cell) -> str:
         text = cell.text.replace("|", r"\|")
         return " ".join(word for word in (f"**{text}**" if cell.best else text, cell.interval) if word)
 
     out = []
     for part in shown:
-        lines = [part.heads, ["---:" if number else "---" for number in _aligned(part)], *([written(cell) for cell in row] for row in part.rows)]
+        lines = [
+            part.heads,
+            ["---:" if number else "---" for number in _aligned(part)],
+            *([written(cell) for cell in row] for row in part.rows),
+        ]
         out.append(f"**{part.start}** {part.finding}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(out)
 
@@ -256,12 +301,45 @@ def _latex(part: Shown, caption: str, label: str) -> str:
         lines = r" \\ ".join(map(plain, textwrap.wrap(head, 15)))
         return rf"\shortstack[{'r' if number else 'l'}]{{{lines}}}"
 
-    place = "".join("r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > SHORT else "l" for n, number in enumerate(_aligned(part)))
+    place = "".join(
+        "r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > SHORT else "l"
+        for n, number in enumerate(_aligned(part))
+    )
     lines = [" & ".join(map(written, row)) + r" \\" for row in part.rows]
-    told, head = rf"\caption{{{plain(caption)}}}\label{{{label}}}", [r"\toprule", " & ".join(map(stacked, part.heads, _aligned(part))) + r" \\", r"\midrule"]
+    told, head = (
+        rf"\caption{{{plain(caption)}}}\label{{{label}}}",
+        [
+            r"\toprule",
+            " & ".join(map(stacked, part.heads, _aligned(part))) + r" \\",
+            r"\midrule",
+        ],
+    )
     if len(lines) > LONG:
-        return "\n".join([rf"{{\footnotesize\begin{{longtable}}{{{place}}}", told + r" \\", *head, r"\endhead", *lines, r"\bottomrule", r"\end{longtable}}", ""])
-    return "\n".join([r"\begin{table}\footnotesize", told, rf"\begin{{tabular}}{{{place}}}", *head, *lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+        return "\n".join(
+            [
+                rf"{{\footnotesize\begin{{longtable}}{{{place}}}",
+                told + r" \\",
+                *head,
+                r"\endhead",
+                *lines,
+                r"\bottomrule",
+                r"\end{longtable}}",
+                "",
+            ]
+        )
+    return "\n".join(
+        [
+            r"\begin{table}\footnotesize",
+            told,
+            rf"\begin{{tabular}}{{{place}}}",
+            *head,
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
 
 
 def fragment(shown: Iterable[Shown]) -> str:
@@ -269,13 +347,28 @@ def fragment(shown: Iterable[Shown]) -> str:
     out = []
     for part in shown:
         edge = [f"text-align:{'right' if number else 'left'};padding:.15rem .5rem" for number in _aligned(part)]
-        head = "".join(f"<th scope=\"col\" style=\"{style};vertical-align:bottom;border-bottom:1px solid\">{html.escape(word)}</th>" for style, word in zip(edge, part.heads))
+        head = "".join(
+            f'<th scope="col" style="{style};vertical-align:bottom;border-bottom:1px solid">{html.escape(word)}</th>'
+            for style, word in zip(edge, part.heads)
+        )
         body = []
         for row in part.rows:
             cells = [f"<b>{html.escape(c.text)}</b>" if c.best else html.escape(c.text) for c in row]
-            cells = [text + (f" <small>{html.escape(c.interval)}</small>" if c.interval else "") for text, c in zip(cells, row)]
-            whole = [style + ";vertical-align:top" + ";white-space:nowrap" * (len(c.text) <= SHORT) for style, c in zip(edge, row)]
-            body.append("<tr>" + "".join(f"<td style=\"{style}\">{text}</td>" for style, text in zip(whole, cells)) + "</tr>")
-        out.append(f"<p><b>{html.escape(part.start)}</b> {html.escape(part.finding)}</p>\n<div style=\"overflow-x:auto\"><table style=\"{TABLE}\">\n"
-                   f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table></div>")
+            cells = [
+                text + (f" <small>{html.escape(c.interval)}</small>" if c.interval else "")
+                for text, c in zip(cells, row)
+            ]
+            whole = [
+                style + ";vertical-align:top" + ";white-space:nowrap" * (len(c.text) <= SHORT)
+                for style, c in zip(edge, row)
+            ]
+            body.append(
+                "<tr>" + "".join(f'<td style="{style}">{text}</td>' for style, text in zip(whole, cells)) + "</tr>"
+            )
+        out.append(
+            f'<p><b>{html.escape(part.start)}</b> {html.escape(part.finding)}</p>\n<div style="overflow-x:auto"><table'
+            f' style="{TABLE}">\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
+            + "\n".join(body)
+            + "\n</tbody></table></div>"
+        )
     return "\n".join(out)

@@ -1,12 +1,22 @@
 """T2: every system, tie kept and tie broken (claims C1 and C5)."""
+
 from __future__ import annotations
 
 import pandas as pd
 
 from deft.evaluation import metrics, reported
 from deft.evaluation.source import Answers
+from deft.evaluation.tables.common import (
+    BROKEN,
+    CONDITIONS,
+    both_answered,
+    compared,
+    nll_sample,
+    recognition,
+    sample,
+    told,
+)
 from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, said
-from deft.evaluation.tables.common import BROKEN, CONDITIONS, both_answered, compared, nll_sample, recognition, sample, told
 from deft.systems import BLIND, DEFT, LISTED, MAJORITY, SYSTEMS, spoken
 
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
@@ -15,34 +25,57 @@ PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
 def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     """Main results: every system, tie kept and broken, bench and held-back, then the published numbers.
 
-    `nll`: mean negative log probability of the true class (lower is better), for systems with scores. `deft_minus*`: UF1
-    of DEFT less that of the row's system on the same clips and draws; `deft_minus_nll*`: the same of NLL. `over_majority*`:
-    UF1 of the row less that of `majority`. `kept_minus_broken*`: what the system loses when looks no longer go with
-    emotions; `kept_minus_broken_over_blind*`: the same less what a reader loses that cannot see looks (bayes-experts: the
-    clips themselves differ); `kept_minus_broken_over_deft*`: the same less what DEFT loses. The last three stand in both rows.
-    """
+    `nll`: mean negative log probability of the true class (lower is better), for systems with scores. `deft_minus*`:
+    UF1 of DEFT less that of the row's system on the same clips and draws; `deft_minus_nll*`: the same of NLL.
+    `over_majority*`: UF1 of the row less that of `majority`. `kept_minus_broken*`: what the system loses when looks no
+    longer go with emotions; `kept_minus_broken_over_blind*`: the same less what a reader loses that cannot see looks
+    (bayes-experts: the clips themselves differ); `kept_minus_broken_over_deft*`: the same less what DEFT loses. The
+    last three stand in both rows."""
     frame = Answers.of(source).predictions
     rows = []
     for part in ("bench", "heldback"):
         here = frame[frame["set"] == part]
-        known = {(system, condition): rows_of for (system, condition), rows_of in here.groupby(["system", "condition"]) if system in LISTED["T2"]}
+        known = {
+            (system, condition): rows_of
+            for (system, condition), rows_of in here.groupby(["system", "condition"])
+            if system in LISTED["T2"]
+        }
         for system in LISTED["T2"]:
             rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
     for line in reported.load().itertuples():
-        rows.append({"kind": "reported", "protocol": line.protocol, "system": line.method, "uf1": line.uf1, "uar": line.uar,
-                     "note": reported.note(line), "source": line.source})
+        rows.append(
+            {
+                "kind": "reported",
+                "protocol": line.protocol,
+                "system": line.method,
+                "uf1": line.uf1,
+                "uar": line.uar,
+                "note": reported.note(line),
+                "source": line.source,
+            }
+        )
     return pd.DataFrame(rows).round(4)
 
 
-def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: str, asked: pd.Series, seed: int) -> list[dict]:
+def _system_rows(
+    known: dict[tuple[str, str], pd.DataFrame], system: str, part: str, asked: pd.Series, seed: int
+) -> list[dict]:
     """Both rows of one system. known: (system, condition) -> its answers; asked: condition -> number of clips."""
     if any((system, condition) not in known for condition in CONDITIONS):
         return []
     fall, out = _falls(known, system, seed), []
     for condition in CONDITIONS:
         rows, mine = known[system, condition], sample(known[system, condition])
-        row = {"kind": "simulated", "protocol": PROTOCOL, "system": system, "set": part, "condition": condition,
-               "clips": rows["clip"].nunique(), **told(mine, system), **recognition(rows, seed)}
+        row = {
+            "kind": "simulated",
+            "protocol": PROTOCOL,
+            "system": system,
+            "set": part,
+            "condition": condition,
+            "clips": rows["clip"].nunique(),
+            **told(mine, system),
+            **recognition(rows, seed),
+        }
         words = [] if row["clips"] == asked[condition] else [f"answered {row['clips']} of {asked[condition]} clips"]
         for other, column, sign in ((DEFT, "deft_minus", 1), (MAJORITY, "over_majority", -1)):
             theirs = known.get((other, condition))
@@ -60,15 +93,22 @@ def _system_rows(known: dict[tuple[str, str], pd.DataFrame], system: str, part: 
 
 def _falls(known: dict[tuple[str, str], pd.DataFrame], system: str, seed: int) -> dict:
     """UF1 kept less broken of a system, alone and less that of the blind reader and of DEFT."""
+
     def fall(name: str) -> list[metrics.Sample]:
         return [sample(known[name, condition]) for condition in CONDITIONS if (name, condition) in known]
 
     mine = fall(system)
-    row: dict = {} if metrics.shared_draws(*mine) == () else metrics.difference(*mine, metrics.uf1, seed=seed).columns("kept_minus_broken")
+    row: dict = (
+        {}
+        if metrics.shared_draws(*mine) == ()
+        else metrics.difference(*mine, metrics.uf1, seed=seed).columns("kept_minus_broken")
+    )
     for other, column in ((BLIND, "kept_minus_broken_over_blind"), (DEFT, "kept_minus_broken_over_deft")):
         four = [*mine, *fall(other)]
         if system != other and len(four) == 4 and metrics.shared_draws(*four) != ():
-            row |= metrics.combined([(one, metrics.uf1) for one in four], lambda a, b, c, d: (a - b) - (c - d), seed=seed).columns(column)
+            row |= metrics.combined(
+                [(one, metrics.uf1) for one in four], lambda a, b, c, d: (a - b) - (c - d), seed=seed
+            ).columns(column)
     return row
 
 
@@ -80,27 +120,52 @@ def _recognised(part: pd.DataFrame) -> list[str]:
         clear["not told apart from"] = broken.deft_minus.notna() & ~clear["above"] & ~clear["below"]
         places = [f"{word} {listed(broken.system[here].map(spoken))}" for word, here in clear.items() if here.any()]
         words.append(said("By the paired interval DEFT is {}.", "; ".join(places)))
-    return [*words, said("Largest loss when looks no longer go with emotions: {}.", highest(broken, "kept_minus_broken_over_blind", "system", spoken))]
+    return [
+        *words,
+        said(
+            "Largest loss when looks no longer go with emotions: {}.",
+            highest(broken, "kept_minus_broken_over_blind", "system", spoken),
+        ),
+    ]
 
 
 def _printed(part: pd.DataFrame) -> list[str]:
     words = []
     for how in ("best epoch on test", "fixed epochs"):
-        numbers = part[part.note.str.startswith(f"selection: {how}", na=False)].assign(name=part.system + "; " + part.protocol)
+        numbers = part[part.note.str.startswith(f"selection: {how}", na=False)].assign(
+            name=part.system + "; " + part.protocol
+        )
         words.append(said(f"Highest published UF1 with {how}: {{}}.", highest(numbers, "uf1", "name")))
     return [*words, "Not to be compared with simulated numbers."]
 
 
 SYSTEM = (Column("System", "system", spoken=spoken),)
-COLUMNS = (*both("UF1", "uf1", best=max), Column("Lost beyond a blind reader", "kept_minus_broken_over_blind", BROKEN),
-           Column("NLL, tie broken", "nll", BROKEN, best=min), Column("DEFT less it, tie broken", "deft_minus", BROKEN),
-           Column("Draws", "draws", BROKEN, digits=0))
-PAGE = Page((
-    Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench"}),
-    Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback"}),
-    Part("published numbers, real faces, other protocols", (Column("Protocol", "protocol"), Column("Method", "system")),
-         (Column("UF1", "uf1"), Column("UAR", "uar"), Column("How it was counted", "note"), Column("Source", "source")), _printed, {"kind": "reported"}),
-), "UF1 pooled over folds, mean over draws. Brackets: 95 % intervals over subjects within looks and over draws (with few draws they enclose the truth "
-   "less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond a blind reader: UF1 kept less "
-   "broken, less the same of prototype Bayes, which cannot "
-   "see looks. NLL: lower is better.")
+COLUMNS = (
+    *both("UF1", "uf1", best=max),
+    Column("Lost beyond a blind reader", "kept_minus_broken_over_blind", BROKEN),
+    Column("NLL, tie broken", "nll", BROKEN, best=min),
+    Column("DEFT less it, tie broken", "deft_minus", BROKEN),
+    Column("Draws", "draws", BROKEN, digits=0),
+)
+PAGE = Page(
+    (
+        Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench"}),
+        Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback"}),
+        Part(
+            "published numbers, real faces, other protocols",
+            (Column("Protocol", "protocol"), Column("Method", "system")),
+            (
+                Column("UF1", "uf1"),
+                Column("UAR", "uar"),
+                Column("How it was counted", "note"),
+                Column("Source", "source"),
+            ),
+            _printed,
+            {"kind": "reported"},
+        ),
+    ),
+    "UF1 pooled over folds, mean over draws. Brackets: 95 % intervals over subjects within looks and over draws (with"
+    " few draws they enclose the truth less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond"
+    " a blind reader: UF1 kept less broken, less the same of prototype Bayes, which cannot see looks. NLL: lower is"
+    " better.",
+)

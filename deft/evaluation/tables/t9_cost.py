@@ -1,4 +1,5 @@
 """T9: minutes and memory of every stage, parameters of every saved model."""
+
 from __future__ import annotations
 
 import json
@@ -24,15 +25,41 @@ def t9(profile: str) -> pd.DataFrame:
     for path in sorted((work / "status").glob("[0-9]*.json")):
         record = runtime.read_json(path)
         if record.get("state") == "done":
-            rows.append({"kind": "simulated", "what": "stage", "name": path.stem, "seconds": record.get("seconds"),
-                         "peak_memory_gib": record.get("peak_memory_gib")})
+            rows.append(
+                {
+                    "kind": "simulated",
+                    "what": "stage",
+                    "name": path.stem,
+                    "seconds": record.get("seconds"),
+                    "peak_memory_gib": record.get("peak_memory_gib"),
+                }
+            )
     if rows:
-        rows.append({"kind": "simulated", "what": "stage", "name": WHOLE, "seconds": sum(r["seconds"] or 0 for r in rows),
-                     "peak_memory_gib": max(r["peak_memory_gib"] or 0 for r in rows)})
-    for path in sorted((*work.glob("experts/*/*.safetensors"), *work.glob("mllm/base*/*.safetensors"),
-                        *_first_runs(work / "mllm" / "runs"))):
-        rows.append({"kind": "simulated", "what": "model", "name": str(path.parent.relative_to(work)) + "/" + path.name,
-                     "parameters": parameters(path), "mib": path.stat().st_size / 2**20})
+        rows.append(
+            {
+                "kind": "simulated",
+                "what": "stage",
+                "name": WHOLE,
+                "seconds": sum(r["seconds"] or 0 for r in rows),
+                "peak_memory_gib": max(r["peak_memory_gib"] or 0 for r in rows),
+            }
+        )
+    for path in sorted(
+        (
+            *work.glob("experts/*/*.safetensors"),
+            *work.glob("mllm/base*/*.safetensors"),
+            *_first_runs(work / "mllm" / "runs"),
+        )
+    ):
+        rows.append(
+            {
+                "kind": "simulated",
+                "what": "model",
+                "name": str(path.parent.relative_to(work)) + "/" + path.name,
+                "parameters": parameters(path),
+                "mib": path.stat().st_size / 2**20,
+            }
+        )
     if not rows:
         raise ValueError(f"nothing to cost under {work}: neither stage records nor models; run the stages first")
     columns = ["kind", "what", "name", "seconds", "peak_memory_gib", "parameters", "mib"]
@@ -67,13 +94,17 @@ def _first_runs(runs: Path) -> list[Path]:
 
 def _minutes(part: pd.DataFrame) -> list[str]:
     each = part[part.name != WHOLE]
-    return [said("The longest stage is {}, in seconds.", highest(each, "seconds", "name", _named, digits=1)),
-            said("The most memory is taken by {}, in GiB.", highest(each, "peak_memory_gib", "name", _named, digits=2))]
+    return [
+        said("The longest stage is {}, in seconds.", highest(each, "seconds", "name", _named, digits=1)),
+        said("The most memory is taken by {}, in GiB.", highest(each, "peak_memory_gib", "name", _named, digits=2)),
+    ]
 
 
 def _size(part: pd.DataFrame) -> list[str]:
-    return [said("The largest model has {} parameters.", quote(part.loc[part.parameters.idxmax()], "parameters", digits=0)),
-            said("The smallest: {}.", highest(part, "parameters", "name", _named, least=True, digits=0))]
+    return [
+        said("The largest model has {} parameters.", quote(part.loc[part.parameters.idxmax()], "parameters", digits=0)),
+        said("The smallest: {}.", highest(part, "parameters", "name", _named, least=True, digits=0)),
+    ]
 
 
 def _named(name: str) -> str:
@@ -82,12 +113,28 @@ def _named(name: str) -> str:
     if folder[0] == "experts":
         return f"expert: {folder[1].replace('rgb', 'RGB')}"
     if folder[0] == "mllm":
-        return {"base": "language model, before tuning", "base-flat": "language model of flat text, before tuning"}.get(folder[1]) or f"tuned: {spoken(folder[2])}"
+        return {"base": "language model, before tuning", "base-flat": "language model of flat text, before tuning"}.get(
+            folder[1]
+        ) or f"tuned: {spoken(folder[2])}"
     return name.replace("_", " ")
 
 
-PAGE = Page((
-    Part("stages, as this machine ran them", (Column("Stage", "name", spoken=_named),),
-         (Column("Seconds", "seconds", digits=1), Column("Peak memory, GiB", "peak_memory_gib", digits=2)), _minutes, {"what": "stage"}),
-    Part("models", (Column("Model", "name", spoken=_named),), (Column("Parameters", "parameters", digits=0), Column("MiB", "mib", digits=2)), _size, {"what": "model"}),
-), "Stages after the one that writes this table: their last complete run. Of tuned systems, the first draw and fold.")
+PAGE = Page(
+    (
+        Part(
+            "stages, as this machine ran them",
+            (Column("Stage", "name", spoken=_named),),
+            (Column("Seconds", "seconds", digits=1), Column("Peak memory, GiB", "peak_memory_gib", digits=2)),
+            _minutes,
+            {"what": "stage"},
+        ),
+        Part(
+            "models",
+            (Column("Model", "name", spoken=_named),),
+            (Column("Parameters", "parameters", digits=0), Column("MiB", "mib", digits=2)),
+            _size,
+            {"what": "model"},
+        ),
+    ),
+    "Stages after the one that writes this table: their last complete run. Of tuned systems, the first draw and fold.",
+)

@@ -1,8 +1,10 @@
-"""What a camera does to a pair of frames: noise, light, blur, compression. numpy and OpenCV only; every draw comes from the generator given.
+"""What a camera does to a pair of frames: noise, light, blur, compression. numpy and OpenCV only; every draw comes from
+the generator given.
 
-Noise and JPEG follow `deft.clips.simulator.camera`, in grey levels; the light is its flicker and, beyond it, a ramp across the frame
-that changes between the two moments, because a network that has met only a common factor would read a moving shadow as motion.
-"""
+Noise and JPEG follow `deft.clips.simulator.camera`, in grey levels; the light is its flicker and, beyond it, a ramp
+across the frame that changes between the two moments, because a network that has met only a common factor would read a
+moving shadow as motion."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,8 +15,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Nuisance:
-    """Upper ends of uniform draws; a share of pairs stays free of each. noise: grey levels; flicker: relative, standard deviation;
-    ramp: relative change of the light from one side of the frame to the other; blur: px; jpeg: lowest quality."""
+    """Upper ends of uniform draws; a share of pairs stays free of each. noise: grey levels; flicker: relative, standard
+    deviation; ramp: relative change of the light from one side of the frame to the other; blur: px; jpeg: lowest
+    quality."""
 
     noise: float = 6.5
     flicker: float = 0.02
@@ -25,19 +28,35 @@ class Nuisance:
 
     def draw(self, rng: np.random.Generator) -> dict:
         """The numbers of one pair: those of the camera are shared by both frames, those of the light are not."""
+
         def unless(share, value):
             return value if rng.random() >= share else 0.0
+
         rare = 2 * self.clean
-        return {"noise": unless(self.clean, rng.uniform(0.5, self.noise)), "blur": unless(0.5, rng.uniform(0, self.blur)),
-                "jpeg": int(unless(rare, rng.integers(self.jpeg, 96))), "flicker": unless(rare, self.flicker) * rng.normal(size=2),
-                "ramp": unless(0.5, self.ramp) * rng.normal(0, 0.5, (2, 2)), "gamma": float(np.exp(rng.normal(0, 0.15))), "contrast": float(rng.uniform(0.6, 1.2))}
+        return {
+            "noise": unless(self.clean, rng.uniform(0.5, self.noise)),
+            "blur": unless(0.5, rng.uniform(0, self.blur)),
+            "jpeg": int(unless(rare, rng.integers(self.jpeg, 96))),
+            "flicker": unless(rare, self.flicker) * rng.normal(size=2),
+            "ramp": unless(0.5, self.ramp) * rng.normal(0, 0.5, (2, 2)),
+            "gamma": float(np.exp(rng.normal(0, 0.15))),
+            "contrast": float(rng.uniform(0.6, 1.2)),
+        }
 
 
 def photograph(
-    frame: np.ndarray, rng: np.random.Generator, *, noise: float = 0.0, blur: float = 0.0, jpeg: int = 0,
-    flicker: float = 0.0, ramp: tuple[float, float] = (0.0, 0.0)
+    frame: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.0,
+    blur: float = 0.0,
+    jpeg: int = 0,
+    flicker: float = 0.0,
+    ramp: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """Apply a camera to one clean frame (H, W), grey levels -> (H, W) uint8. Units of the settings: see `Nuisance`; 0 is none."""
+    """Apply a camera to one clean frame (H, W), grey levels -> (H, W) uint8. Units of the settings: see `Nuisance`;
+    0 is none.
+    """
     image = np.asarray(frame, np.float32)
     height, width = image.shape
     if flicker or np.any(ramp):
@@ -46,7 +65,9 @@ def photograph(
     if blur:
         image = cv2.GaussianBlur(image, (0, 0), max(blur, 0.05))
     if noise:
-        image = image + noise * np.sqrt(0.35 + 0.65 * np.clip(image, 0, 255) / 128) * rng.standard_normal(image.shape, dtype=np.float32)
+        image = image + noise * np.sqrt(0.35 + 0.65 * np.clip(image, 0, 255) / 128) * rng.standard_normal(
+            image.shape, dtype=np.float32
+        )
     image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     if jpeg:
         ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(jpeg)])
@@ -57,17 +78,22 @@ def photograph(
 
 
 def pair(
-    first: np.ndarray, second: np.ndarray, flow: np.ndarray, weight: np.ndarray, rng: np.random.Generator,
-    nuisance: Nuisance = Nuisance()
+    first: np.ndarray,
+    second: np.ndarray,
+    flow: np.ndarray,
+    weight: np.ndarray,
+    rng: np.random.Generator,
+    nuisance: Nuisance = Nuisance(),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A training pair: turned or mirrored, its tones changed, then each frame passed through the camera.
 
-    first, second: (H, W) uint8 clean and square; flow (H, W, 2) px; weight (H, W) float32, 0 where the truth does not count
-    -> the same four, flow as float32.
-    """
+    first, second: (H, W) uint8 clean and square; flow (H, W, 2) px; weight (H, W) float32, 0 where the truth does not
+    count -> the same four, flow as float32."""
     if rng.random() < 0.5:
         first, second, flow, weight = first[:, ::-1], second[:, ::-1], flow[:, ::-1] * (-1, 1), weight[:, ::-1]
-    for _ in range(int(rng.integers(4)) if rng.random() < TURNED else 0):  # quarter turns, so that up is not known to be up
+    for _ in range(
+        int(rng.integers(4)) if rng.random() < TURNED else 0
+    ):  # quarter turns, so that up is not known to be up
         first, second, weight = np.rot90(first), np.rot90(second), np.rot90(weight)
         flow = np.rot90(flow)[..., ::-1] * (1, -1)  # np.rot90 turns counter-clockwise: what went right now goes up
     draw = nuisance.draw(rng)
@@ -77,7 +103,10 @@ def pair(
     if rng.random() < NEGATIVE:
         table = table[::-1]
     flicker, ramp = draw.pop("flicker"), draw.pop("ramp")
-    frames = [photograph(np.take(table, image), rng, flicker=flicker[i], ramp=ramp[i], **draw) for i, image in enumerate((first, second))]
+    frames = [
+        photograph(np.take(table, image), rng, flicker=flicker[i], ramp=ramp[i], **draw)
+        for i, image in enumerate((first, second))
+    ]
     flow, weight = np.ascontiguousarray(flow, np.float32), np.ascontiguousarray(weight, np.float32)
     if rng.random() < ALIGNED:
         return aligned(*frames, flow, weight, rng)
@@ -101,9 +130,16 @@ def aligned(
     def moved(image, how=cv2.INTER_LINEAR, border=cv2.BORDER_REPLICATE):
         return cv2.warpAffine(image, matrix, (width, height), flags=how, borderMode=border)
 
-    return (moved(first), moved(second), moved(flow) @ linear.T.astype(np.float32),
-            moved(weight, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT))
+    return (
+        moved(first),
+        moved(second),
+        moved(flow) @ linear.T.astype(np.float32),
+        moved(weight, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT),
+    )
 
 
-TURNED, NEGATIVE = 0.3, 0.1  # shares of pairs: a face that hangs sideways or in negative teaches texture rather than anatomy
+TURNED, NEGATIVE = (
+    0.3,
+    0.1,
+)  # shares of pairs: a face that hangs sideways or in negative teaches texture rather than anatomy
 ALIGNED = 0.6  # share of pairs that are resampled as aligned clips are

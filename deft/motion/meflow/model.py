@@ -1,15 +1,17 @@
 """The network: warp, compare, correct; first at half size, then at full size, with one set of weights.
 
 What is borrowed, in our own words and code:
-- *Warp the second frame by what is known and estimate the rest*, coarse to fine: SpyNet (Ranjan and Black, CVPR 2017), PWC-Net
-  (Sun et al., CVPR 2018), LiteFlowNet (Hui et al., CVPR 2018). We warp the image, not its features: bicubic interpolation of
-  pixels is exact enough for a twentieth of a pixel.
-- *One update block for every iteration, convex upsampling* of its answer to full resolution: RAFT (Teed and Deng, ECCV 2020).
-- *What is compared*: a cost volume has one entry per whole pixel, and micro-motion lives between them. Lucas and Kanade (IJCAI 1981)
-  write the sub-pixel shift as a ratio of two averages, gradient times change over gradient times gradient. The block is given
-  that ratio for windows of three sizes (the widest alone leaves .15 px of .44 through the simulated camera), and products of
-  learned filters of the mean and the difference of both frames. A small U-Net decides how to weight the windows, what to add,
-  where motion is discontinuous, and what is only noise or light (LiteFlowNet's regularisation, learned the same way).
+- *Warp the second frame by what is known and estimate the rest*, coarse to fine: SpyNet (Ranjan and Black, CVPR 2017),
+  PWC-Net (Sun et al., CVPR 2018), LiteFlowNet (Hui et al., CVPR 2018). We warp the image, not its features: bicubic
+  interpolation of pixels is exact enough for a twentieth of a pixel.
+- *One update block for every iteration, convex upsampling* of its answer to full resolution: RAFT (Teed and Deng, ECCV
+  2020).
+- *What is compared*: a cost volume has one entry per whole pixel, and micro-motion lives between them. Lucas and Kanade
+  (IJCAI 1981) write the sub-pixel shift as a ratio of two averages, gradient times change over gradient times gradient.
+  The block is given that ratio for windows of three sizes (the widest alone leaves .15 px of .44 through the simulated
+  camera), and products of learned filters of the mean and the difference of both frames. A small U-Net decides how to
+  weight the windows, what to add, where motion is discontinuous, and what is only noise or light (LiteFlowNet's
+  regularisation, learned the same way).
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ from deft import cache
 NEAR = 0.25  # px; confidence is the probability of an error below this
 GAIN = 3.0  # of the first filters: their products then have a spread near one
 WINDOWS = (0, 1, 3)  # half widths of the least squares, cells
-RIDGE, FAR = 0.001, 3.0  # of the least squares, squared grey levels at even contrast; px to which a first guess is clipped
+RIDGE, FAR = (
+    0.001,
+    3.0,
+)  # of the least squares, squared grey levels at even contrast; px to which a first guess is clipped
 LOCAL, QUIET = 20, 6.0  # px over which contrast is evened out; grey levels below which it counts as noise
 CHANGE = 2.0  # the difference of two frames is small beside their mean; both should weigh alike when training starts
 MULTIPLE = 32  # frames are padded to a multiple of this: two scales, cells of 4 px, two halvings in the U-Net
@@ -39,8 +44,9 @@ MULTIPLE = 32  # frames are padded to a multiple of this: two scales, cells of 4
 
 @dataclass(frozen=True)
 class Sizes:
-    """products: pairs of filters that are multiplied; filters: those handed on as they are; width: channels of the three U-Net
-    levels; cell: px of the frame per cell of the grid; scales: one iteration each, by how much the frames are made smaller."""
+    """products: pairs of filters that are multiplied; filters: those handed on as they are; width: channels of the
+    three U-Net levels; cell: px of the frame per cell of the grid; scales: one iteration each, by how much the frames
+    are made smaller."""
 
     products: int = 32
     filters: int = 16
@@ -62,7 +68,9 @@ def _conv(inside, outside, stride=1):
 
 
 def warp(image: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
-    """image (B, C, H, W) sampled at x + flow (B, 2, H, W) px, edges repeated: the second frame carried back onto the first."""
+    """image (B, C, H, W) sampled at x + flow (B, 2, H, W) px, edges repeated: the second frame carried back onto the
+    first.
+    """
     height, width = image.shape[-2:]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, -1, 1)
     x = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, -1)
@@ -71,17 +79,21 @@ def warp(image: Tensor, flow: Tensor, mode: str = "bicubic") -> Tensor:
 
 
 def convex(small: Tensor, mask: Tensor, cell: int) -> Tensor:
-    """small (B, C, h, w), mask (B, 9 cell^2, h, w) -> (B, C, cell h, cell w): each fine value is a mean of the 3 x 3 coarse ones
-    around it, its weights learned."""
+    """small (B, C, h, w), mask (B, 9 cell^2, h, w) -> (B, C, cell h, cell w): each fine value is a mean of the 3 x 3
+    coarse ones around it, its weights learned."""
     n, c, h, w = small.shape
     weights = mask.reshape(n, 1, 9, cell * cell, h, w).softmax(dim=2).unbind(2)
     around = F.pad(small, (1, 1, 1, 1), mode="replicate")
-    fine = sum(weights[3 * i + j] * around[:, :, None, i:i + h, j:j + w] for i in range(3) for j in range(3))  # (B, C, cell^2, h, w)
+    fine = sum(
+        weights[3 * i + j] * around[:, :, None, i : i + h, j : j + w] for i in range(3) for j in range(3)
+    )  # (B, C, cell^2, h, w)
     return F.pixel_shuffle(fine.reshape(n, c * cell * cell, h, w), cell)
 
 
 def derivatives() -> Tensor:
-    """(3, 2, 5, 5) filters on (mean, change): derivative of the mean along x and along y, and the change, all equally smoothed."""
+    """(3, 2, 5, 5) filters on (mean, change): derivative of the mean along x and along y, and the change, all
+    equally smoothed.
+    """
     side = torch.arange(5, dtype=torch.float32) - 2
     blob = torch.exp(-(side[:, None] ** 2 + side[None] ** 2) / 2)
     blob /= blob.sum()
@@ -92,8 +104,9 @@ def derivatives() -> Tensor:
 
 @torch.no_grad()
 def lucas_kanade(both: Tensor, bank: Tensor, cell: int) -> Tensor:
-    """Frames as (mean, CHANGE x difference) (B, 2, H, W) -> (B, 9, H / cell, W / cell): u, v in px and the log of the texture, from
-    windows of 1, 3 and 7 cells. Least squares of gradient . flow = -change, a little ridge where there is no texture."""
+    """Frames as (mean, CHANGE x difference) (B, 2, H, W) -> (B, 9, H / cell, W / cell): u, v in px and the log of the
+    texture, from windows of 1, 3 and 7 cells. Least squares of gradient . flow = -change, a little ridge where there is
+    no texture."""
     gx, gy, change = F.conv2d(both, bank, padding=2).split(1, dim=1)
     change = change / CHANGE
     products = F.avg_pool2d(torch.cat([gx * gx, gx * gy, gy * gy, gx * change, gy * change], dim=1), cell)
@@ -103,7 +116,11 @@ def lucas_kanade(both: Tensor, bank: Tensor, cell: int) -> Tensor:
         xx, xy, yy, xc, yc = window.split(1, dim=1)
         xx, yy = xx + RIDGE, yy + RIDGE
         area = xx * yy - xy * xy
-        found += [((xy * yc - yy * xc) / area).clamp(-FAR, FAR), ((xy * xc - xx * yc) / area).clamp(-FAR, FAR), area.log() / 4 + 1]
+        found += [
+            ((xy * yc - yy * xc) / area).clamp(-FAR, FAR),
+            ((xy * xc - xx * yc) / area).clamp(-FAR, FAR),
+            area.log() / 4 + 1,
+        ]
     return torch.cat(found, dim=1)
 
 
@@ -115,14 +132,18 @@ class Update(nn.Module):
         self.products, self.cell = sizes.products, sizes.cell
         self.register_buffer("bank", derivatives(), persistent=False)
         w0, w1, w2 = sizes.width
-        self.see = nn.Conv2d(2, 2 * sizes.products + sizes.filters, 2 * sizes.cell, sizes.cell, sizes.cell // 2)  # linear: filters, their partners, and some alone
+        self.see = nn.Conv2d(
+            2, 2 * sizes.products + sizes.filters, 2 * sizes.cell, sizes.cell, sizes.cell // 2
+        )  # linear: filters, their partners, and some alone
         self.enter = Mix(sizes.products + sizes.filters + 9 + 2 + w0, w0)
         self.first = _conv(w0, w0)
         self.down = nn.ModuleList([_conv(w0, w1, 2), _conv(w1, w2, 2)])
         self.deep = nn.ModuleList([_conv(w1, w1), _conv(w2, w2)])
         self.side = nn.ModuleList([Mix(w1, w0), Mix(w2, w1)])
         self.up = nn.ModuleList([_conv(w0, w0), _conv(w1, w1)])
-        self.motion = Mix(w0, 4 + len(WINDOWS) + 1)  # dx, dy, log error, occlusion; belief in each window's guess, and in none
+        self.motion = Mix(
+            w0, 4 + len(WINDOWS) + 1
+        )  # dx, dy, log error, occlusion; belief in each window's guess, and in none
         self.mask = Mix(w0, 9 * sizes.cell**2)
         nn.init.zeros_(self.motion.weight), nn.init.zeros_(self.motion.bias)
         self.motion.bias.data[-2] = 2.0  # an untrained network weights the widest window most
@@ -130,8 +151,9 @@ class Update(nn.Module):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Let the first products be those of Lucas and Kanade: derivative times change, and derivative times derivative, at two widths
-        and four places of a cell. From random filters the network needs minutes to find out that frames move at all."""
+        """Let the first products be those of Lucas and Kanade: derivative times change, and derivative times
+        derivative, at two widths and four places of a cell. From random filters the network needs minutes to find out
+        that frames move at all."""
         side = torch.arange(2 * self.cell, dtype=torch.float32) - self.cell + 0.5
         row, quarter = 0, self.cell / 4
         for spread in (0.8, 1.6):
@@ -147,8 +169,11 @@ class Update(nn.Module):
                         self.see.weight[place, seen] = GAIN * kernel
                     row += 1
 
-    def forward(self, first: Tensor, second: Tensor, flow: Tensor, hidden: Tensor | None, last: bool) -> tuple[Tensor, Tensor]:
-        """first, second (B, 1, H, W), flow (B, 2, H, W) px so far, hidden (B, w0, h, w) -> ((B, 4, H, W) corrections, hidden).
+    def forward(
+        self, first: Tensor, second: Tensor, flow: Tensor, hidden: Tensor | None, last: bool
+    ) -> tuple[Tensor, Tensor]:
+        """first, second (B, 1, H, W), flow (B, 2, H, W) px so far, hidden (B, w0, h, w) -> ((B, 4, H, W) corrections,
+        hidden).
 
         last: spend the convex upsampling, which only the final answer is worth.
         """
@@ -156,9 +181,14 @@ class Update(nn.Module):
         x = self.see(both.contiguous(memory_format=torch.channels_last))  # (B, 2p + f, h, w)
         one, other, alone = x.split([self.products, self.products, x.shape[1] - 2 * self.products], dim=1)
         if hidden is None:
-            hidden = x.new_zeros(len(x), self.first.in_channels, *x.shape[-2:]).contiguous(memory_format=torch.channels_last)
+            hidden = x.new_zeros(len(x), self.first.in_channels, *x.shape[-2:]).contiguous(
+                memory_format=torch.channels_last
+            )
         guess = lucas_kanade(both, self.bank, self.cell)
-        x = torch.cat([part.permute(0, 2, 3, 1) for part in (one * other, alone, guess, F.avg_pool2d(flow, self.cell), hidden)], dim=3).permute(0, 3, 1, 2)
+        x = torch.cat(
+            [part.permute(0, 2, 3, 1) for part in (one * other, alone, guess, F.avg_pool2d(flow, self.cell), hidden)],
+            dim=3,
+        ).permute(0, 3, 1, 2)
         x = F.relu(self.enter(x))
         x = F.relu(x + self.first(x))  # (B, w0, h, w)
         levels = [x]
@@ -167,11 +197,15 @@ class Update(nn.Module):
             x = F.relu(x + deep(x))
             levels.append(x)
         for level in (1, 0):
-            x = levels[level] + F.interpolate(self.side[level](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = levels[level] + F.interpolate(
+                self.side[level](x), scale_factor=2.0, mode="bilinear", align_corners=False
+            )
             x = F.relu(x + self.up[level](x))
         small, belief = self.motion(x).split((4, len(WINDOWS) + 1), dim=1)
         share = belief.softmax(dim=1)[:, :-1]
-        small = small + F.pad((guess.unflatten(1, (len(WINDOWS), 3))[:, :, :2] * share[:, :, None]).sum(1), (0, 0, 0, 0, 0, 2))
+        small = small + F.pad(
+            (guess.unflatten(1, (len(WINDOWS), 3))[:, :, :2] * share[:, :, None]).sum(1), (0, 0, 0, 0, 0, 2)
+        )
         if not last:
             return self.coarse(small), x
         motion, doubt = small.split(2, dim=1)
@@ -183,7 +217,9 @@ class Update(nn.Module):
 
 
 class MEFlow(nn.Module):
-    """`forward(first, second)`: frames (B, 1, H, W) float, any scale -> one (B, 4, H, W) per iteration: u, v in px, log error in px, occlusion logit."""
+    """`forward(first, second)`: frames (B, 1, H, W) float, any scale -> one (B, 4, H, W) per iteration: u, v in px,
+    log error in px, occlusion logit.
+    """
 
     def __init__(self, sizes: Sizes = Sizes()):
         super().__init__()
@@ -220,9 +256,8 @@ class MEFlow(nn.Module):
     def normalised(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Subtract each frame's local mean (light changes), then divide both frames by their common local contrast.
 
-        Even contrast is half of Lucas and Kanade's division: strong edges and faint skin then weigh alike. (B, 1, H, W) grey
-        levels -> the same, padded to a multiple of MULTIPLE.
-        """
+        Even contrast is half of Lucas and Kanade's division: strong edges and faint skin then weigh alike. (B, 1, H, W)
+        grey levels -> the same, padded to a multiple of MULTIPLE."""
         height, width = first.shape[-2:]
         both = F.pad(torch.cat([first, second], dim=1), (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
 
@@ -237,8 +272,11 @@ class MEFlow(nn.Module):
 
 # ---------------------------------------------------------------- use
 
+
 def load(folder: str | Path) -> MEFlow:
-    """The finished network of a folder, ready to predict; kept in memory until the file changes. ValueError: it is damaged."""
+    """The finished network of a folder, ready to predict; kept in memory until the file changes. ValueError: it is
+    damaged.
+    """
     path = Path(folder) / "model.safetensors"
     return _loaded(path, path.stat().st_mtime_ns)
 
@@ -255,8 +293,15 @@ def _loaded(path: Path, _changed: int) -> MEFlow:
 
 @lru_cache(maxsize=1)
 def untrained() -> MEFlow:
-    """The network before any training: it weights the widest window only, so it is iterated Lucas and Kanade. Warns, once."""
-    warnings.warn("MEFlow has not been trained here, least squares answer in its place; run `make reproduce`, or name weights by $DEFT_MEFLOW", RuntimeWarning, stacklevel=3)
+    """The network before any training: it weights the widest window only, so it is iterated Lucas and Kanade. Warns,
+    once.
+    """
+    warnings.warn(
+        "MEFlow has not been trained here, least squares answer in its place; run `make reproduce`, or name weights by"
+        " $DEFT_MEFLOW",
+        RuntimeWarning,
+        stacklevel=3,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return MEFlow().eval().to(memory_format=torch.channels_last)
@@ -266,9 +311,9 @@ def untrained() -> MEFlow:
 def predict(model: MEFlow, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
     """Predict: everything the network says about one pair of (H, W) uint8 frames, as numpy float32.
 
-    flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1, the
-    probability of an error below NEAR; occluded (H, W) in 0..1, the probability that the point is not seen in `second`.
-    """
+    flow (H, W, 2) px first -> second; error (H, W) px, the length of the error it expects; confidence (H, W) in 0..1,
+    the probability of an error below NEAR; occluded (H, W) in 0..1, the probability that the point is not seen in
+    `second`."""
     frames = (torch.from_numpy(np.array(image, np.float32))[None, None] for image in (first, second))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # clips are spread over threads; a pair is too small to be split among several
@@ -277,5 +322,9 @@ def predict(model: MEFlow, first: np.ndarray, second: np.ndarray) -> dict[str, n
     finally:
         torch.set_num_threads(threads)
     error = answer[..., 2].exp()
-    return {"flow": answer[..., :2].contiguous().numpy(), "error": error.numpy(), "confidence": (1 - torch.exp(-NEAR / error)).numpy(),
-            "occluded": answer[..., 3].sigmoid().numpy()}
+    return {
+        "flow": answer[..., :2].contiguous().numpy(),
+        "error": error.numpy(),
+        "confidence": (1 - torch.exp(-NEAR / error)).numpy(),
+        "occluded": answer[..., 3].sigmoid().numpy(),
+    }
