@@ -473,7 +473,7 @@ def test_work_and_exported_files_give_the_same_tables(world, tmp_path):
         _ = Answers.of_reference(tmp_path).units_true
     (tmp_path / "predictions.jsonl.gz").write_bytes(b"no archive")
     with pytest.raises(ValueError, match="predictions.jsonl.gz is damaged"):
-        Answers.of_reference(tmp_path).predictions
+        _ = Answers.of_reference(tmp_path).predictions
 
 
 REFERENCE = paths.ROOT / "figures" / "demo" / "reference"
