@@ -6,7 +6,7 @@ import pytest
 
 from deft.clips.facs import FURROWS, SIDES, UNITS
 from deft.clips.simulator import Camera, Timing, render, render_clip, sample_identity
-from deft.clips.simulator.appearance import face_of
+from deft.clips.simulator.appearance import FRONT, SKIN_LOWER, SKIN_UPPER, UNDER, Layers, face_of
 from deft.clips.simulator.motion import ANCHORS, LOWER, UPPER, furrow_amounts, parse_actions
 from deft.runtime import rng
 
@@ -172,6 +172,22 @@ def test_truth_rows_follow_what_was_asked():
         and full.truth.furrows.shape == (3, len(FURROWS))
     )
     np.testing.assert_array_equal(full.truth.flow[1], apex.truth.flow[1])
+    skin = render_clip(who, {"12": 0.3}, times_ms=times, truth="skin", truth_index=1)
+    np.testing.assert_array_equal(skin.truth.skin_flow, apex.truth.skin_flow)
+    assert skin.truth.flow.shape[0] == skin.truth.valid.shape[0] == 0 and not skin.truth.masks
+
+
+@pytest.mark.parametrize("show", [{}, dict(head_drift=20.0, pose=6.0), dict(distractors=("blink", "gaze"))])
+def test_a_layer_is_empty_where_it_is_not_drawn(show, monkeypatch):
+    """Drawing every layer everywhere gives the same bytes as drawing it where it can show."""
+    film = dict(actions={"12": 0.5, "26": 0.6, "1": 0.5}, frames=3, fps=20.0, seed=3, **show)
+    quick = [render(identity, **film) for identity in (3, 12)]
+    everywhere = {label: np.array([(0, 0), (256, 256)]) for label in (UNDER, SKIN_LOWER, SKIN_UPPER, FRONT)}
+    monkeypatch.setattr(Layers, "boxes", property(lambda layers: everywhere))
+    for clip, identity in zip(quick, (3, 12)):
+        whole = render(identity, **film)
+        np.testing.assert_array_equal(clip.frames, whole.frames)
+        np.testing.assert_array_equal(clip.truth.valid, whole.truth.valid)
 
 
 def test_landmarks_move_with_the_skin():

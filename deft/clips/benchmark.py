@@ -342,7 +342,7 @@ def film(plan: ClipPlan, identity: simulator.Identity, camera: simulator.Camera,
 
 def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
     """One clip as a shard stores it -> (its row of the index, its arrays by name)."""
-    clip = film(plan, identity_of(plan), simulator.Camera(**dict(plan.camera)), "apex")
+    clip = film(plan, identity_of(plan), simulator.Camera(**dict(plan.camera)), "skin")
     truth = clip.truth
     jitter = runtime.rng(plan.seed, "landmarks").normal(0, plan.landmark_jitter, (68, 2))
     row = {

@@ -22,6 +22,8 @@ from deft.runtime import rng
 
 SUPER = 2  # supersampling
 LENS_SIGMA = 0.42  # px of the image
+# Whose surface is seen at a pixel. SKIN is split into sheets only where the mouth can open.
+BACKGROUND, UNDER, EYES, SKIN_UPPER, SKIN_LOWER, FRONT = range(6)
 LATTICE = 512  # cells of the noise lattice per side, whatever the resolution
 
 
@@ -33,9 +35,9 @@ def linear(rgb: ArrayLike) -> np.ndarray:
 def display(light: np.ndarray) -> np.ndarray:
     """Linear -> sRGB 0..255, with a soft shoulder so that highlights do not burn out."""
     light = np.maximum(light, 0.0)
-    return 255.0 * np.minimum(np.where(light > 0.7, 0.7 + 0.3 * (1 - np.exp(-(light - 0.7) / 0.3)), light), 1.0) ** (
-        1 / 2.2
-    )
+    bright = light > 0.7
+    light[bright] = 0.7 + 0.3 * (1 - np.exp(-(light[bright] - 0.7) / 0.3))
+    return 255.0 * np.minimum(light, 1.0) ** (1 / 2.2)
 
 
 def blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
@@ -48,30 +50,77 @@ def pair(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: floa
     return blob(np.abs(x), y, cx, cy, sx, sy)
 
 
+def _rows(row: np.ndarray) -> int:
+    """How many rows of the noise lattice are read by sampling it at `row`."""
+    return min(LATTICE, int(row.max()) + 3)
+
+
+def box_of(cover: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box that holds all of `cover` (n, m) that is not 0."""
+    left, top, wide, high = cv2.boundingRect((cover != 0).view(np.uint8))
+    return slice(top, top + high), slice(left, left + wide)
+
+
+def blend(picture: np.ndarray, share: np.ndarray, colour: np.ndarray) -> None:
+    """Move `picture` (n, n, 3) by `share` (n, n) towards `colour` (3,), in place and only where the share is not 0."""
+    box = box_of(share)
+    picture[box] += share[box][..., None] * (colour - picture[box])
+
+
+def lay(bottom: np.ndarray, light: np.ndarray, alpha: np.ndarray) -> None:
+    """Lay linear `light` (n, n, 3) with coverage `alpha` (n, n) over the RGBA layer `bottom`, in place."""
+    box = box_of(alpha)
+    bottom[box] = over(rgba(light[box], alpha[box]), bottom[box])
+
+
 @dataclass(frozen=True)
 class Layers:
     """Drawn layers of one identity. n = SUPER * size; all RGBA are premultiplied float32 0..255 with alpha 0..1."""
 
-    background: np.ndarray  # (n, n, 3), does not move with the head
+    background: np.ndarray  # (n, n, 4), opaque, does not move with the head
     under: np.ndarray  # (n, n, 4): hair behind, neck, ears, mouth interior; opened eyes are painted on top of it
     eyes: np.ndarray  # (n, n, 4): sclera and corners
     iris: np.ndarray  # (n, n, 4): iris, pupil
     gloss: np.ndarray  # (n, n, 4): catchlight and the lids' shadow, over the iris
-    lid: np.ndarray  # (n, n, 3): skin of a closing lid
+    lid: np.ndarray  # (n, n, 3): skin of a closing lid, over the eyes alone
     lid_height: np.ndarray  # (n, n): 0 at the upper lid margin, 1 at the lower, < 0 or > 1 outside the eye
     sheets: np.ndarray  # (2, n, n, 4): skin above and below the lip line, with holes for the eyes
     front: np.ndarray  # (n, n, 4): hair in front, glasses
     furrows: np.ndarray  # (10, n, n): relative change of skin brightness at depth 1
     cut: np.ndarray  # (size, size): 1 near the lip line inside the mouth, at 1x
 
+    @cached_property
+    def skin_cover(self) -> np.ndarray:
+        """Coverage by skin of either sheet, (n, n)."""
+        return np.maximum(self.sheets[0, ..., 3], self.sheets[1, ..., 3])
+
+    @cached_property
+    def boxes(self) -> dict[int, np.ndarray]:
+        """By surface, farthest first: the box ((left, top), (right, bottom)) in px outside which its layer is empty.
+
+        The end is excluded, a px of margin included. UNDER has the eyes painted on it. A layer that is empty everywhere
+        has no box.
+        """
+        upper, lower = self.sheets
+        shown = {UNDER: np.maximum(self.under, self.eyes), SKIN_LOWER: lower, SKIN_UPPER: upper, FRONT: self.front}
+        found = {}
+        for surface, layer in shown.items():
+            rows, columns = box_of((layer != 0).any(-1))
+            if rows.stop:
+                found[surface] = np.clip(
+                    [(columns.start - 1, rows.start - 1), (columns.stop + 1, rows.stop + 1)], 0, len(layer)
+                )
+        return found
+
 
 class Painter:
     """Draws `Layers` for one identity; the methods share the grid and the fields that several of them need."""
 
-    def __init__(self, identity: Identity, geometry: Geometry):
+    def __init__(self, identity: Identity, geometry: Geometry, window: tuple[slice, slice] = np.s_[:, :]):
+        """window: rows and columns of the picture that are painted. Noise, blurs and strokes need the whole picture."""
         self.who, self.g = identity, geometry
         self.n = identity.size * SUPER
-        self.x, self.y = geometry.grid(SUPER)
+        self.x, self.y = (axis[window] for axis in geometry.grid(SUPER))
         self.pixel = 1.0 / (geometry.scale * SUPER)  # face units per supersampled px
         self.ax = np.abs(self.x)
 
@@ -85,11 +134,12 @@ class Painter:
         draw = rng(self.who.seed, f"appearance/{what}", self.who.index)
         out, gain, power = np.zeros((self.n, self.n), np.float32), 1.0, 0.0
         for octave in range(octaves):
-            grid = draw.standard_normal((LATTICE, LATTICE), dtype=np.float32)
             step = cell / 2**octave
-            column = ((self.x[0] + 1.3) / step).astype(np.float32)
-            row = ((self.y[:, 0] + 1.3) / step).astype(np.float32)
-            mx, my = np.meshgrid(column % LATTICE, row % LATTICE)
+            column = ((self.x[0] + 1.3) / step).astype(np.float32) % LATTICE
+            row = ((self.y[:, 0] + 1.3) / step).astype(np.float32) % LATTICE
+            # The last octave's stream ends here: rows that nobody reads are not drawn.
+            grid = draw.standard_normal((_rows(row) if octave == octaves - 1 else LATTICE, LATTICE), dtype=np.float32)
+            mx, my = np.meshgrid(column, row)
             # A grain finer than a pixel must fade instead of aliasing.
             fade = min(1.0, step / self.pixel)
             out += gain * fade * cv2.remap(grid, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
@@ -100,31 +150,24 @@ class Painter:
     def strands(self, what: str, cx: float, cy: float, across: float, along: float) -> np.ndarray:
         """Noise drawn out along rays from (cx, cy): hair."""
         draw = rng(self.who.seed, f"appearance/{what}", self.who.index)
-        grid = draw.standard_normal((LATTICE, LATTICE), dtype=np.float32)
         dx, dy = self.x - cx, self.y - cy
         mx = ((np.arctan2(dx, dy) / (2 * np.pi) + 0.5) * (LATTICE - 1) * across).astype(np.float32) % (LATTICE - 1)
-        my = (np.hypot(dx, dy) / along + 20).astype(np.float32) % (LATTICE - 1)
+        far = np.hypot(dx, dy)
+        my = (far / along + 20).astype(np.float32) % (LATTICE - 1)
+        grid = draw.standard_normal((_rows(my), LATTICE), dtype=np.float32)
         # Rays crowd at their centre: strands finer than a pixel fade instead of aliasing.
-        fine = np.clip(np.hypot(dx, dy) * 2 * np.pi / (LATTICE * across) / (1.5 * self.pixel), 0, 1)
+        fine = np.clip(far * 2 * np.pi / (LATTICE * across) / (1.5 * self.pixel), 0, 1)
         return fine * cv2.remap(grid, mx, my, cv2.INTER_LINEAR) / 0.67
 
-    def strokes(self, lines: list, widths: ArrayLike) -> np.ndarray:
-        """Polylines in face units -> coverage 0..1 (n, n). `widths` in face units."""
+    def strokes(self, lines: list, width: float) -> np.ndarray:
+        """Polylines in face units -> coverage 0..1 (n, n). `width` in face units."""
         canvas = np.zeros((self.n, self.n), np.uint8)
         half = 0.5 * (SUPER - 1)
-        for line, width in zip(lines, np.broadcast_to(widths, len(lines))):
-            px = self.g.pixels(np.asarray(line)) * SUPER + half
-            thick = width / self.pixel
-            # Thinner than a pixel is drawn as a paler pixel.
-            cv2.polylines(
-                canvas,
-                [np.rint(px * 16).astype(np.int32)],
-                False,
-                int(255 * min(1.0, thick)),
-                max(1, int(round(thick))),
-                cv2.LINE_AA,
-                4,
-            )
+        points = np.rint((self.g.pixels(np.concatenate(lines)) * SUPER + half) * 16).astype(np.int32)
+        paths = np.split(points, np.cumsum([len(line) for line in lines])[:-1])
+        thick = width / self.pixel
+        # Thinner than a pixel is drawn as a paler pixel.
+        cv2.polylines(canvas, paths, False, int(255 * min(1.0, thick)), max(1, int(round(thick))), cv2.LINE_AA, 4)
         return canvas.astype(np.float32) / 255.0
 
     def blur(self, image: np.ndarray, sigma: float) -> np.ndarray:
@@ -140,6 +183,11 @@ class Painter:
         outline = np.interp(angle, table, self.g.outline(table)).astype(np.float32)
         r = np.hypot(self.x, self.y)
         return angle, r / outline, (r - outline) * 0.97
+
+    @cached_property
+    def head(self) -> np.ndarray:
+        """Coverage of the picture by the head without ears and hair, 0..1 (n, n)."""
+        return self.cover(self.radial[2], 1.4)
 
     @cached_property
     def height(self) -> np.ndarray:
@@ -188,12 +236,13 @@ class Painter:
     def light(
         self,
         z: np.ndarray,
+        box: tuple[slice, slice],
         wrap: tuple[float, float, float] = (0.42, 0.32, 0.28),
         gloss: float = 0.10,
         power: float = 18.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Height -> (irradiance (n, n, 3), highlight (n, n)), key light from `light_azimuth`."""
-        dy, dx = np.gradient(z, self.pixel)
+        """Height (n, n) -> irradiance (..., 3) and highlight within `box`, key light from `light_azimuth`."""
+        dy, dx = (slope[box] for slope in np.gradient(z, self.pixel))
         norm = 1.0 / np.sqrt(dx**2 + dy**2 + 1.0)
         nx, ny, nz = -dx * norm, -dy * norm, norm
         a, e = np.radians(self.who.light_azimuth), np.radians(32.0)
@@ -224,11 +273,13 @@ class Painter:
         """Colour of the hair, linear RGB (3,)."""
         return linear(HAIR_COLOURS[self.who.hair_colour])
 
-    def albedo(self) -> np.ndarray:
-        """Skin colour in linear light (n, n, 3), eyes still closed over."""
+    def albedo(self, mottle: np.ndarray, spots: np.ndarray) -> np.ndarray:
+        """Skin colour in linear light (..., 3), eyes still closed over.
+
+        mottle: relative change of lightness; spots: coverage by freckles.
+        """
         g, who, x, y = self.g, self.who, self.x, self.y
-        tone = np.broadcast_to(self.skin_tone, (self.n, self.n, 3)).copy()
-        mottle = 0.035 * self.noise("mottle", 0.16, 3) + 0.040 * self.noise("pores", 0.022, 2, 0.8)
+        tone = np.broadcast_to(self.skin_tone, (*x.shape, 3)).copy()
         tone *= (1 + mottle)[..., None]
         red = who.redness * (
             0.8 * pair(x, y, 0.36, 0.28, 0.14, 0.12)
@@ -240,15 +291,19 @@ class Painter:
             0.5 + who.age
         )
         tone *= 1 - dark[..., None] * np.array([0.75, 1.0, 0.85], np.float32)
+        tone *= 1 - np.clip(spots, 0, 0.6)[..., None] * np.array([0.42, 0.62, 0.75], np.float32)
+        return tone
+
+    def freckles(self) -> np.ndarray:
+        """Coverage of the skin by freckles (n, n)."""
+        who, spots = self.who, np.zeros((self.n, self.n), np.float32)
         if who.freckles > 0.02:
             draw = rng(who.seed, "appearance/freckles", who.index)
             count = int(260 * min(who.freckles, 1.0))
             px, py = draw.normal(0, 0.30, count), draw.normal(0.20, 0.16, count)
-            spots = np.zeros((self.n, self.n), np.float32)
             for cx, cy, r, strength in zip(px, py, draw.uniform(0.005, 0.013, count), draw.uniform(0.25, 0.7, count)):
                 self._add_spot(spots, cx, cy, r, strength)
-            tone *= 1 - np.clip(spots, 0, 0.6)[..., None] * np.array([0.42, 0.62, 0.75], np.float32)
-        return tone
+        return spots
 
     def _add_spot(self, canvas: np.ndarray, cx: float, cy: float, r: float, strength: float) -> None:
         """Add a Gaussian spot in place, only where it is not zero."""
@@ -270,19 +325,18 @@ class Painter:
     def brows(self) -> np.ndarray:
         """Hair strokes of both brows -> coverage."""
         draw = rng(self.who.seed, "appearance/brows", self.who.index)
-        lines = []
-        for side in (-1, 1):
-            for _ in range(int(150 * self.who.brow_thickness)):
-                t = draw.uniform(0, 1)
-                x, y, thick = (float(v) for v in self.g.brow(np.float64(t)))
-                y += thick * draw.uniform(-0.5, 0.5)
-                lean = np.radians(
-                    -78 + 75 * min(1.0, t * 1.6) + draw.normal(0, 9)
-                )  # inner hairs stand up, outer ones lie flat
-                long = draw.uniform(0.045, 0.075)
-                end = (x + long * np.cos(lean), y + long * np.sin(lean) * 0.6 + 0.02 * max(0.0, t - 0.5))
-                lines.append([(side * x, y), (side * end[0], end[1])])
-        return self.strokes(lines, 0.008)
+        hairs = int(150 * self.who.brow_thickness)
+        drawn = [
+            (draw.uniform(0, 1), draw.uniform(-0.5, 0.5), draw.normal(0, 9), draw.uniform(0.045, 0.075))
+            for _ in range(2 * hairs)
+        ]
+        t, across, tilt, long = np.array(drawn).reshape(-1, 4).T
+        x, y, thick = self.g.brow(t)
+        y = y + thick * across
+        lean = np.radians(-78 + 75 * np.minimum(1.0, t * 1.6) + tilt)  # inner hairs stand up, outer ones lie flat
+        end_x, end_y = x + long * np.cos(lean), y + long * np.sin(lean) * 0.6 + 0.02 * np.maximum(0.0, t - 0.5)
+        side = np.repeat([-1, 1], hairs)
+        return self.strokes(np.stack([side * x, y, side * end_x, end_y], axis=1).reshape(-1, 2, 2), 0.008)
 
     def beard_cover(self) -> np.ndarray:
         """Coverage of the skin by beard, 0..1 (n, n)."""
@@ -393,16 +447,24 @@ class Painter:
         return maps.astype(np.float32)
 
     def skin(self) -> tuple[np.ndarray, np.ndarray]:
-        """-> (lit skin in linear light (n, n, 3), furrow maps (10, n, n))."""
-        g, who, x, y = self.g, self.who, self.x, self.y
-        albedo = self.albedo()
+        """-> (lit skin in linear light (n, n, 3), black far from the head; furrow maps (10, n, n))."""
+        g, who = self.g, self.who
+        far = int(np.ceil(0.22 / self.pixel)) + 5  # px around the eyes from where a closing lid takes its colour
+        head = box_of(np.maximum(self.head, cv2.dilate(self.eye_patch, np.ones((2 * far + 1, 2 * far + 1), np.uint8))))
+        part = Painter(who, g, head)  # light and colours are put together where the head is
+        x, y = part.x, part.y
+        mottle = 0.035 * self.noise("mottle", 0.16, 3) + 0.040 * self.noise("pores", 0.022, 2, 0.8)
+        albedo = part.albedo(mottle[head], self.freckles()[head])
         # lips
-        lips, below = self.lips_mask()
+        lips, below = part.lips_mask()
         lip_tone = self.skin_tone * np.array([0.88, 0.50, 0.54]) * 0.86 + 0.06 * np.array([0.5, 0.08, 0.14])
         lip_tone = lip_tone * (1 - 0.5 * min(who.makeup, 1)) + 0.5 * min(who.makeup, 1) * np.array([0.42, 0.06, 0.08])
-        grooves = 1 + 0.07 * self.strands("lips", 0.0, g.mouth_y + 0.9, 8.0, 0.5) * lips
+        grooves = 1 + 0.07 * self.strands("lips", 0.0, g.mouth_y + 0.9, 8.0, 0.5)[head] * lips
         upper_lip_dark = np.where(below < 0, 0.82, 1.0)
-        albedo += lips[..., None] * (lip_tone * (grooves * upper_lip_dark)[..., None] - albedo) * 0.85
+        box = box_of(lips)
+        albedo[box] += (
+            lips[box][..., None] * (lip_tone * (grooves * upper_lip_dark)[box][..., None] - albedo[box]) * 0.85
+        )
         # beard, brows
         hair = self.hair_rgb if who.hair_colour != "blond" else 0.7 * self.hair_rgb
         beard = self.beard_cover()
@@ -413,15 +475,15 @@ class Painter:
                 1,
             )
             strength = {"stubble": 0.34, "moustache": 0.86, "full": 0.88}[who.beard]
-            albedo += (strength * beard * grain)[..., None] * (hair * 0.9 - albedo)
+            blend(albedo, (strength * beard * grain)[head], hair * 0.9)
         brows = self.brows()
         soft = self.blur(brows, 0.02)
-        albedo += (np.clip(0.80 * brows + 0.35 * soft, 0, 0.92))[..., None] * (hair * 0.8 - albedo)
+        blend(albedo, np.clip(0.80 * brows + 0.35 * soft, 0, 0.92)[head], hair * 0.8)
         # form
         z = self.height + (0.03 * beard * (who.beard == "full")).astype(np.float32)
         z = z + 0.0009 * self.noise("relief", 0.03, 2, 0.7)
-        irradiance, shine = self.light(z)
-        near, far = self.blur(z, 0.035), self.blur(z, 0.12)
+        irradiance, shine = self.light(z, head)
+        z, near, far = z[head], self.blur(z, 0.035)[head], self.blur(z, 0.12)[head]
         occlusion = np.clip(1 - 5.0 * np.clip(near - z, 0, None) - 2.4 * np.clip(far - z, 0, None), 0.35, 1)
         oily = 0.6 + 0.9 * (
             blob(x, y, 0, -0.42, 0.25, 0.15)
@@ -429,7 +491,7 @@ class Painter:
             + 0.7 * pair(x, y, 0.36, 0.17, 0.12, 0.08)
             + 1.2 * lips * (below > 0.02)
         )
-        lit = albedo * irradiance * occlusion[..., None] + (0.55 * shine * oily * (1 - 0.7 * beard))[
+        lit = albedo * irradiance * occlusion[..., None] + (0.55 * shine * oily * (1 - 0.7 * beard[head]))[
             ..., None
         ] * np.asarray(who.tint)
         # soft shadows: of the nose, of the hair, along the lip line, nostrils
@@ -439,7 +501,7 @@ class Painter:
         )
         shadow += 0.26 * blob(x, y, 0, g.mouth_y + g.lip_down + 0.035, 0.13, 0.022)
         lit *= (1 - shadow)[..., None] * np.array([1, 1, 1]) + shadow[..., None] * self.skin_tone * 0.25
-        nostril = self.cover(np.hypot((self.ax - 0.062 * who.nose_width) / 1.55, y - (g.nose_y - 0.012)) - 0.0185, 2.2)
+        nostril = self.cover(np.hypot((part.ax - 0.062 * who.nose_width) / 1.55, y - (g.nose_y - 0.012)) - 0.0185, 2.2)
         wing = self.crease(
             [
                 [
@@ -451,17 +513,19 @@ class Painter:
             ],
             0.016,
         )
-        lit *= (1 + 0.34 * wing)[..., None]
-        lit += (0.82 * nostril)[..., None] * (self.skin_tone * np.array([0.10, 0.055, 0.05]) - lit)
-        line = np.exp(-0.5 * (below / 0.0105) ** 2) * smoothstep(1.03, 0.86, self.ax / g.mouth_half)
-        lit += (0.78 * line)[..., None] * (self.skin_tone * np.array([0.16, 0.06, 0.06]) - lit)
+        lit *= (1 + 0.34 * wing[head])[..., None]
+        blend(lit, 0.82 * nostril, self.skin_tone * np.array([0.10, 0.055, 0.05]))
+        line = np.exp(-0.5 * (below / 0.0105) ** 2) * smoothstep(1.03, 0.86, part.ax / g.mouth_half)
+        blend(lit, 0.78 * line, self.skin_tone * np.array([0.16, 0.06, 0.06]))
         corner = pair(x, y, g.mouth_half * 0.99, float(g.lip_line(np.float64(g.mouth_half))), 0.020, 0.014)
         lit *= (1 - 0.45 * corner)[..., None]
-        lit *= 1 - np.clip(self._eye_lines(), 0, 0.94)[..., None] * np.array([0.93, 0.97, 0.97])
+        lit *= 1 - np.clip(self._eye_lines()[head], 0, 0.94)[..., None] * np.array([0.93, 0.97, 0.97])
         furrows = self.furrow_maps()
         depth = (0.15 + 0.95 * who.age) * np.array([0.45, 0.35, 0.6, 0.6, 0.3, 1.0, 1.0, 0.45, 0.45, 0.25])
-        lit *= np.clip(1 + np.tensordot(depth * 0.8, furrows, 1), 0.3, 1.5)[..., None]
-        return lit, furrows
+        lit *= np.clip(1 + np.tensordot(depth * 0.8, furrows, 1)[head], 0.3, 1.5)[..., None]
+        out = np.zeros((self.n, self.n, 3), lit.dtype)
+        out[head] = lit
+        return out, furrows
 
     def _eye_lines(self) -> np.ndarray:
         """Lash line, crease above it, and the lower rim -> darkness 0..1."""
@@ -506,13 +570,22 @@ class Painter:
         outside = np.maximum(np.maximum(upper - self.y, self.y - lower), (np.abs(t) - 1) * self.g.eye_half)
         return self.cover(outside).astype(np.float32)
 
-    def eyes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """-> (sclera, iris, gloss), each (n, n, 4)."""
-        g, who = self.g, self.who
+    @cached_property
+    def eye_patch(self) -> np.ndarray:
+        """Coverage of a patch larger than the opened eyes."""
+        return self.cover(np.maximum(np.abs(self.ax - self.g.eye_x) - self.g.eye_half - 0.05, np.abs(self.y) - 0.16))
+
+    def eyes(self) -> np.ndarray:
+        """Sclera, iris and gloss, (3, n, n, 4): painted where the eyes are, empty elsewhere."""
+        box = box_of(self.eye_patch)
+        out = np.zeros((3, self.n, self.n, 4), np.float32)
+        out[:, *box] = Painter(self.who, self.g, box)._eyes()
+        return out
+
+    def _eyes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sclera, iris and gloss in this painter's window."""
+        g, who, near = self.g, self.who, self.eye_patch
         cx = self.ax - g.eye_x
-        near = self.cover(
-            np.maximum(np.abs(cx) - g.eye_half - 0.05, np.abs(self.y) - 0.16)
-        )  # a patch larger than the hole
         ball = np.clip(1 - (cx / 0.21) ** 2 - ((self.y + 0.005) / 0.16) ** 2, 0, 1)
         white = np.array([0.80, 0.77, 0.74]) * (0.40 + 0.52 * ball**0.6)[..., None] * np.asarray(who.tint)
         inner = blob(cx, self.y, -g.eye_half * 0.97, 0.012, 0.024, 0.020)
@@ -562,7 +635,7 @@ class Painter:
                 shape = np.hypot(x / 0.95, (y + 0.22) / 0.95) - 1 + 0.035 * self.noise("curl-outline", 0.11, 2)
                 strand = np.tanh(self.noise("curl-back", 0.06, 2))
             tone = self._hair_tone(strand, 0.50)
-            out = over(rgba(tone, self.cover(shape * 0.9, 2)), out)
+            lay(out, tone, self.cover(shape * 0.9, 2))
         # ears
         ear_x = g.half_width(0.10) + 0.030
         ear = np.hypot((self.ax - ear_x) / 0.078, (y - 0.11 - 0.15 * (self.ax - ear_x)) / 0.190)
@@ -576,7 +649,7 @@ class Painter:
         ear_tone = (
             self.skin_tone * np.array([0.84, 0.66, 0.62]) * (0.66 * form * side)[..., None] * np.asarray(who.tint)
         )
-        out = over(rgba(ear_tone, self.cover((ear - 1) * 0.078)), out)
+        lay(out, ear_tone, self.cover((ear - 1) * 0.078))
         # neck, then clothes
         half = 0.40 * who.jaw + 0.55 * np.clip(y - 1.02, 0, None) ** 1.6 + 0.02
         neck = np.maximum(self.ax - half, 0.55 - y)
@@ -591,13 +664,13 @@ class Painter:
             * np.array([1.0, 0.94, 0.92])
             * np.asarray(who.tint)
         )
-        out = over(rgba(neck_tone, self.cover(neck)), out)
+        lay(out, neck_tone, self.cover(neck))
         collar = 1.17 + 0.16 * np.exp(-0.5 * (x / 0.20) ** 2) - y + 0.05 * np.clip(self.ax - 0.5, 0, None)
         fabric = (
             linear(np.asarray(who.clothes) * 255.0)
             * (0.80 * (1 + 0.06 * self.noise("cloth", 0.018)) * (0.75 + 0.25 * dome))[..., None]
         )
-        out = over(rgba(fabric, self.cover(np.maximum(collar, -10))), out)
+        lay(out, fabric, self.cover(np.maximum(collar, -10)))
         # mouth interior: dark, with the edge of the upper teeth
         m = np.maximum(self.ax / (g.mouth_half * 0.96) - 1, np.abs(y - g.mouth_y - 0.03) - 0.17)
         teeth = smoothstep(0.030, 0.020, np.abs(y - (g.lip_line(x) + 0.006))) * smoothstep(
@@ -605,7 +678,8 @@ class Painter:
         )
         gaps = 1 - 0.25 * np.exp(-0.5 * ((np.mod(self.ax + 0.02, 0.042) - 0.021) / 0.004) ** 2)
         inside = np.array([0.050, 0.012, 0.012]) + (0.30 * teeth * gaps)[..., None] * np.array([1.0, 0.93, 0.82])
-        return over(rgba(inside, self.cover(m)), out)
+        lay(out, inside, self.cover(m))
+        return out
 
     def _hair_tone(self, strand: np.ndarray, lift: float = 1.0) -> np.ndarray:
         """Linear colour of hair: strands under the same key light, a soft band of shine."""
@@ -723,7 +797,7 @@ class Painter:
             rim = 1 - 0.35 * smoothstep(0.55, 1.0, self.blur(cover, 0.03)) * smoothstep(
                 1.0, 0.7, self.blur(cover, 0.06)
             )
-            out = rgba(tone * rim[..., None], cover)
+            lay(out, tone * rim[..., None], cover)
             drop = np.float32(
                 [[1, 0, -2 * np.sin(np.radians(who.light_azimuth)) * 0.02 / self.pixel], [0, 1, 0.03 / self.pixel]]
             )
@@ -749,7 +823,8 @@ class Painter:
                 -0.5 * ((px * np.sign(self.x) + 0.8 * py + 0.06) / 0.028) ** 2
             )
             reflection = np.dstack([np.repeat((glass * 225)[..., None], 3, axis=2), glass]).astype(np.float32)
-            out = over(rgba(colour, self.cover(metal)), over(reflection, out))
+            out = over(reflection, out)
+            lay(out, colour, self.cover(metal))
             fall = np.float32([[1, 0, 0], [0, 1, 0.028 / self.pixel]])
             shadow = np.maximum(
                 shadow,
@@ -758,14 +833,13 @@ class Painter:
         return out, shadow
 
     def background(self) -> np.ndarray:
-        """The wall behind the head, sRGB 0..255 (n, n, 3) float32."""
+        """The wall behind the head (n, n, 4), opaque."""
         base = linear(np.broadcast_to(np.asarray(self.who.background, np.float32), 3) * 255.0)
         vignette = (
             1.08 - 0.16 * (self.x**2 + (self.y - 0.2) ** 2) + 0.10 * np.sin(np.radians(self.who.light_azimuth)) * self.x
         )
-        return display(
-            base * (vignette + 0.012 * self.noise("wall", 0.5, 2))[..., None] * np.asarray(self.who.tint)
-        ).astype(np.float32)
+        light = base * (vignette + 0.012 * self.noise("wall", 0.5, 2))[..., None] * np.asarray(self.who.tint)
+        return rgba(light, np.ones((self.n, self.n), np.float32))
 
     # --- all together ---
     def paint(self) -> Layers:
@@ -773,14 +847,14 @@ class Painter:
         g = self.g
         lit, furrows = self.skin()
         front, shadow = self.front()
-        lit = lit * (1 - shadow)[..., None] + lit * shadow[..., None] * np.array([0.40, 0.34, 0.34])
-        head = self.cover(self.radial[2], 1.4)
+        cast, head = box_of(shadow), self.head
+        lit[cast] = lit[cast] * (1 - shadow[cast])[..., None] + lit[cast] * shadow[cast][..., None] * np.array(
+            [0.40, 0.34, 0.34]
+        )
         below = self.y - g.lip_line(self.x)
         reach = smoothstep(
             0.75, 1.0, self.ax / g.mouth_half
         )  # beyond the corners both sheets overlap, so that no seam shows
-        skin = display(lit)
-        upper = skin.astype(np.float32)
         alpha_upper = head * self.cover(below) * (1 - self.eye_hole)
         # The lower sheet starts a little above the line, dark: the inner side of the lower lip.
         alpha_lower = head * self.cover(-(below + 0.010 + 0.10 * reach))
@@ -788,21 +862,26 @@ class Painter:
         above = self.blur(lit.astype(np.float32), 0.03)[
             np.clip((np.arange(self.n) - 0.095 / self.pixel).astype(int), 0, None)
         ]
-        lid = display(above * (0.80 + 0.22 * pair(self.x, self.y, g.eye_x, -0.01, 0.09, 0.045))[..., None])
-        sclera, iris, gloss = self.eyes()
+        sclera, iris, gloss = (lens(layer) for layer in self.eyes())
+        lid = rgba(
+            above * (0.80 + 0.22 * pair(self.x, self.y, g.eye_x, -0.01, 0.09, 0.045))[..., None], sclera[..., 3] != 0
+        )[..., :3]
         fields = Fields(g)
         x1, y1 = g.grid()
         cut = (fields.cut(x1) > 0) & (np.abs(y1 - g.lip_line(x1)) < 0.10)
-        sheets = np.stack([np.dstack([upper * a[..., None], a]).astype(np.float32) for a in (alpha_upper, alpha_lower)])
+        skin = rgba(lit, head != 0)
+        sheets = np.stack(
+            [lens(np.dstack([skin[..., :3] * a[..., None], a]).astype(np.float32)) for a in (alpha_upper, alpha_lower)]
+        )
         return Layers(
             background=self.background(),
             under=lens(self.under()),
-            eyes=lens(sclera),
-            iris=lens(iris),
-            gloss=lens(gloss),
-            lid=lid.astype(np.float32),
+            eyes=sclera,
+            iris=iris,
+            gloss=gloss,
+            lid=lid,
             lid_height=self.eye_height,
-            sheets=np.stack([lens(sheet) for sheet in sheets]),
+            sheets=sheets,
             front=lens(front),
             furrows=furrows,
             cut=cut,
@@ -811,7 +890,9 @@ class Painter:
 
 def rgba(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Linear light (n, n, 3) and coverage (n, n) -> premultiplied sRGB RGBA float32."""
-    return np.dstack([display(light) * alpha[..., None], alpha]).astype(np.float32)
+    out, box = np.zeros((*alpha.shape, 4), np.float32), box_of(alpha)
+    out[box] = np.dstack([display(light[box]) * alpha[box][..., None], alpha[box]])
+    return out
 
 
 def lens(layer: np.ndarray) -> np.ndarray:

@@ -79,26 +79,34 @@ class Camera:
             sigma = self.blur * size / 128.0
             frames = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
         if self.gray:
-            frames = np.repeat((frames @ np.array([0.299, 0.587, 0.114], np.float32))[..., None], 3, axis=-1)
+            frames = _rgb(frames @ np.array([0.299, 0.587, 0.114], np.float32))
         if self.noise:
             draw = rng(seed, "simulator/noise", person)
             shape = frames.shape[:3]
-            shot = np.sqrt(
-                0.35 + 0.65 * np.clip(frames.mean(axis=-1, keepdims=True), 0, 255) / 128.0
-            )  # brighter is noisier, as photons are
-            luminance = draw.standard_normal((*shape, 1), dtype=np.float32)
-            # Colour noise shares most of its variance between channels after demosaicing; the recipe does not say, we
-            # use 80 %.
-            colour = (
-                luminance
-                if self.gray
-                else 0.894 * luminance + 0.447 * draw.standard_normal((*shape, 3), dtype=np.float32)
-            )
-            frames = frames + self.noise * shot * colour
+            mean = (frames[..., 0] + frames[..., 1] + frames[..., 2]) / 3
+            shot = np.sqrt(0.35 + 0.65 * np.clip(mean, 0, 255) / 128.0)  # brighter is noisier, as photons are
+            noise = draw.standard_normal(shape, dtype=np.float32)
+            if self.gray:
+                noise = _rgb(noise)
+            else:
+                # Colour noise shares most of its variance between channels after demosaicing; the recipe does not say,
+                # we use 80 %.
+                noise = _rgb(0.894 * noise)
+                own = draw.standard_normal((*shape, 3), dtype=np.float32)
+                own *= 0.447
+                noise += own
+            noise *= _rgb(self.noise * shot)
+            noise += frames
+            frames = noise
         out = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
         if self.jpeg:
             out = np.stack([_jpeg(frame, self.jpeg) for frame in out])
         return out
+
+
+def _rgb(values: np.ndarray) -> np.ndarray:
+    """(T, H, W) float32 -> (T, H, W, 3), three channels alike."""
+    return cv2.merge([values.reshape(len(values), -1)] * 3).reshape(*values.shape, 3)
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
@@ -121,6 +129,6 @@ def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of an affine map (2, 3), as (2, 3)."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, (-linear @ matrix[:, 2])[:, None]], axis=1)
+    """The inverses of affine maps (..., 2, 3), as (..., 2, 3)."""
+    linear = np.linalg.inv(matrix[..., :2])
+    return np.concatenate([linear, -linear @ matrix[..., 2:]], axis=-1)

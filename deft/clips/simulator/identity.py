@@ -6,6 +6,7 @@ eyes are 0.584 units apart, and one unit is 51.28 px in a 128-px image (19.5 tho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -83,6 +84,7 @@ class Identity:
             raise ValueError(f"identity {self.index}: size={self.size} px; the simulator draws 48 to 1024 px")
 
 
+@lru_cache(maxsize=64)  # every clip of a person asks again
 def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: object) -> Identity:
     """Draw the person `index`. Each attribute has its own random stream, so no attribute says anything about another.
 

@@ -17,6 +17,7 @@ from deft.clips.facs import FURROWS, SIDES, UNIT_INDEX, UNITS
 from deft.clips.simulator.identity import Geometry
 
 UPPER, LOWER = 0, 1  # the two sheets
+BLINK = "blink"  # moves skin as a unit does
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ def _a(place, outward, down, wide, above, below=None, sheet="B"):
 
 
 # Amplitudes and widths are chosen by eye, and so that every unit keeps a positive Jacobian at intensity 1.
-ANCHORS: Mapping[int, tuple[Anchor, ...]] = {
+ANCHORS: Mapping[int | str, tuple[Anchor, ...]] = {
+    BLINK: (
+        _a("upper_lid", 0, 22, 0.090, 0.055),
+        _a("lower_lid", 0, -7, 0.090, 0.050),
+    ),  # skin that a closing lid takes along
     1: (_a("brow_inner", 0, -105, 0.105, 0.200, 0.095),),
     2: (_a("brow_outer", 10, -100, 0.115, 0.180, 0.095),),
     4: (_a("brow_inner", -50, 65, 0.095, 0.120, 0.090), _a("brow_mid", -25, 35, 0.110, 0.120, 0.085)),
@@ -81,10 +86,6 @@ ANCHORS: Mapping[int, tuple[Anchor, ...]] = {
     ),
     26: (_a("jaw", 0, 130, 0.360, 0.380, sheet="L"), _a("upper_lip_mid", 0, 30, 0.220, 0.130, 0.150, sheet="U")),
 }
-BLINK = (
-    _a("upper_lid", 0, 22, 0.090, 0.055),
-    _a("lower_lid", 0, -7, 0.090, 0.050),
-)  # skin that a closing lid takes along
 
 # unit -> (furrow, amount at intensity 1); "_" stands for the side that moves. Own numbers, like the anchors.
 UNIT_FURROWS = {
@@ -196,7 +197,8 @@ class Timing:
 
     def intensities(self, peak: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
         """Peak (17, 2) -> (T, 17, 2) float32."""
-        courses = np.stack([self.envelope(times_ms, delay) for delay in self.delays or (0.0,) * len(UNITS)], axis=1)
+        # Without delays one course, (T, 1), serves all units.
+        courses = np.stack([self.envelope(times_ms, delay) for delay in (self.delays or (0.0,))], axis=1)
         return courses[:, :, None] * peak[None]
 
 
@@ -245,12 +247,27 @@ class Fields:
         upper, lower = below * (1 - cut), 1 - (1 - below) * (1 - cut)
         return {"B": (1.0, 1.0), "L": (upper, lower), "U": (1 - upper, 1 - lower)}
 
-    def at(self, x: np.ndarray, y: np.ndarray, anchors: tuple[Anchor, ...], side: str) -> np.ndarray:
-        """Displacement of the points (x, y) by `anchors` of one side at intensity 1 -> (2 sheets, ..., 2) px."""
+    @cached_property
+    def _grid_weights(self) -> dict[str, tuple]:
+        """`_sheet_weights` of the picture's pixels."""
+        return self._sheet_weights(*self.geometry.grid())
+
+    def at(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        anchors: tuple[Anchor, ...],
+        side: str,
+        weights: dict[str, tuple] | None = None,
+    ) -> np.ndarray:
+        """Displacement of the points (x, y) by `anchors` of one side at intensity 1 -> (2 sheets, ..., 2) px.
+
+        weights: the points' `_sheet_weights`, if they are known.
+        """
         sign = 1.0 if side == "L" else -1.0
         # A partition of unity over the sides: what both sides move at the midline must not move twice.
         half = smoothstep(-0.09, 0.09, sign * x)
-        weights = self._sheet_weights(x, y)
+        weights = self._sheet_weights(x, y) if weights is None else weights
         out = np.zeros((2, *np.shape(x), 2), np.float32)
         for anchor in anchors:
             cx, cy = self.places[anchor.place]
@@ -267,18 +284,22 @@ class Fields:
                 out[sheet, ..., 1] += anchor.down * moved
         return out
 
-    def unit(self, unit: int, side: str) -> np.ndarray:
-        """Field of one unit on one side at intensity 1: (2 sheets, H, W, 2) float32 px, canonical pose."""
-        return self._get((unit, side), ANCHORS[unit], side)
+    def unit(self, unit: int | str, side: str) -> np.ndarray:
+        """Field of one unit or BLINK on one side at intensity 1: (2 sheets, H, W, 2) float32 px, canonical pose."""
+        if ("grid", unit, side) not in self._cache:
+            self._cache["grid", unit, side] = self.at(*self.geometry.grid(), ANCHORS[unit], side, self._grid_weights)
+        return self._cache["grid", unit, side]
 
-    def blink(self, side: str) -> np.ndarray:
-        """Field of the skin that a closing lid takes along: (2 sheets, H, W, 2) float32 px."""
-        return self._get(("blink", side), BLINK, side)
+    @cached_property
+    def landmarks(self) -> np.ndarray:
+        """The 68 points at rest, (68, 2) in face units."""
+        return self.geometry.landmarks()
 
-    def _get(self, key, anchors, side):
-        if key not in self._cache:
-            self._cache[key] = self.at(*self.geometry.grid(), anchors, side)
-        return self._cache[key]
+    def of_landmarks(self, unit: int | str, side: str) -> np.ndarray:
+        """The same displacement of the 68 points alone: (2 sheets, 68, 2) float32 px."""
+        if ("landmarks", unit, side) not in self._cache:
+            self._cache["landmarks", unit, side] = self.at(*self.landmarks.T, ANCHORS[unit], side)
+        return self._cache["landmarks", unit, side]
 
     def total(self, intensities: np.ndarray, blink: float = 0.0) -> np.ndarray:
         """Sum over units: intensities (17, 2) -> (2 sheets, H, W, 2) px."""
@@ -288,5 +309,5 @@ class Fields:
             out += float(intensities[u, s]) * self.unit(UNITS[u], SIDES[s])
         if blink:
             for side in SIDES:
-                out += blink * self.blink(side)
+                out += blink * self.unit(BLINK, side)
         return out

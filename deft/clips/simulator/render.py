@@ -15,17 +15,27 @@ import numpy as np
 
 from deft.clips.facs import SIDES, UNITS
 from deft.clips.record import Clip, Truth
-from deft.clips.simulator.appearance import SUPER, Face, face_of
+from deft.clips.simulator.appearance import (
+    BACKGROUND,
+    EYES,
+    FRONT,
+    SKIN_LOWER,
+    SKIN_UPPER,
+    SUPER,
+    UNDER,
+    Face,
+    box_of,
+    face_of,
+    over,
+)
 from deft.clips.simulator.camera import Camera, compose, invert
 from deft.clips.simulator.identity import Identity, sample_identity
-from deft.clips.simulator.motion import ANCHORS, BLINK, LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
+from deft.clips.simulator.motion import BLINK, LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
 from deft.runtime import rng
 
 DISTRACTORS = ("blink", "gaze", "macro", "neutral")
-TRUTHS = ("none", "apex", "all")
+TRUTHS = ("none", "skin", "apex", "all")
 INVERSION_STEPS = 5
-# Whose surface is seen at a pixel. SKIN is split into sheets only where the mouth can open.
-BACKGROUND, UNDER, EYES, SKIN_UPPER, SKIN_LOWER, FRONT = range(6)
 
 
 def render(
@@ -96,7 +106,8 @@ def render_clip(
     """Render the given instants (ms from the onset) only.
 
     truth: "none", "all", or "apex": dense truth only for frame `truth_index` (default: the frame nearest the middle of
-    the hold); the other rows are NaN. `times_ms` must begin with the onset, 0, when truth is asked for.
+    the hold); the other rows are NaN. "skin": of that frame `skin_flow` alone, without asking which surface a pixel
+    shows. `times_ms` must begin with the onset, 0, when truth is asked for.
     """
     times = np.asarray(times_ms, np.float64)
     if times.ndim != 1 or not len(times):
@@ -124,18 +135,12 @@ def render_clip(
     )
     fields = [face.fields.total(intensities[t], 0.8 * float(eyes.closed[t])) for t in range(len(times))]
     still = _eye_layer(face, 0.0, np.zeros(2, np.float32))
-    pictures, seen = [], {}
+    pictures, seen, backs = [], {}, invert(poses)
     for t in range(len(times)):
         moving = eyes.closed[t] > 0 or eyes.gaze[t].any()
         behind = _eye_layer(face, eyes.closed[t], eyes.gaze[t]) if moving else still
-        picture, surface = _frame(
-            face,
-            fields[t],
-            poses[t],
-            depth[t] if furrows else None,
-            behind,
-            surfaces=t in wanted or (t == 0 and bool(wanted)),
-        )
+        surfaces = truth in ("apex", "all") and (t in wanted or t == 0)
+        picture, surface = _frame(face, fields[t], poses[t], backs[t], depth[t] if furrows else None, behind, surfaces)
         pictures.append(picture)
         if surface is not None:
             seen[t] = surface
@@ -208,15 +213,21 @@ def inverse_displacement(field: np.ndarray, target: np.ndarray) -> np.ndarray:
     """u with p = target + u, p + field(p) = target. field: (H, W, 2) px; target: (H, W, 2) px."""
     u = np.zeros_like(target)
     for _ in range(INVERSION_STEPS):
-        p = target + u
-        u = -cv2.remap(field, p[..., 0], p[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        u = -cv2.remap(field, target + u, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return u
 
 
-def _pull(layer: np.ndarray, where: np.ndarray, border=cv2.BORDER_REPLICATE) -> np.ndarray:
-    """Sample a supersampled layer at 1x-px positions."""
-    fine = where * SUPER + 0.5 * (SUPER - 1)
-    return cv2.remap(layer, fine[..., 0], fine[..., 1], cv2.INTER_LINEAR, borderMode=border)
+def _maps(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (..., 2) in 1x px -> where to sample a supersampled layer, in OpenCV's fixed point (32nds of a px).
+
+    cv2.remap is faster with these than with floats, and rounds alike.
+    """
+    return cv2.convertMaps(where * SUPER + 0.5 * (SUPER - 1), None, cv2.CV_16SC2)
+
+
+def _pull(layer: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Sample a supersampled layer at 1x-px positions; beyond its edge it goes on as it ends."""
+    return cv2.remap(layer, *_maps(where), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -227,55 +238,111 @@ def _eye_layer(face: Face, closed: float, gaze: np.ndarray) -> tuple[np.ndarray,
         iris = cv2.warpAffine(
             iris, np.float32([[1, 0, SUPER * gaze[0]], [0, 1, SUPER * gaze[1]]]), (n, n), flags=cv2.INTER_LINEAR
         )
-    out = iris + layers.eyes * (1 - iris[..., 3:])
-    out = layers.gloss + out * (1 - layers.gloss[..., 3:])
-    out[..., 3] = layers.eyes[..., 3]
+    here = box_of(layers.eyes[..., 3])  # the sclera is wider than the iris at any gaze
+    eye = over(layers.gloss[here], over(iris[here], layers.eyes[here]))
+    eye[..., 3] = layers.eyes[here][..., 3]
     lid = np.zeros((n, n), np.float32)
     if closed > 0:
         v = layers.lid_height
         margin = 1.12 * closed
         lid = np.clip((margin - v) / 0.12, 0, 1) * (v > -5)
-        lash = np.exp(-0.5 * ((v - margin + 0.06) / 0.09) ** 2) * min(1.0, 4 * closed)
-        rgb = layers.lid * (1 - 0.75 * lash[..., None])
-        out[..., :3] += lid[..., None] * (rgb * out[..., 3:] - out[..., :3])
-    return out + layers.under * (1 - out[..., 3:]), lid, iris[..., 3]
+        lash = np.exp(-0.5 * ((v[here] - margin + 0.06) / 0.09) ** 2) * min(1.0, 4 * closed)
+        rgb = layers.lid[here] * (1 - 0.75 * lash[..., None])
+        eye[..., :3] += lid[here][..., None] * (rgb * eye[..., 3:] - eye[..., :3])
+    out = layers.under.copy()
+    out[here] = over(eye, out[here])
+    return out, lid, iris[..., 3]
 
 
-def _frame(face: Face, field: np.ndarray, pose: np.ndarray, depth: np.ndarray | None, behind: tuple, surfaces: bool):
-    """`behind`: what `_eye_layer` returned. -> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H,
-    W), lid and iris maps at rest pose)).
+def _reach(boxes: np.ndarray, n: int, pose: np.ndarray, slack: np.ndarray) -> list[tuple[slice, slice]]:
+    """Rows and columns of the supersampled picture (n, n) where layers may show.
+
+    boxes (k, 2, 2): outside them the layers are empty; pose: how the head has moved; slack (k,): how far a layer moves
+    by itself at most, 1x px.
+    """
+    # A layer that touches the picture's edge goes on beyond it.
+    low, high = np.where(boxes == 0, -n, np.where(boxes == n, 2 * n, boxes)).transpose(1, 0, 2)
+    centre = _apply(pose, (low + high) / (2 * SUPER))
+    # Two px more for pixel centres and interpolation.
+    half = ((high - low) / (2 * SUPER) + slack[:, None]) @ np.abs(pose[:, :2]).T + 2
+    ends = np.clip(SUPER * np.stack([centre - half, centre + half], axis=1), 0, n).astype(int)
+    return [np.s_[top:bottom, left:right] for (left, top), (right, bottom) in ends.tolist()]
+
+
+SHEETS = {SKIN_LOWER: LOWER, SKIN_UPPER: UPPER}
+TRANSPARENCY = np.float32([[0, 0, 0, -1, 1]] * 4)  # RGBA -> 1 - A in all four channels
+
+
+def _lay(
+    out: np.ndarray,
+    layer: np.ndarray,
+    box: np.ndarray,
+    where: np.ndarray,
+    part: tuple[slice, slice],
+    covers: np.ndarray | None,
+) -> None:
+    """Lay a layer, cut to `box` and sampled at `where`, over `part` of `out` in place; its alpha goes to `covers`."""
+    whole, fraction = _maps(where)
+    whole = cv2.subtract(whole, (*box[0].tolist(), 0, 0))
+    top, below = cv2.remap(layer, whole, fraction, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), out[part]
+    # As `over`, four channels alike: numpy is slow where it must repeat one channel.
+    below *= cv2.transform(top, TRANSPARENCY)
+    below += top
+    if covers is not None:
+        covers[part] = top[..., 3]
+
+
+def _displacement(field: np.ndarray, coarse: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+    """Where the pixels of `part` of the supersampled picture come from, less `coarse`: (rows, columns, 2) in 1x px."""
+    # A pixel more on each side for the interpolation.
+    outer = [slice(max(0, p.start // SUPER - 1), -(-p.stop // SUPER) + 1) for p in part]
+    u = inverse_displacement(field, coarse[tuple(outer)])
+    u = cv2.resize(u, (SUPER * u.shape[1], SUPER * u.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return u[tuple(slice(p.start - SUPER * o.start, p.stop - SUPER * o.start) for p, o in zip(part, outer))]
+
+
+def _frame(
+    face: Face,
+    field: np.ndarray,
+    pose: np.ndarray,
+    back: np.ndarray,
+    depth: np.ndarray | None,
+    behind: tuple,
+    surfaces: bool,
+):
+    """-> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose)).
+
+    `back`: the inverse of `pose`; `behind`: what `_eye_layer` returned.
+    Each layer is sampled only where it can show; elsewhere it is empty and leaves what lies below as it is.
     """
     layers, size = face.layers, face.identity.size
     n = size * SUPER
-    back = invert(pose)
     fine = _grid(back, n, SUPER)  # where each fine pixel comes from, head motion undone
     coarse = _grid(back, size, 1)
     under, lid, iris = behind
-    sheets = layers.sheets
     shade = None
-    if depth is not None and depth.any():
+    if depth is not None and (depth > 1e-3).any():
         active = np.flatnonzero(depth > 1e-3)
-        shade = 1.0 + np.tensordot(depth[active], layers.furrows[active], axes=1) if len(active) else None
-    out = _pull(under, fine)
-    coverage = {UNDER: out[..., 3]}
-    out = out[..., :3] + layers.background * (1 - out[..., 3:])
-    for sheet in (LOWER, UPPER):
-        texture = sheets[sheet]
-        if shade is not None:
-            texture = texture.copy()
-            texture[..., :3] *= shade[..., None]
-        where = fine
-        if field[sheet].any():
-            u = inverse_displacement(field[sheet], coarse)
-            where = fine + cv2.resize(u, (n, n), interpolation=cv2.INTER_LINEAR)
-        moved = _pull(texture, where)
-        coverage[SKIN_UPPER if sheet == UPPER else SKIN_LOWER] = moved[..., 3]
-        out = moved[..., :3] + out * (1 - moved[..., 3:])
-    if layers.front[..., 3].any():
-        moved = _pull(layers.front, fine)
-        coverage[FRONT] = moved[..., 3]
-        out = moved[..., :3] + out * (1 - moved[..., 3:])
-    picture = cv2.resize(out, (size, size), interpolation=cv2.INTER_AREA)
+        shade = 1.0 + np.tensordot(depth[active], layers.furrows[active], axes=1)
+    coverage = (
+        {label: np.zeros((n, n), np.float32) for label in (UNDER, SKIN_LOWER, SKIN_UPPER, FRONT)} if surfaces else {}
+    )
+    out = layers.background.copy()
+    slack = {SKIN_LOWER: cv2.norm(field[LOWER], cv2.NORM_INF), SKIN_UPPER: cv2.norm(field[UPPER], cv2.NORM_INF)}
+    parts = _reach(
+        np.array(list(layers.boxes.values())), n, pose, np.array([slack.get(label, 0.0) for label in layers.boxes])
+    )
+    for (label, box), part in zip(layers.boxes.items(), parts):
+        inside, where = np.s_[box[0, 1] : box[1, 1], box[0, 0] : box[1, 0]], fine[part]
+        if not where.size:
+            continue
+        layer = (under if label == UNDER else layers.front if label == FRONT else layers.sheets[SHEETS[label]])[inside]
+        if label in SHEETS and slack[label]:
+            where = where + _displacement(field[SHEETS[label]], coarse, part)
+        if label in SHEETS and shade is not None:
+            layer = layer * cv2.merge([shade[inside]] * 3 + [np.ones_like(shade[inside])])
+        _lay(out, layer, box, where, part, coverage.get(label))
+    picture = cv2.resize(cv2.cvtColor(out, cv2.COLOR_RGBA2RGB), (size, size), interpolation=cv2.INTER_AREA)
     if not surfaces:
         return picture, None
     return picture, (*_labels(coverage, _pull(layers.eyes[..., 3].copy(), fine), size), lid, iris)
@@ -286,13 +353,12 @@ def _labels(coverage: dict[int, np.ndarray], eyes: np.ndarray, size: int) -> tup
     left = np.ones_like(coverage[UNDER])
     seen = np.zeros((6, size, size), np.float32)
     for label in (FRONT, SKIN_UPPER, SKIN_LOWER, UNDER):
-        if label in coverage:
-            share = left * coverage[label]
-            left = left - share
-            if label == UNDER:
-                seen[EYES] = cv2.resize(share * eyes, (size, size), interpolation=cv2.INTER_AREA)
-                share = share * (1 - eyes)
-            seen[label] = cv2.resize(share, (size, size), interpolation=cv2.INTER_AREA)
+        share = left * coverage[label]
+        left = left - share
+        if label == UNDER:
+            seen[EYES] = cv2.resize(share * eyes, (size, size), interpolation=cv2.INTER_AREA)
+            share = share * (1 - eyes)
+        seen[label] = cv2.resize(share, (size, size), interpolation=cv2.INTER_AREA)
     seen[BACKGROUND] = cv2.resize(left, (size, size), interpolation=cv2.INTER_AREA)
     labels = np.argmax(seen, axis=0).astype(np.uint8)
     skin = seen[SKIN_UPPER] + seen[SKIN_LOWER]
@@ -309,39 +375,42 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T.astype(points.dtype) + matrix[:, 2].astype(points.dtype)
 
 
-def landmarks_at(face: Face, intensities: np.ndarray, blink: float) -> np.ndarray:
-    """The 68 points under the given units: (68, 2) px, canonical pose."""
-    rest = face.geometry.landmarks()
-    x, y = rest[:, 0], rest[:, 1]
+def landmarks_at(face: Face, intensities: np.ndarray, blink: np.ndarray) -> np.ndarray:
+    """The 68 points under the given units: (T, 17, 2) and blink (T,) -> (T, 68, 2) px, canonical pose."""
+    rest = face.fields.landmarks
     sheet = np.full(68, UPPER)
     sheet[np.r_[3:14, 55:60, 65:68]] = LOWER  # jaw below the mouth's height, lower lip
-    moved = np.zeros((2, 68, 2))
-    for u, s in zip(*np.nonzero(intensities)):
-        moved += intensities[u, s] * face.fields.at(x, y, ANCHORS[UNITS[u]], SIDES[s])
-    if blink:
-        for side in SIDES:
-            moved += blink * face.fields.at(x, y, BLINK, side)
-    return face.geometry.pixels(rest) + moved[sheet, np.arange(68)]
+    moved = np.zeros((len(intensities), 2, 68, 2))
+    courses = [(UNITS[u], SIDES[s], intensities[:, u, s]) for u, s in zip(*np.nonzero(intensities.any(axis=0)))]
+    for unit, side, course in courses + [(BLINK, side, blink) for side in SIDES if blink.any()]:
+        moved += course[:, None, None, None].astype(np.float32) * face.fields.of_landmarks(unit, side)
+    return face.geometry.pixels(rest) + moved[:, sheet, np.arange(68)]
 
 
 def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope, depth) -> Truth:
     size = face.identity.size
-    rows = count if wanted else 0
-    flow, skin_flow, rigid = (np.full((rows, size, size, 2), np.nan, np.float32) for _ in range(3))
-    valid = np.zeros((rows, size, size), bool)
+    skin_flow = np.full((count if wanted else 0, size, size, 2), np.nan, np.float32)
+    flow, rigid = (np.full((count if seen else 0, size, size, 2), np.nan, np.float32) for _ in range(2))
+    valid = np.zeros((len(flow), size, size), bool)
     points = np.stack(
-        [_apply(poses[t], landmarks_at(face, intensities[t], 0.8 * float(eyes.closed[t]))) for t in range(count)]
+        [_apply(*pair) for pair in zip(poses, landmarks_at(face, intensities, 0.8 * eyes.closed.astype(np.float64)))]
     )
     rest = invert(poses[0])
-    masks = {}
+    masks, moved = {}, {}
     if wanted:
+        canonical = _grid(rest, size, 1)  # the surface points that the onset frame shows, at canonical pose
+        skin_cover = _pull(face.layers.skin_cover, canonical) > 0.5
+        lower_skin = _below_lips(face, canonical)[..., None] > 0
+        rotation = poses[0][:, :2].astype(np.float32)
+    for t in wanted:
+        moved[t] = [_sample(field, canonical) for field in fields[t]]
+        latent = np.where(lower_skin, moved[t][LOWER], moved[t][UPPER])  # the skin, seen or not
+        skin_flow[t] = np.where(skin_cover[..., None], latent @ rotation.T, 0.0)
+    if seen:
         here = _grid(np.eye(2, 3), size, 1)  # pixels of the onset frame
-        canonical = _grid(rest, size, 1)  # the same surface points at canonical pose
         labels, purity, lid0, iris0 = seen[0]
         on_skin = (labels == SKIN_UPPER) | (labels == SKIN_LOWER)
         lower = (labels == SKIN_LOWER)[..., None]
-        skin_cover = _pull(np.maximum(face.layers.sheets[0, ..., 3], face.layers.sheets[1, ..., 3]), canonical) > 0.5
-        lower_skin = _below_lips(face, canonical)[..., None] > 0
         eye_here = labels == EYES
         iris_here = _pull(iris0, canonical)
         masks = {
@@ -354,10 +423,10 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         }
         near_mouth = _sample(face.layers.cut.astype(np.float32), canonical) > 0.5
         at_lip_line = near_mouth & (np.abs(_below_lips(face, canonical)) < 1.2)
-    for t in wanted:
-        moved = [_sample(field, canonical) for field in fields[t]]
-        latent = np.where(lower_skin, moved[LOWER], moved[UPPER])  # the skin, seen or not
-        visible = np.where(on_skin[..., None], np.where(lower, moved[LOWER], moved[UPPER]), 0.0).astype(np.float32)
+    for t in wanted if seen else ():
+        visible = np.where(on_skin[..., None], np.where(lower, moved[t][LOWER], moved[t][UPPER]), 0.0).astype(
+            np.float32
+        )
         gaze = (eyes.gaze[t] - eyes.gaze[0]).astype(np.float32)
         visible[eye_here & (iris_here > 0.5)] += gaze
         head = _apply(poses[t], canonical) - here
@@ -366,8 +435,6 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         flow[t][labels == BACKGROUND] = 0.0
         if t == 0:
             flow[0] = rigid[0] = 0.0  # by definition, free of rounding
-        rotation = poses[0][:, :2].astype(np.float32)
-        skin_flow[t] = np.where(skin_cover[..., None], latent @ rotation.T, 0.0)
         # seen again, unmixed?
         labels_t, purity_t, lid_t, iris_t = seen[t]
         there = here + flow[t]
@@ -376,7 +443,7 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         pure = (purity > 0.85) & (_sample(purity_t, there) > 0.85)
         inside = (there >= 0).all(-1) & (there <= size - 1).all(-1)
         # A pixel on the lip line shows both lips; when they part or press, no single motion explains it.
-        torn = at_lip_line & (np.linalg.norm(moved[LOWER] - moved[UPPER], axis=-1) > 0.1)
+        torn = at_lip_line & (np.linalg.norm(moved[t][LOWER] - moved[t][UPPER], axis=-1) > 0.1)
         ok = same & pure & inside & ~torn
         if eyes.closed.any() or eyes.gaze.any():
             shifted = canonical + np.where((iris_here > 0.5)[..., None], gaze, 0.0).astype(np.float32)
