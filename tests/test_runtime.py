@@ -227,7 +227,8 @@ NOT_IMPORTED_BY_NAME = {
     "ipykernel",
     "jupyterlab",
     "ipywidgets",
-}  # used through transformers, pandas, papermill, make and tqdm
+    "ruff",
+}  # used through transformers, pandas, papermill, make, tqdm and as a command
 
 
 def _direct():

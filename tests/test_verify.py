@@ -58,7 +58,7 @@ def made(tmp_path_factory):
     patch.setenv("DEFT_WORK", str(place / "work"))
     patch.setenv("DEFT_FIGURES", str(place / "figures"))
     patch.setattr(artifacts, "REGISTRY", tuple(a for a in artifacts.REGISTRY if a.id in MADE))
-    patch.setattr(figure_world, "SYSTEMS", (*figure_world.SYSTEMS, "majority", "deft-m", "lr-experts", "bayes-experts"))
+    patch.setattr(figure_world, "SYSTEMS", (*figure_world.SYSTEMS, "deft-m", "lr-experts", "bayes-experts"))
     figure_world.make(PROFILE)
     (paths.figures(PROFILE) / "tables" / "T2.csv").unlink()
     for id in ("T2", "T3", "T7"):
