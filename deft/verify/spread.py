@@ -143,11 +143,12 @@ def of_runs(
 
 def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
     """x with trigamma(x) = y > 0, by Newton's method on 1 / trigamma."""
+    y, place = np.unique(y, return_inverse=True)  # cells of one table and rows of one length share their value
     x = 0.5 + 1 / y
     for _ in range(8):  # it converges quadratically from below
         value = polygamma(1, x)
         x = np.maximum(x + value * (1 - value / y) / polygamma(2, x), 1e-8)
-    return x
+    return x[place]
 
 
 def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
