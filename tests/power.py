@@ -228,8 +228,8 @@ def spoil(profile: str, sabotage: Sabotage, place: Path) -> None:
 
 
 def judged(profile: str, figures: Path) -> dict:
-    """What the numbers alone say: exact cells, intervals, drift, verdicts. Integrity is left out, it would catch
-    every one of these.
+    """What the numbers alone say: exact cells, intervals, drift, verdicts. Integrity is left out: it sees
+    that these copies were rerun in part, which a whole rerun would not show.
     """
     where = reference.folder(profile)
     runs = reference.read_runs(where)
