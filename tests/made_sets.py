@@ -180,15 +180,15 @@ def casme_cube_a(w: Writer) -> None:
 
 
 def casme_cube_c(w: Writer) -> None:
-    """Units between commas of every kind; `?`; no apex."""
+    """Coarse labels; units between commas of every kind; `?`; no apex."""
     w.book(
         "CAS(ME)3_part_C_ME.xlsx",
         mockCrimeME=[
             ["sub", "count", "onset", "offset", "au", "emotion"],
-            [1, 1, 100, 107, "4,7", "disgust"],
+            [1, 1, 100, 107, "4,7", "negative"],
             [1, 2, 203, 209, "4，11", "others"],
-            [7, 1, 15, 22, "14,", "others"],
-            [7, 2, 30, 36, "13?", "happy"],
+            [7, 1, 15, 22, "14,", "surprise"],
+            [7, 2, 30, 36, "13?", "positive"],
         ],
     )
     for subject, count, first, last in ((1, 1, 100, 107), (1, 2, 203, 209), (7, 1, 15, 22), (7, 2, 30, 36)):

@@ -25,6 +25,7 @@ from deft.clips import keyframes
 from deft.clips.facs import EMOTIONS
 from deft.evaluation.metrics import recognition_scores
 from deft.evaluation.protocols import roles_of
+from deft.evaluation.protocols.mistake import best_on_test
 
 # Smoothstep rise (1/3, 2/3, 1), hold, smoothstep fall (3/4, 1/2, 1/4, 0): the weight of a matched filter for the
 # envelope that the recipe of the clips states, so late noisy frames count little.
@@ -234,14 +235,10 @@ def peek(x: np.ndarray, index: pd.DataFrame, folds: pd.DataFrame, classes: tuple
     This is "best epoch per subject" in miniature (`reported.csv`: it moved published networks by .06 and .14 UF1).
     -> rows like `fit_predict`, of the kept and broken clips; no table uses them.
     """
-    x, truth = np.asarray(x, np.float64), index["emotion"].to_numpy()
-    frames = [predict(fit(x, index, folds, classes=classes, grid=(point,)), x, index, folds) for point in GRID]
-    right = np.stack([frame["prediction"].to_numpy() == truth for frame in frames])  # (options, N)
-    chosen = frames[0].copy()
-    for _, rows in index.reset_index(drop=True).groupby(["subject", "condition"]):
-        best = frames[int(right[:, rows.index].sum(axis=1).argmax())]
-        chosen.loc[rows.index, "prediction"] = best.loc[rows.index, "prediction"]
-    return chosen
+    x = np.asarray(x, np.float64)
+    return best_on_test(
+        [predict(fit(x, index, folds, classes=classes, grid=(point,)), x, index, folds) for point in GRID]
+    )
 
 
 def answers(index: pd.DataFrame, probability: np.ndarray, classes: tuple[str, ...], fold: np.ndarray) -> pd.DataFrame:
