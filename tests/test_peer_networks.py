@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from deft.clips.keyframes import APEX, COUNT
-from deft.evaluation.peers import catalogue, fmanet, htnet, ma2mi, merclip_mixing, mmnet, network
+from deft.evaluation import peers
+from deft.evaluation.peers import catalogue, fmanet, htnet, ma2mi, merclip_mixing, mmnet, training
 from deft.evaluation.peers.inputs import Inputs
 
 CLASSES = ("up", "down", "aside")
 FACE = {"eyes": ((50, 50), (78, 50)), "mouth": ((52, 86), (76, 86))}
 FLOW = ("offapexnet", "ststnet", "rcn", "htnet", "htnet-one-token", "fmanet", "microattention")
-EPOCHS = dict.fromkeys(catalogue.NAMES, 12)
+EPOCHS = dict.fromkeys(catalogue.NETWORKS, 12)
 EPOCHS |= {"offapexnet": 10, "ststnet": 25, "htnet": 10, "htnet-one-token": 14, "fmanet": 14}
 EPOCHS |= {"frames": 20, "merclip-mixing": 24}
 COUNTS = {"ststnet": 1_683, "offapexnet": 2_664_475, "rcn": 51_139, "htnet": 114_429_446}
@@ -65,7 +66,7 @@ def peer(name, epochs=None, seed=3, classes=CLASSES, **changes):
     """The small form of a peer with another number of epochs or another recipe."""
     form = catalogue.form_of(name)
     recipe = replace(form.recipe, **{"epochs": epochs or EPOCHS[name], "batch": 12, **changes})
-    return network.NetworkPeer(name, replace(form, recipe=recipe), classes, seed)
+    return training.NetworkPeer(name, replace(form, recipe=recipe), classes, seed)
 
 
 def counted(model):
@@ -263,12 +264,12 @@ def test_the_action_branch_predicts_the_future_and_without_it_nothing_beats_copy
     )  # people are new: what P sees of them does not say where they will move
     z = task.network.position(ma2mi.pairs(others)[0])
     assert z.std(0).mean() > 0.3  # no collapse: faces differ
-    tuned = network.NetworkPeer("ma2mi", catalogue.form_of("ma2mi"), CLASSES, 0, start=weights)
+    tuned = training.NetworkPeer("ma2mi", catalogue.form_of("ma2mi"), CLASSES, 0, start=weights)
     assert set(weights) < set(catalogue.network("ma2mi").state_dict()) and not any(
         key.startswith("decide") for key in weights
     )
     form = replace(catalogue.form_of("ma2mi"), recipe=replace(catalogue.form_of("ma2mi").recipe, epochs=1, rate=1e-9))
-    tuned = network.NetworkPeer("ma2mi", form, CLASSES, 0, start=weights).fit(*clips(6))
+    tuned = training.NetworkPeer("ma2mi", form, CLASSES, 0, start=weights).fit(*clips(6))
     assert torch.allclose(tuned.network[1].action[0].weight, weights["action.0.weight"], atol=1e-6)
 
 
@@ -302,7 +303,7 @@ def test_mixing_changes_looks_and_keeps_motion():
 # ---------------------------------------------------------------- learning
 
 
-@pytest.mark.parametrize("name", catalogue.NAMES)
+@pytest.mark.parametrize("name", catalogue.NETWORKS)
 def test_every_network_learns_where_the_skin_moves(name, made_up):
     (train, labels), (test, truth) = made_up
     if (
@@ -329,12 +330,12 @@ def test_a_movement_turned_around_is_the_other_class(name, made_up):
 def test_stretching_hides_the_amplitude_and_the_fixed_scale_does_not(made_up):
     (inputs, _), _ = made_up
     double = replace(inputs, rise=2 * inputs.rise, fall=2 * inputs.fall)
-    read = network.flow_reader()
+    read = training.flow_reader()
     assert np.allclose(read(double, True), read(inputs, True), atol=1e-4)
     assert np.allclose(read(double, False), 2 * read(inputs, False), rtol=1e-4)
     assert (
-        network.flow_reader(full=255)(inputs, True).max() == 255
-        and network.flow_reader(full=255)(inputs, False).max() < 10
+        training.flow_reader(full=255)(inputs, True).max() == 255
+        and training.flow_reader(full=255)(inputs, False).max() < 10
     )
     assert (
         catalogue.build("ststnet", CLASSES, 1).stretched is False
@@ -388,13 +389,21 @@ def test_a_rare_class_weighs_as_much_as_a_common_one():
 
 
 def test_the_catalogue_names_what_is_built_and_what_is_not():
-    assert set(FLOW) < set(catalogue.NAMES) and not set(catalogue.NAMES) & set(catalogue.NOT_BUILT)
-    with pytest.raises(ValueError, match=r"'tsan': it is not built \(abstract only.*choose one of offapexnet"):
+    assert set(FLOW) < set(catalogue.NETWORKS) < set(peers.NAMES) and not set(catalogue.NAMES) & set(
+        catalogue.NOT_BUILT
+    )
+    with pytest.raises(ValueError, match=r"'tsan': it is not built \(abstract only.*choose one of majority, lbptop"):
         catalogue.network("tsan")
     with pytest.raises(
         ValueError, match="fmanet has no form 'published'; there is no published form, unknown is weights"
     ):
         catalogue.network("fmanet", form="published")
+    with pytest.raises(ValueError, match="lbptop is no network; those are offapexnet, "):
+        peers.network("lbptop")
+    with pytest.raises(ValueError, match="mdmo is no network: it has no form"):
+        peers.build("mdmo", CLASSES, 1, form="small")
+    with pytest.raises(AttributeError, match="no attribute 'nets'"):
+        peers.nets  # noqa: B018
     with pytest.raises(ValueError, match="rcn has no form 'huge'; choose one of small, published"):
         catalogue.build("rcn", CLASSES, 1, form="huge")
 
@@ -436,7 +445,7 @@ def test_what_does_not_fit_is_an_error_that_names_it():
         ma2mi.pretrain(np.zeros((3, 1, 64, 64), np.uint8), 1)
     wrong = replace(catalogue.form_of("rcn"), shape=(3, 32, 32))
     with pytest.raises(ValueError, match=r"reads clips of shape \(3, 28, 28\); its network takes \(3, 32, 32\)"):
-        network.NetworkPeer("rcn", wrong, CLASSES, 1).fit(inputs, labels)
+        training.NetworkPeer("rcn", wrong, CLASSES, 1).fit(inputs, labels)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -4,6 +4,7 @@ import functools
 import json
 from types import SimpleNamespace
 
+import made_sets  # noqa: F401 (sets in every layout)
 import numpy as np
 import pandas as pd
 import pytest

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.evaluation.peers.inputs import Inputs, flow_images
-from deft.evaluation.peers.network import Form, Recipe
+from deft.evaluation.peers.training import Form, Recipe
 
 WIDTHS = (16, 32, 48)
 

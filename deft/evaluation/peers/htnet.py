@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.evaluation.peers.inputs import Inputs, flow_images
-from deft.evaluation.peers.network import Form, Reader, Recipe
+from deft.evaluation.peers.training import Form, Reader, Recipe
 
 # Landmarks of both eyes and of both mouth corners, in the order of the tiles.
 PLACES = (range(36, 42), range(42, 48), range(48, 49), range(54, 55))

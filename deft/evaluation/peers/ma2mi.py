@@ -30,7 +30,7 @@ from deft import runtime
 from deft.clips.facs import EMOTIONS, PROTOTYPES
 from deft.clips.simulator import Timing, render_clip, sample_identity
 from deft.evaluation.peers.mmnet import frames
-from deft.evaluation.peers.network import Form, Recipe, settled
+from deft.evaluation.peers.training import Form, Recipe, settled
 from deft.experts.encoder import conv_block
 from deft.faces import align
 

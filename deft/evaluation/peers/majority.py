@@ -1,11 +1,14 @@
-"""Majority: always the commonest emotion of the training subjects.  The score of a system that uses no input."""
+"""Majority: always the commonest class of the training subjects.  The score of a system that uses no input."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from deft.clips.facs import EMOTIONS
+from deft.evaluation.peers.inputs import Inputs
 from deft.evaluation.protocols import roles_of
 
 
@@ -33,3 +36,30 @@ def probabilities(
         test = roles_of(index, folds, fold) == "test"
         out[test], where[test] = shares(index, folds, fold, classes), fold
     return out, where
+
+
+class Majority:
+    """The same as a `Peer`: `fit` counts the training clips, `scores` answers their class shares."""
+
+    def __init__(self, classes: Sequence[str]):
+        self.classes, self.parameters, self.shares = tuple(classes), len(classes), None
+
+    def fit(self, inputs: Inputs, labels: np.ndarray) -> Majority:
+        """See `inputs.Peer.fit`. ValueError where no training clip shows one of the classes."""
+        learns = np.asarray(labels)[~np.asarray(inputs.may_choose, bool)]
+        count = np.array([(learns == name).sum() for name in self.classes], np.float64)
+        if not count.sum():
+            raise ValueError(f"no training clip of {', '.join(self.classes)}: give clips of these classes")
+        self.shares = count / count.sum()
+        return self
+
+    def scores(self, inputs: Inputs) -> np.ndarray:
+        """See `inputs.Peer.scores`. RuntimeError before `fit`."""
+        if self.shares is None:
+            raise RuntimeError("majority has learned nothing yet: call fit first")
+        return np.tile(self.shares, (len(inputs), 1))
+
+
+def peer(classes: Sequence[str], seed: int = 0) -> Majority:
+    """The system `majority`. seed: unused, nothing is drawn."""
+    return Majority(classes)

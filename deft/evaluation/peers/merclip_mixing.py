@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.evaluation.peers.inputs import Inputs
-from deft.evaluation.peers.network import Form, Recipe
+from deft.evaluation.peers.training import Form, Recipe
 from deft.experts.encoder import SIDE, Trunk
 
 # top, bottom, left, right as shares of the aligned frame, whose eyes lie at (.38, .40) and (.62, .40)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.evaluation.peers.inputs import Inputs
-from deft.evaluation.peers.network import Form, Reader, Recipe
+from deft.evaluation.peers.training import Form, Reader, Recipe
 
 
 def frames(side: int) -> Reader:

@@ -21,7 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from deft.evaluation.peers.network import Form, Recipe, flow_reader
+from deft.evaluation.peers.training import Form, Recipe, flow_reader
 
 POOL = 5  # the side of the map that the classifier reads
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deft.evaluation.peers.network import Form, Recipe, flow_reader
+from deft.evaluation.peers.training import Form, Recipe, flow_reader
 
 KERNELS = (3, 5, 8)  # of the three streams
 
