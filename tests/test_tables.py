@@ -549,6 +549,13 @@ def test_all_pages_of_a_table_show_the_same(id):
     assert pages["tex"].count(r"\toprule") == len(shown) == pages["html"].count("<table") and pages["md"].count(
         "\n| ---"
     ) == len(shown)
+    needed = re.search(r"usepackage\{([^}]*)\}", pages["tex"])[1].split(",")
+    for package, command in (
+        ("longtable", r"\begin{longtable}"),
+        ("array", r"\arraybackslash"),
+        ("booktabs", r"\toprule"),
+    ):
+        assert command not in pages["tex"] or package in needed
 
 
 def test_kinds_of_number_never_share_a_part():

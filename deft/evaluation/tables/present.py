@@ -22,9 +22,12 @@ from deft.evaluation.tables.common import CONDITIONS
 MOST = 7  # columns of a part
 LONG = 30  # rows that one page of LaTeX holds
 SHORT = 40  # characters of a cell that is not broken into lines
+WRAPPED, NARROW = r">{\raggedright\arraybackslash}p{2.7cm}", r"\setlength{\tabcolsep}{3pt}"  # a page is 17 cm wide
+NEEDS = "% needs \\usepackage{array,booktabs,longtable}; pages were compiled with pdflatex at a text width of 17 cm\n"
 LATEX = {
     "\\": r"\textbackslash{}",
     **{c: "\\" + c for c in "&%$#_{}"},
+    "/": r"/\allowbreak{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "−": "$-$",
@@ -231,7 +234,8 @@ def pages(id: str, text: str, stamp: str) -> dict[str, str]:
     body = f"{head}\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
     return {
         "md": f"**{title}**\n\n{markdown(shown)}\n\n{words}\n",
-        "tex": "\n".join(
+        "tex": NEEDS
+        + "\n".join(
             _latex(part, f"{title}. {part.start} {part.finding} {words}", f"tab:{id.lower()}-{number}")
             for number, part in enumerate(shown, 1)
         ),
@@ -301,8 +305,9 @@ def _latex(part: Shown, caption: str, label: str) -> str:
         lines = r" \\ ".join(map(plain, textwrap.wrap(head, 15)))
         return rf"\shortstack[{'r' if number else 'l'}]{{{lines}}}"
 
+    short = SHORT if len(part.rows) <= LONG else SHORT // 2  # a table over several pages has more columns of words
     place = "".join(
-        "r" if number else "p{3.2cm}" if max(len(row[n].text) for row in part.rows) > SHORT else "l"
+        "r" if number else WRAPPED if max(len(row[n].text) for row in part.rows) > short else "l"
         for n, number in enumerate(_aligned(part))
     )
     lines = [" & ".join(map(written, row)) + r" \\" for row in part.rows]
@@ -317,7 +322,7 @@ def _latex(part: Shown, caption: str, label: str) -> str:
     if len(lines) > LONG:
         return "\n".join(
             [
-                rf"{{\footnotesize\begin{{longtable}}{{{place}}}",
+                rf"{{\scriptsize{NARROW}\begin{{longtable}}{{@{{}}{place}@{{}}}}",
                 told + r" \\",
                 *head,
                 r"\endhead",
@@ -329,9 +334,9 @@ def _latex(part: Shown, caption: str, label: str) -> str:
         )
     return "\n".join(
         [
-            r"\begin{table}\footnotesize",
+            rf"\begin{{table}}\footnotesize{NARROW}",
             told,
-            rf"\begin{{tabular}}{{{place}}}",
+            rf"\begin{{tabular}}{{@{{}}{place}@{{}}}}",
             *head,
             *lines,
             r"\bottomrule",
