@@ -4,8 +4,9 @@
 """
 
 from deft.clips.simulator.camera import Camera
-from deft.clips.simulator.identity import Identity, sample_identity
+from deft.clips.simulator.identity import sample_identity
 from deft.clips.simulator.motion import Timing
+from deft.clips.simulator.person import Identity
 from deft.clips.simulator.render import DISTRACTORS, render, render_clip
 
 __all__ = ["Camera", "DISTRACTORS", "Identity", "Timing", "render", "render_clip", "sample_identity"]

@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deft.clips.facs import FURROWS
-from deft.clips.simulator.identity import HAIR_COLOURS, IRIS_COLOURS, SKIN_TONES, Geometry, Identity
-from deft.clips.simulator.motion import Fields, smoothstep
+from deft.clips.simulator import colours, cues, gains, pose
+from deft.clips.simulator.identity import Geometry
+from deft.clips.simulator.motion import UNIT_FURROWS, Fields, smoothstep
+from deft.clips.simulator.person import HAIR_COLOURS, IRIS_COLOURS, SKIN_TONES, Identity
+from deft.clips.simulator.shapes import blob, box_of, pair
 from deft.runtime import rng
 
 SUPER = 2  # supersampling
@@ -40,25 +43,9 @@ def display(light: np.ndarray) -> np.ndarray:
     return 255.0 * np.minimum(light, 1.0) ** (1 / 2.2)
 
 
-def blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
-    """Gaussian of height 1 at (cx, cy), widths sx and sy (default sx), read at (x, y); all in face units."""
-    return np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / (sx if sy is None else sy)) ** 2))
-
-
-def pair(x: np.ndarray, y: np.ndarray, cx: float, cy: float, sx: float, sy: float | None = None) -> np.ndarray:
-    """The same blob on both sides."""
-    return blob(np.abs(x), y, cx, cy, sx, sy)
-
-
 def _rows(row: np.ndarray) -> int:
     """How many rows of the noise lattice are read by sampling it at `row`."""
     return min(LATTICE, int(row.max()) + 3)
-
-
-def box_of(cover: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box that holds all of `cover` (n, m) that is not 0."""
-    left, top, wide, high = cv2.boundingRect((cover != 0).view(np.uint8))
-    return slice(top, top + high), slice(left, left + wide)
 
 
 def blend(picture: np.ndarray, share: np.ndarray, colour: np.ndarray) -> None:
@@ -88,6 +75,8 @@ class Layers:
     front: np.ndarray  # (n, n, 4): hair in front, glasses
     furrows: np.ndarray  # (10, n, n): relative change of skin brightness at depth 1
     cut: np.ndarray  # (size, size): 1 near the lip line inside the mouth, at 1x
+    cues: tuple[cues.Cue, ...] = ()
+    relief: np.ndarray | None = None  # (size, size): height over the eyes in px, where the head may turn
 
     @cached_property
     def skin_cover(self) -> np.ndarray:
@@ -231,6 +220,8 @@ class Painter:
             * smoothstep(g.nose_y - 0.14, g.nose_y, y)
             * smoothstep(g.mouth_y + 0.12, g.mouth_y, y)
         )
+        if "gains" in who.devices:
+            z += gains.relief(who, x, y)
         return z.astype(np.float32)
 
     def light(
@@ -453,7 +444,10 @@ class Painter:
         head = box_of(np.maximum(self.head, cv2.dilate(self.eye_patch, np.ones((2 * far + 1, 2 * far + 1), np.uint8))))
         part = Painter(who, g, head)  # light and colours are put together where the head is
         x, y = part.x, part.y
-        mottle = 0.035 * self.noise("mottle", 0.16, 3) + 0.040 * self.noise("pores", 0.022, 2, 0.8)
+        thick = who.thickness if "gains" in who.devices else 0.5  # coarse pores and shine are what thick skin shows
+        mottle = 0.035 * self.noise("mottle", 0.16, 3) + 0.040 * (0.4 + 1.2 * thick) * self.noise(
+            "pores", 0.022, 2, 0.8
+        )
         albedo = part.albedo(mottle[head], self.freckles()[head])
         # lips
         lips, below = part.lips_mask()
@@ -482,7 +476,7 @@ class Painter:
         # form
         z = self.height + (0.03 * beard * (who.beard == "full")).astype(np.float32)
         z = z + 0.0009 * self.noise("relief", 0.03, 2, 0.7)
-        irradiance, shine = self.light(z, head)
+        irradiance, shine = self.light(z, head, gloss=0.10 * (0.4 + 1.2 * thick))
         z, near, far = z[head], self.blur(z, 0.035)[head], self.blur(z, 0.12)[head]
         occlusion = np.clip(1 - 5.0 * np.clip(near - z, 0, None) - 2.4 * np.clip(far - z, 0, None), 0.35, 1)
         oily = 0.6 + 0.9 * (
@@ -521,11 +515,19 @@ class Painter:
         lit *= (1 - 0.45 * corner)[..., None]
         lit *= 1 - np.clip(self._eye_lines()[head], 0, 0.94)[..., None] * np.array([0.93, 0.97, 0.97])
         furrows = self.furrow_maps()
-        depth = (0.15 + 0.95 * who.age) * np.array([0.45, 0.35, 0.6, 0.6, 0.3, 1.0, 1.0, 0.45, 0.45, 0.25])
-        lit *= np.clip(1 + np.tensordot(depth * 0.8, furrows, 1)[head], 0.3, 1.5)[..., None]
+        depth = 0.8 * self.standing
+        lit *= np.clip(1 + np.tensordot(depth, furrows, 1)[head], 0.3, 1.5)[..., None]
         out = np.zeros((self.n, self.n, 3), lit.dtype)
         out[head] = lit
         return out, furrows
+
+    @property
+    def standing(self) -> np.ndarray:
+        """How deep the ten furrows stand at rest, (10,): by age, or by what folds deeper, and lines of one's own."""
+        who = self.who
+        usual = np.array([0.45, 0.35, 0.6, 0.6, 0.3, 1.0, 1.0, 0.45, 0.45, 0.25])
+        aged = 0.50 * gains.standing(who, UNIT_FURROWS) if "gains" in who.devices else 0.15 + 0.95 * who.age
+        return aged * usual + np.array(who.standing) if who.standing else aged * usual
 
     def _eye_lines(self) -> np.ndarray:
         """Lash line, crease above it, and the lower rim -> darkness 0..1."""
@@ -539,7 +541,8 @@ class Painter:
         for s in (-1, 1):
             lash.append(np.stack([s * x, upper - 0.004], 1))
             middle = slice(3, -2)
-            crease.append(np.stack([s * x, upper - 0.034 - 0.012 * (1 - t**2)], 1)[middle])
+            high = 0.034 if "pull" not in who.devices else 0.046 - 0.026 * who.lid_fold
+            crease.append(np.stack([s * x, upper - high - 0.012 * (1 - t**2)], 1)[middle])
             rim.append(np.stack([s * x, lower + 0.004], 1)[6:])
             for k in range(10, 36, 2):
                 base = np.array([s * x[k], upper[k] - 0.004])
@@ -588,6 +591,8 @@ class Painter:
         cx = self.ax - g.eye_x
         ball = np.clip(1 - (cx / 0.21) ** 2 - ((self.y + 0.005) / 0.16) ** 2, 0, 1)
         white = np.array([0.80, 0.77, 0.74]) * (0.40 + 0.52 * ball**0.6)[..., None] * np.asarray(who.tint)
+        if "colours" in who.devices:
+            white = colours.lit_eyes(white, self.x - np.sign(self.x) * g.eye_x, ball, who.light_azimuth)
         inner = blob(cx, self.y, -g.eye_half * 0.97, 0.012, 0.024, 0.020)
         white += (0.75 * inner)[..., None] * (np.array([0.55, 0.24, 0.20]) * 0.8 - white)
         rim = np.exp(-0.5 * ((1 - np.clip(self.eye_height, -0.5, 1.5)) / 0.10) ** 2)
@@ -846,6 +851,7 @@ class Painter:
         """All layers of the identity."""
         g = self.g
         lit, furrows = self.skin()
+        painted = cues.paint(self, lit)
         front, shadow = self.front()
         cast, head = box_of(shadow), self.head
         lit[cast] = lit[cast] * (1 - shadow[cast])[..., None] + lit[cast] * shadow[cast][..., None] * np.array(
@@ -885,7 +891,15 @@ class Painter:
             front=lens(front),
             furrows=furrows,
             cut=cut,
+            cues=painted,
+            relief=self.relief() if "pose" in self.who.devices else None,
         )
+
+    def relief(self) -> np.ndarray:
+        """Height over the eyes in px, (size, size): what a turn of the head shifts."""
+        height = pose.relief(self.blur(self.height, 0.03), self.y, self.eye_hole > 0.5)
+        size = self.who.size
+        return self.g.scale * cv2.resize(height, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def rgba(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:

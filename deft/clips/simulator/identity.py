@@ -5,83 +5,22 @@ eyes are 0.584 units apart, and one unit is 51.28 px in a 128-px image (19.5 tho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from deft.clips.simulator import colours, gains, pull, standing
+from deft.clips.simulator.devices import check
+from deft.clips.simulator.person import BEARD, GLASSES, HAIR, HAIR_COLOURS, IRIS_COLOURS, Identity
 from deft.runtime import rng
 
 UNIT_PX = 1000.0 / 19.5 / 128.0  # px per face unit, per px of image size
 EYE_DISTANCE = 0.584  # face units
 EYE_LEVEL = 0.475  # of the image height
-
-HAIR = ("bald", "short", "long", "fringe", "bun", "curly")
-BEARD = ("none", "stubble", "moustache", "full")
-GLASSES = ("none", "round", "square")
-# sRGB. The tones run from light to dark; identities interpolate between neighbours.
-SKIN_TONES = ((244, 210, 190), (234, 192, 165), (216, 168, 135), (188, 136, 102), (146, 100, 74), (104, 70, 52))
-HAIR_COLOURS = {
-    "black": (26, 22, 22),
-    "dark": (52, 36, 28),
-    "brown": (92, 60, 40),
-    "chestnut": (122, 72, 44),
-    "blond": (186, 150, 98),
-    "red": (150, 74, 40),
-    "grey": (150, 148, 146),
-}
-IRIS_COLOURS = ((74, 46, 28), (96, 66, 36), (70, 92, 70), (76, 106, 136), (92, 112, 124))
-
-
-@dataclass(frozen=True)
-class Identity:
-    """One person under one light, in front of one background. Lengths are factors around 1 unless a unit is named."""
-
-    index: int
-    seed: int = 0
-    size: int = 128  # px of the square image
-    skin_tone: float = 0.3  # 0 light .. 1 dark
-    freckles: float = 0.0  # 0..1
-    redness: float = 0.5  # 0..1, cheeks and nose
-    hair: str = "short"  # one of HAIR
-    hair_colour: str = "dark"  # one of HAIR_COLOURS
-    brow_thickness: float = 1.0
-    brow_arch: float = 0.5  # 0 straight .. 1 arched
-    beard: str = "none"  # one of BEARD
-    glasses: str = "none"  # one of GLASSES
-    age: float = 0.3  # 0..1, depth of the standing lines
-    face_width: float = 1.0
-    jaw: float = 1.0
-    chin: float = 1.0
-    eye_spacing: float = 1.0
-    eye_size: float = 1.0
-    eye_tilt: float = 0.0  # face units, outer corner above the inner one
-    nose_width: float = 1.0
-    nose_length: float = 1.0
-    mouth_width: float = 1.0
-    lips: float = 1.0
-    mouth_tilt: float = 0.0  # face units, corners above the middle
-    iris: int = 0  # index into IRIS_COLOURS
-    makeup: float = 0.0  # 0..1, lips and lashes
-    background: float | tuple[float, float, float] = 0.5  # grey level or RGB, 0..1
-    light_azimuth: float = 0.0  # degrees, + from larger image x
-    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # colour of the light
-    clothes: tuple[float, float, float] = (0.3, 0.3, 0.4)  # RGB 0..1
-
-    def __post_init__(self):
-        for name, allowed in (
-            ("hair", HAIR),
-            ("beard", BEARD),
-            ("glasses", GLASSES),
-            ("hair_colour", tuple(HAIR_COLOURS)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"identity {self.index}: {name}={getattr(self, name)!r} is not one of {', '.join(allowed)}"
-                )
-        if not 48 <= self.size <= 1024:
-            raise ValueError(f"identity {self.index}: size={self.size} px; the simulator draws 48 to 1024 px")
+MARGIN = 0.90  # size of a face with the device "margin", relative to one without
+# Devices that draw attributes or change them, in this order.
+DRAWS = {"colours": colours.draw, "gains": gains.draw, "pull": pull.draw, "lines": standing.draw}
 
 
 @lru_cache(maxsize=64)  # every clip of a person asks again
@@ -133,6 +72,11 @@ def sample_identity(index: int, seed: int = 0, size: int = 128, **overrides: obj
             for v in np.clip(draw("clothes").uniform(0.12, 0.7) + draw("clothes_colour").normal(0, 0.09, 3), 0.04, 0.9)
         ),
     )
+    attributes["devices"] = ()
+    check(devices := tuple(overrides.get("devices", ())))
+    for name, dress in DRAWS.items():
+        if name in devices:
+            attributes |= dress(attributes, draw)
     unknown = sorted(set(overrides) - set(attributes))
     if unknown:
         raise ValueError(f"unknown identity attribute {unknown[0]!r}; known: {', '.join(sorted(attributes))}")
@@ -147,6 +91,8 @@ class Geometry:
     def __init__(self, identity: Identity):
         self.identity = who = identity
         self.scale = UNIT_PX * who.size  # px per face unit
+        if "margin" in who.devices:
+            self.scale *= MARGIN
         self.centre = ((who.size - 1) / 2.0, EYE_LEVEL * who.size - 0.5)  # px of the origin
         self.eye_x = 0.5 * EYE_DISTANCE * who.eye_spacing
         self.eye_half = 0.143 * (0.5 + 0.5 * who.eye_size)

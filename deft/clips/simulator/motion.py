@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from deft.clips.facs import FURROWS, SIDES, UNIT_INDEX, UNITS
+from deft.clips.simulator import idle, pull
 from deft.clips.simulator.identity import Geometry
 
 UPPER, LOWER = 0, 1  # the two sheets
@@ -86,6 +87,9 @@ ANCHORS: Mapping[int | str, tuple[Anchor, ...]] = {
     ),
     26: (_a("jaw", 0, 130, 0.360, 0.380, sheet="L"), _a("upper_lip_mid", 0, 30, 0.220, 0.130, 0.150, sheet="U")),
 }
+
+IDLE = {name: tuple(Anchor(*row) for row in rows) for name, rows in idle.ANCHORS.items()}
+DRAG = tuple(Anchor(*row) for row in idle.DRAG)  # what a blink moves besides, with the device "idle"
 
 # unit -> (furrow, amount at intensity 1); "_" stands for the side that moves. Own numbers, like the anchors.
 UNIT_FURROWS = {
@@ -236,6 +240,15 @@ class Fields:
             "jaw": (0.0, g.chin_y - 0.08),
         }
 
+    def anchors(self, unit: int | str) -> tuple[Anchor, ...]:
+        """What a unit, BLINK or a movement of `idle` pulls at on this face."""
+        who = self.geometry.identity
+        if unit in IDLE:
+            return IDLE[unit]
+        if unit == BLINK:
+            return ANCHORS[unit] + (DRAG if "idle" in who.devices else ())
+        return pull.anchors(who, unit, ANCHORS[unit])
+
     def cut(self, x: np.ndarray) -> np.ndarray:
         """How far the sheets are independent at x: 1 in the middle of the mouth, 0 at the corners and beyond."""
         return np.clip(1.0 - (x / self.geometry.mouth_half) ** 2, 0.0, 1.0) ** 1.5
@@ -287,7 +300,9 @@ class Fields:
     def unit(self, unit: int | str, side: str) -> np.ndarray:
         """Field of one unit or BLINK on one side at intensity 1: (2 sheets, H, W, 2) float32 px, canonical pose."""
         if ("grid", unit, side) not in self._cache:
-            self._cache["grid", unit, side] = self.at(*self.geometry.grid(), ANCHORS[unit], side, self._grid_weights)
+            self._cache["grid", unit, side] = self.at(
+                *self.geometry.grid(), self.anchors(unit), side, self._grid_weights
+            )
         return self._cache["grid", unit, side]
 
     @cached_property
@@ -298,11 +313,13 @@ class Fields:
     def of_landmarks(self, unit: int | str, side: str) -> np.ndarray:
         """The same displacement of the 68 points alone: (2 sheets, 68, 2) float32 px."""
         if ("landmarks", unit, side) not in self._cache:
-            self._cache["landmarks", unit, side] = self.at(*self.landmarks.T, ANCHORS[unit], side)
+            self._cache["landmarks", unit, side] = self.at(*self.landmarks.T, self.anchors(unit), side)
         return self._cache["landmarks", unit, side]
 
-    def total(self, intensities: np.ndarray, blink: float = 0.0) -> np.ndarray:
-        """Sum over units: intensities (17, 2) -> (2 sheets, H, W, 2) px."""
+    def total(
+        self, intensities: np.ndarray, blink: float = 0.0, idle: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Sum over units: intensities (17, 2), idle: name -> amounts (2,) -> (2 sheets, H, W, 2) px."""
         n = self.geometry.identity.size
         out = np.zeros((2, n, n, 2), np.float32)
         for u, s in zip(*np.nonzero(intensities)):
@@ -310,4 +327,8 @@ class Fields:
         if blink:
             for side in SIDES:
                 out += blink * self.unit(BLINK, side)
+        for name, amounts in (idle or {}).items():
+            for side, amount in zip(SIDES, amounts):
+                if amount:
+                    out += float(amount) * self.unit(name, side)
         return out

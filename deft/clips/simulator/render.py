@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 
 from deft.clips.facs import SIDES, UNITS
 from deft.clips.record import Clip, Truth
+from deft.clips.simulator import cues, gains, idle
+from deft.clips.simulator import pose as pose3d
 from deft.clips.simulator.appearance import (
     BACKGROUND,
     EYES,
@@ -24,16 +27,18 @@ from deft.clips.simulator.appearance import (
     SUPER,
     UNDER,
     Face,
-    box_of,
+    Layers,
     face_of,
     over,
 )
 from deft.clips.simulator.camera import Camera, compose, invert
-from deft.clips.simulator.identity import Identity, sample_identity
+from deft.clips.simulator.identity import sample_identity
 from deft.clips.simulator.motion import BLINK, LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
+from deft.clips.simulator.person import Identity
+from deft.clips.simulator.shapes import box_of
 from deft.runtime import rng
 
-DISTRACTORS = ("blink", "gaze", "macro", "neutral")
+DISTRACTORS = ("blink", "gaze", "macro", "neutral", idle.CHEW)
 TRUTHS = ("none", "skin", "apex", "all")
 INVERSION_STEPS = 5
 
@@ -52,12 +57,13 @@ def render(
     distractors: Sequence[str] = (),
     furrows: bool = True,
     truth: str = "all",
+    devices: Sequence[str] = (),
     **camera: object,
 ) -> Clip:
     """Film the person `identity` doing `actions` ({"12L": 0.3, "4": 0.2}) from the onset on, with complete truth.
 
     `**camera`: fields of `Camera` (noise, head_drift, flicker, jpeg, blur, gray, pose); clean when none is given.
-    `seed` is the clip's: another seed is another take of the same person.
+    `seed` is the clip's: another seed is another take of the same person. devices: as `Identity.devices`.
     """
     if frames < 1 or fps <= 0:
         raise ValueError(f"frames={frames} and fps={fps} must be positive")
@@ -68,7 +74,7 @@ def render(
             f" {', '.join(Camera.__dataclass_fields__)}"
         )
     return render_clip(
-        sample_identity(int(identity), size=size),
+        sample_identity(int(identity), size=size, devices=tuple(devices)),
         actions,
         times_ms=np.arange(frames) * 1000.0 / fps,
         timing=Timing(onset_ms, hold_ms, offset_ms),
@@ -127,26 +133,45 @@ def render_clip(
     intensities = timing.intensities(peak, times)
     eyes = _eye_course(face, timing, times, distractors, seed)
     poses = camera.poses(times, identity.size, face.geometry.centre, seed, identity.index)
-    depth = furrow_amounts(intensities)
+    skin, shown = gains.moved(identity, intensities), cues.amounts(identity, intensities)
+    depth = furrow_amounts(gains.folded(identity, intensities))
+    idly = idle.courses(identity.index, identity.devices, times, tuple(distractors), seed)
+    turns = pose3d.angles(identity.index, identity.devices, times, seed)
     if truth_index is None:
         truth_index = int(np.argmin(np.abs(times - timing.onset_ms - 0.5 * timing.hold_ms)))
     wanted = (
         set() if truth == "none" else set(range(len(times))) if truth == "all" else {range(len(times))[truth_index]}
     )
-    fields = [face.fields.total(intensities[t], 0.8 * float(eyes.closed[t])) for t in range(len(times))]
+    fields = [
+        face.fields.total(skin[t], 0.8 * float(eyes.closed[t]), {name: course[t] for name, course in idly.items()})
+        for t in range(len(times))
+    ]
     still = _eye_layer(face, 0.0, np.zeros(2, np.float32))
     pictures, seen, backs = [], {}, invert(poses)
     for t in range(len(times)):
         moving = eyes.closed[t] > 0 or eyes.gaze[t].any()
         behind = _eye_layer(face, eyes.closed[t], eyes.gaze[t]) if moving else still
         surfaces = truth in ("apex", "all") and (t in wanted or t == 0)
-        picture, surface = _frame(face, fields[t], poses[t], backs[t], depth[t] if furrows else None, behind, surfaces)
+        change = (depth[t], shown[t]) if furrows else None
+        picture, surface = _frame(face, fields[t], poses[t], backs[t], turns[t], change, behind, surfaces)
         pictures.append(picture)
         if surface is not None:
             seen[t] = surface
     frames = camera.record(np.stack(pictures), times, identity.size, seed, identity.index)
+    blink = 0.8 * eyes.closed.astype(np.float64)
+    points = landmarks_at(face, skin, blink, idly)
     known = _truth(
-        face, fields, poses, eyes, seen, sorted(wanted), len(times), intensities, timing.envelope(times), depth
+        face,
+        fields,
+        (poses, turns),
+        points,
+        eyes,
+        seen,
+        sorted(wanted),
+        len(times),
+        intensities,
+        timing.envelope(times),
+        depth,
     )
     course = timing.envelope(times)
     return Clip(
@@ -306,32 +331,41 @@ def _frame(
     field: np.ndarray,
     pose: np.ndarray,
     back: np.ndarray,
-    depth: np.ndarray | None,
+    turn: np.ndarray,
+    change: tuple[np.ndarray, np.ndarray] | None,
     behind: tuple,
     surfaces: bool,
 ):
     """-> (picture (H, W, 3) float32, None or (labels (H, W) uint8, purity (H, W), lid and iris maps at rest pose)).
 
-    `back`: the inverse of `pose`; `behind`: what `_eye_layer` returned.
+    `back`: the inverse of `pose`; `turn`: yaw and pitch, radians; `change`: depth of the furrows (10,), amounts of the
+    cues (11,); `behind`: what `_eye_layer` returned.
     Each layer is sampled only where it can show; elsewhere it is empty and leaves what lies below as it is.
     """
     layers, size = face.layers, face.identity.size
     n = size * SUPER
     fine = _grid(back, n, SUPER)  # where each fine pixel comes from, head motion undone
     coarse = _grid(back, size, 1)
+    sway = 0.0
+    if turn.any():
+        turned = pose3d.backward(layers.relief, turn, coarse)
+        fine += cv2.resize(turned, (n, n), interpolation=cv2.INTER_LINEAR)
+        coarse += turned
+        sway = float(np.abs(turned).max())
     under, lid, iris = behind
     shade = None
-    if depth is not None and (depth > 1e-3).any():
-        active = np.flatnonzero(depth > 1e-3)
-        shade = 1.0 + np.tensordot(depth[active], layers.furrows[active], axes=1)
+    if change is not None:
+        shade = _shade(layers, *change)
+        if np.abs(change[1]).max() > 1e-3:
+            under = under.copy()
+            cues.shade(under, layers.cues, cues.EYES, change[1])
     coverage = (
         {label: np.zeros((n, n), np.float32) for label in (UNDER, SKIN_LOWER, SKIN_UPPER, FRONT)} if surfaces else {}
     )
     out = layers.background.copy()
     slack = {SKIN_LOWER: cv2.norm(field[LOWER], cv2.NORM_INF), SKIN_UPPER: cv2.norm(field[UPPER], cv2.NORM_INF)}
-    parts = _reach(
-        np.array(list(layers.boxes.values())), n, pose, np.array([slack.get(label, 0.0) for label in layers.boxes])
-    )
+    reach = np.array([slack.get(label, 0.0) + sway for label in layers.boxes])
+    parts = _reach(np.array(list(layers.boxes.values())), n, pose, reach)
     for (label, box), part in zip(layers.boxes.items(), parts):
         inside, where = np.s_[box[0, 1] : box[1, 1], box[0, 0] : box[1, 0]], fine[part]
         if not where.size:
@@ -340,12 +374,24 @@ def _frame(
         if label in SHEETS and slack[label]:
             where = where + _displacement(field[SHEETS[label]], coarse, part)
         if label in SHEETS and shade is not None:
-            layer = layer * cv2.merge([shade[inside]] * 3 + [np.ones_like(shade[inside])])
+            layer = layer * shade[inside]
         _lay(out, layer, box, where, part, coverage.get(label))
     picture = cv2.resize(cv2.cvtColor(out, cv2.COLOR_RGBA2RGB), (size, size), interpolation=cv2.INTER_AREA)
     if not surfaces:
         return picture, None
     return picture, (*_labels(coverage, _pull(layers.eyes[..., 3].copy(), fine), size), lid, iris)
+
+
+def _shade(layers: Layers, depth: np.ndarray, amount: np.ndarray) -> np.ndarray | None:
+    """What furrows and cues multiply the skin's RGBA with, (n, n, 4); None where nothing shows."""
+    active = np.flatnonzero(depth > 1e-3)
+    if not len(active) and np.abs(amount).max() <= 1e-3:
+        return None
+    one = np.ones(layers.furrows.shape[1:], np.float32)
+    gray = 1.0 + np.tensordot(depth[active], layers.furrows[active], axes=1) if len(active) else one
+    shade = cv2.merge([gray] * 3 + [one])
+    cues.shade(shade, layers.cues, cues.SKIN, amount)
+    return shade
 
 
 def _labels(coverage: dict[int, np.ndarray], eyes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -375,26 +421,33 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T.astype(points.dtype) + matrix[:, 2].astype(points.dtype)
 
 
-def landmarks_at(face: Face, intensities: np.ndarray, blink: np.ndarray) -> np.ndarray:
-    """The 68 points under the given units: (T, 17, 2) and blink (T,) -> (T, 68, 2) px, canonical pose."""
+def landmarks_at(
+    face: Face, intensities: np.ndarray, blink: np.ndarray, idly: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> np.ndarray:
+    """The 68 points under the given units (T, 17, 2), blink (T,) and other courses (T, 2) -> (T, 68, 2) px, canonical
+    pose.
+    """
     rest = face.fields.landmarks
     sheet = np.full(68, UPPER)
     sheet[np.r_[3:14, 55:60, 65:68]] = LOWER  # jaw below the mouth's height, lower lip
     moved = np.zeros((len(intensities), 2, 68, 2))
     courses = [(UNITS[u], SIDES[s], intensities[:, u, s]) for u, s in zip(*np.nonzero(intensities.any(axis=0)))]
-    for unit, side, course in courses + [(BLINK, side, blink) for side in SIDES if blink.any()]:
+    courses += [(BLINK, side, blink) for side in SIDES if blink.any()]
+    courses += [(name, side, course[:, s]) for name, course in idly.items() for s, side in enumerate(SIDES)]
+    for unit, side, course in courses:
         moved += course[:, None, None, None].astype(np.float32) * face.fields.of_landmarks(unit, side)
     return face.geometry.pixels(rest) + moved[:, sheet, np.arange(68)]
 
 
-def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope, depth) -> Truth:
+def _truth(face, fields, head, points, eyes, seen, wanted, count, intensities, envelope, depth) -> Truth:
+    """head: similarities (T, 2, 3) and turns (T, 2); points: landmarks (T, 68, 2) px of the canonical pose."""
+    poses, turns = head
+    relief = face.layers.relief
     size = face.identity.size
     skin_flow = np.full((count if wanted else 0, size, size, 2), np.nan, np.float32)
     flow, rigid = (np.full((count if seen else 0, size, size, 2), np.nan, np.float32) for _ in range(2))
     valid = np.zeros((len(flow), size, size), bool)
-    points = np.stack(
-        [_apply(*pair) for pair in zip(poses, landmarks_at(face, intensities, 0.8 * eyes.closed.astype(np.float64)))]
-    )
+    points = np.stack([_apply(pose, pose3d.forward(relief, turn, at)) for pose, turn, at in zip(poses, turns, points)])
     rest = invert(poses[0])
     masks, moved = {}, {}
     if wanted:
@@ -429,9 +482,8 @@ def _truth(face, fields, poses, eyes, seen, wanted, count, intensities, envelope
         )
         gaze = (eyes.gaze[t] - eyes.gaze[0]).astype(np.float32)
         visible[eye_here & (iris_here > 0.5)] += gaze
-        head = _apply(poses[t], canonical) - here
-        rigid[t] = head
-        flow[t] = _apply(poses[t], canonical + visible) - here
+        rigid[t] = _apply(poses[t], pose3d.forward(relief, turns[t], canonical)) - here
+        flow[t] = _apply(poses[t], pose3d.forward(relief, turns[t], canonical + visible)) - here
         flow[t][labels == BACKGROUND] = 0.0
         if t == 0:
             flow[0] = rigid[0] = 0.0  # by definition, free of rounding
