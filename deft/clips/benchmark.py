@@ -1,4 +1,4 @@
-"""`sim-v1`: the benchmark that is fixed before any model sees it, and the corpus that experts are pretrained on.
+"""Benchmarks that are fixed before any model sees them (`sim-v1`, `sim-v2`), and the corpus of pretraining.
 
 A *plan* says in plain numbers what every clip shows (who, in which look, which units, how strongly, how fast, what the
 raters wrote, in how many pixels); rendering turns plans into frames with truth. Both are frozen (`deft.clips.freeze`).
@@ -23,81 +23,17 @@ from deft import cache, runtime
 from deft.clips import keyframes, simulator, splits, store
 from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.record import Clip
-from deft.clips.simulator import habits
+from deft.clips.simulator import cues, gains, habits
+from deft.clips.specs import LOOKS, SPECS, BenchmarkSpec, CameraSpec, Look, SecondSpec
+
+__all__ = ["LOOKS", "BenchmarkSpec", "CameraSpec", "Look", "SecondSpec"]  # re-exported: where callers look for them
 
 
-@dataclass(frozen=True)
-class Look:
-    """Things of the recording that have nothing to do with any muscle; fields as in `deft.clips.simulator.Identity`."""
-
-    hair: str
-    background: float  # grey level 0..1
-    light_azimuth: float  # degrees
-    tint: tuple[float, float, float]
-
-
-LOOKS = (
-    Look("short", 0.30, -35.0, (1.04, 1.00, 0.95)),
-    Look("long", 0.72, 20.0, (0.97, 1.00, 1.03)),
-    Look("fringe", 0.50, 0.0, (1.00, 1.00, 1.00)),
-    Look("bald", 0.84, 40.0, (1.03, 0.99, 0.99)),
-    Look("bun", 0.16, -15.0, (0.96, 1.01, 1.00)),
-)
-
-
-@dataclass(frozen=True)
-class CameraSpec:
-    """One dataset's camera: frames per second, noise in grey levels (0-255), drift in px, relative flicker, JPEG
-    quality.
-    """
-
-    fps: float
-    noise: float
-    head_drift: float
-    flicker: float
-    jpeg: int
-    blur: float
-    gray: bool
-
-
-@dataclass(frozen=True)
-class BenchmarkSpec:
-    """All that decides `sim-v1` but the simulator itself. Intensities are FACS-like fractions of a full movement."""
-
-    version: str = "sim-v1"
-    seed: int = 20251114
-    held_back_seed: int = 20261114
-    subjects_per_dataset: int = 12
-    clips_per_subject: int = 14
-    tie: float = 0.85
-    intensity: tuple[float, float] = (0.06, 0.30)
-    second_unit_scale: tuple[float, float] = (0.5, 1.0)  # later units of a combination move less
-    drop_unit: float = 0.05  # a unit of the combination that does not move although raters expect it
-    stray_unit: float = 0.10  # a unit that moves uninvited
-    rater_misses: float = 0.12  # a moved unit that is not annotated
-    rater_invents: float = 0.15  # a clip annotated with a unit that did not move
-    rater_disagrees: float = 0.01  # a clip labelled with another emotion
-    apex_jitter_frames: float = 1.0
-    landmark_jitter: float = 0.7  # px
-    blink: float = 0.08
-    gaze: float = 0.06
-    cameras: tuple[tuple[str, CameraSpec], ...] = (
-        ("sim-a", CameraSpec(fps=200.0, noise=4.0, head_drift=2.5, flicker=0.010, jpeg=60, blur=0.0, gray=False)),
-        ("sim-b", CameraSpec(fps=200.0, noise=3.5, head_drift=2.0, flicker=0.008, jpeg=70, blur=0.3, gray=True)),
-        ("sim-c", CameraSpec(fps=100.0, noise=4.5, head_drift=3.0, flicker=0.015, jpeg=60, blur=0.0, gray=False)),
-    )
-    looks: tuple[Look, ...] = LOOKS
-    size: int = 128  # px of the square frames
-    frames: int = keyframes.COUNT  # stored frames of a clip, from onset to offset
-    apex: int = keyframes.APEX  # position of the apex among them
-    corpus_frames: tuple[int, ...] = (
-        keyframes.SHORT
-    )  # the positions that a clip of the corpus keeps; the second is its apex
-
-    @property
-    def hash(self) -> str:
-        """16 hex digits over all fields."""
-        return cache.hash_of(dataclasses.asdict(self))[:16]
+def spec(name: str) -> BenchmarkSpec:
+    """The frozen benchmark "sim-v1" or "sim-v2"."""
+    if name not in SPECS:
+        raise ValueError(f"benchmark {name!r} is not one of {', '.join(SPECS)}")
+    return SPECS[name]
 
 
 @dataclass(frozen=True)
@@ -184,6 +120,21 @@ def _items(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
     return tuple(sorted((name, value) for name, value in dataclasses.asdict(fields).items() if name != "fps"))
 
 
+def _appearance(spec: BenchmarkSpec, look: int) -> tuple[tuple[str, object], ...]:
+    """What a plan sets of a person: the fields of the look, and the devices of the benchmark if it has any."""
+    return _items(spec.looks[look]) + ((("devices", spec.devices),) if spec.devices else ())
+
+
+def _distractor(spec: BenchmarkSpec, draw: float) -> str:
+    """What happens beside the expression; draw: 0..1."""
+    reach = 0.0
+    for name, share in (("blink", spec.blink), ("gaze", spec.gaze), ("chew", spec.chew)):
+        reach += share
+        if draw < reach:
+            return name
+    return ""
+
+
 def _moments(spec: BenchmarkSpec, fps: float, rng: np.random.Generator) -> tuple[simulator.Timing, tuple[int, ...]]:
     """-> (durations, numbers of the kept frames at `fps` frames per second): apex in the hold, by eye, offset when
     all is back.
@@ -232,8 +183,7 @@ def plan_bench(
                         if rng.random() >= spec.rater_disagrees
                         else str(rng.choice([e for e in EMOTIONS if e != emotion]))
                     )
-                    draw = rng.random()
-                    distractor = "blink" if draw < spec.blink else "gaze" if draw < spec.blink + spec.gaze else ""
+                    distractor = _distractor(spec, rng.random())
                     plans.append(
                         ClipPlan(
                             clip=f"{subject}_{condition}_{clip + 1:02d}",
@@ -254,7 +204,7 @@ def plan_bench(
                             distractor=distractor,
                             split="",
                             seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
-                            appearance=_items(spec.looks[look]),
+                            appearance=_appearance(spec, look),
                             size=spec.size,
                             apex=spec.apex,
                         )
@@ -291,6 +241,8 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             timing, frames = _moments(spec, 200.0, rng)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
+            if spec.chew and draw > 1 - spec.chew:
+                distractor = "chew"
             plans.append(
                 ClipPlan(
                     clip=f"c{number:03d}_{pair + 1:02d}",
@@ -311,7 +263,7 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
                     distractor=distractor if count else "neutral",
                     split="validation" if number % 6 == 5 else "train",
                     seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
-                    appearance=_items(spec.looks[look]),
+                    appearance=_appearance(spec, look),
                     size=spec.size,
                     apex=1,
                 )
@@ -365,6 +317,10 @@ def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
     for key, intensity in plan.actions:
         sides = [SIDES.index(key[-1])] if key[-1] in SIDES else [0, 1]
         peak[UNITS.index(int(key.rstrip("LR"))), sides] = intensity
+    identity = identity_of(plan)
+    hidden = {}  # what only sim-v2 has
+    if identity.devices:
+        hidden = {"cues_true": cues.amounts(identity, truth.intensities)[plan.apex], "gains_true": gains.of(identity)}
     return row, {
         "frames": clip.frames,
         "landmarks": (truth.landmarks[0] + jitter).astype(np.float32),
@@ -373,6 +329,7 @@ def render_plan(plan: ClipPlan) -> tuple[dict, dict[str, np.ndarray]]:
         "units_true": peak,
         "furrows_true": truth.furrows[plan.apex].astype(np.float32),
         "envelope": truth.envelope.astype(np.float32),
+        **hidden,
     }
 
 
