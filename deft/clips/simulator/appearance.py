@@ -476,7 +476,7 @@ class Painter:
         # form
         z = self.height + (0.03 * beard * (who.beard == "full")).astype(np.float32)
         z = z + 0.0009 * self.noise("relief", 0.03, 2, 0.7)
-        irradiance, shine = self.light(z, head, gloss=0.10 * (0.4 + 1.2 * thick))
+        irradiance, shine = self.light(z, head, gloss=0.10 * (0.6 + 0.8 * thick))
         z, near, far = z[head], self.blur(z, 0.035)[head], self.blur(z, 0.12)[head]
         occlusion = np.clip(1 - 5.0 * np.clip(near - z, 0, None) - 2.4 * np.clip(far - z, 0, None), 0.35, 1)
         oily = 0.6 + 0.9 * (

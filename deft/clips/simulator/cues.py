@@ -119,9 +119,9 @@ def _chin(p: Painter) -> dict[tuple[str, str], np.ndarray]:
     maps["chin_boss", SKIN] = boss - fold - 0.22 * blob(x, y, 0, g.chin_y - 0.060, 0.095, 0.022)
     for side, s in zip(SIDES, (1, -1)):
         cx, cy = g.mouth_half + 0.055, float(g.lip_line(np.float64(g.mouth_half))) - 0.004
-        pit = blob(s * x, y, cx, cy, 0.015, 0.034)
+        pit = blob(s * x, y, cx, cy, 0.021, 0.036)
         rim = blob(s * x, y, cx + 0.045, cy - 0.006, 0.022, 0.045)
-        maps[f"dimple_{side}", SKIN] = 0.24 * rim - 0.85 * pit - 0.25 * blob(s * x, y, cx - 0.05, cy, 0.018, 0.012)
+        maps[f"dimple_{side}", SKIN] = 0.16 * rim - 0.48 * pit - 0.18 * blob(s * x, y, cx - 0.05, cy, 0.018, 0.012)
     return maps
 
 
@@ -146,7 +146,7 @@ def _mouth(p: Painter) -> dict[tuple[str, str], np.ndarray]:
     gap = np.exp(-0.5 * ((below - 0.005) / 0.020) ** 2) * smoothstep(0.95, 0.45, p.ax / g.mouth_half)
     edge = np.exp(-0.5 * ((below - 0.004) / 0.008) ** 2) * smoothstep(0.62, 0.36, p.ax / g.mouth_half)
     return {
-        ("lip_bulge", SKIN): middle * (0.26 * ridge - rolled),
+        ("lip_bulge", SKIN): middle * (0.13 * ridge - rolled),
         ("mouth_dark", SKIN): -1.25 * gap,
         ("teeth", SKIN): 1.60 * edge,
     }
@@ -157,4 +157,4 @@ def _red(p: Painter, lit: np.ndarray) -> np.ndarray:
     red, towards, above, under = _vermilion(p)
     around = (red < 0.02) & (np.maximum(above, under) < 0.05) & (p.ax < 0.8 * p.g.mouth_half)
     ratio = (lit[around].mean(0) / lit[red > 0.6].mean(0)) ** (1 / 2.2)
-    return red[..., None] * (0.30 + 0.70 * smoothstep(0.25, 0.85, towards))[..., None] * (ratio - 1)
+    return 0.85 * red[..., None] * (0.30 + 0.70 * smoothstep(0.25, 0.85, towards))[..., None] * (ratio - 1)

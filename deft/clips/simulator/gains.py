@@ -36,7 +36,7 @@ def draw(attributes: Mapping[str, object], stream: Callable[[str], np.random.Gen
         "thickness": thickness,
         "fat": fat,
         "face_width": float(attributes["face_width"]) + 0.09 * (fat - 0.5),
-        "jaw": float(attributes["jaw"]) + 0.22 * (fat - 0.5),
+        "jaw": float(attributes["jaw"]) + 0.15 * (fat - 0.5),
     }
 
 

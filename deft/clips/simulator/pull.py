@@ -1,8 +1,8 @@
 """The geometry of the resting face bends and scales what a unit does to the skin.
 
 A corner that hangs is pulled more steeply, a full cheek sends it outwards, a wide mouth has longer muscles; arched
-brows and a heavy fold of the lid tilt the brow's path, a broad nose that of its sides. Angles stay within 15 degrees,
-less than the spread that surgeons measured for the corner of the mouth in smiles (docs/method.md#sim-v2).
+brows and a heavy fold of the lid tilt the brow's path, a broad nose that of its sides. Angles stay within
+15 degrees, and lengths within a third (docs/method.md#sim-v2).
 """
 
 from __future__ import annotations
