@@ -99,7 +99,7 @@ SABOTAGES = {
     "another-benchmark": Sabotage(
         "another seed of the benchmark",
         {
-            "deft/clips/benchmark.py": ("    seed: int = 20251114", "    seed: int = 20251115"),
+            "deft/clips/specs.py": ("    seed: int = 20251114", "    seed: int = 20251115"),
             "notebooks/01_clips.ipynb": ("freeze.check_frozen(spec)", "freeze.freeze_record(spec)"),
         },
         "01",

@@ -1,7 +1,8 @@
-"""`sim-v1` is frozen: hashes of its parameters and plans, and fingerprints of rendered clips, held against what the
-code makes now.
+"""`sim-v1` and `sim-v2` are frozen: hashes of their parameters and plans, and fingerprints of rendered clips, held
+against what the code makes now.
 
-The hashes stand in `frozen/sim-v1.json`, the fingerprints (`deft.clips.fingerprint`) in `frozen/sim-v1-pictures.npz`.
+The hashes of each stand in `frozen/<version>.json`, the fingerprints (`deft.clips.fingerprint`) in
+`frozen/<version>-pictures.npz`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import joblib
 import numpy as np
 
 from deft import runtime
-from deft.clips import benchmark, fingerprint
+from deft.clips import benchmark, fingerprint, specs
 from deft.clips.simulator.appearance import face_of
 
 FROZEN = (
     Path(__file__).parent / "frozen" / "sim-v1.json"
-)  # its own folder: a record of the difficulty is no source of any stage
+)  # of sim-v1; its own folder: a record of the difficulty is no source of any stage
 CORPUS_FROZEN = (24, 6)  # people and clips of each whose plans are frozen
 
 # The strongest simple linear reader of DIS region flow when the difficulty was set (a view of
@@ -32,7 +33,7 @@ COVERS = {
         f"clips 1 to {CORPUS_FROZEN[1]} of the first {CORPUS_FROZEN[0]} people; "
         "a larger corpus continues the same draws"
     ),
-    "pictures": "fingerprints of clips of all three sets, in sim-v1-pictures.npz: frames, landmarks as written, truth",
+    "pictures": "fingerprints of clips of all three sets, in the .npz beside: frames, landmarks as written, truth",
 }
 
 
@@ -40,7 +41,7 @@ def frozen_clips(spec: benchmark.BenchmarkSpec) -> dict[str, list[benchmark.Clip
     """The clips whose pictures are frozen, by set.
 
     Benchmark: every look under two cameras, kept and broken in turn, with blinks and gazes where there are any.
-    Held back: one clip under each camera. Corpus: one clip of each distractor.
+    Held back: one clip under each camera. Corpus: one clip of each distractor. Chewing is there where people chew.
     """
 
     def first(plans: list[benchmark.ClipPlan], **wanted) -> benchmark.ClipPlan:
@@ -60,6 +61,8 @@ def frozen_clips(spec: benchmark.BenchmarkSpec) -> dict[str, list[benchmark.Clip
                     distractor=("", "blink", "", "gaze")[len(chosen) % 4],
                 )
             )
+    chewing = ("chew",) if spec.chew else ()
+    chosen += [first(bench, distractor=name) for name in chewing]
     held_back, corpus = benchmark.plan_bench(spec, held_back=True), benchmark.plan_corpus(spec, *CORPUS_FROZEN)
     return {
         "bench": chosen,
@@ -67,7 +70,7 @@ def frozen_clips(spec: benchmark.BenchmarkSpec) -> dict[str, list[benchmark.Clip
             first([plan for plan in held_back if plan.dataset == name], look=number + 1)
             for number, name in enumerate(cameras)
         ],
-        "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral")],
+        "corpus": [first(corpus, distractor=name) for name in ("", "blink", "gaze", "macro", "neutral", *chewing)],
     }
 
 
@@ -100,9 +103,9 @@ def check_frozen(spec: benchmark.BenchmarkSpec) -> dict:
     `freeze_record(spec)`.
 
     Raises ValueError with what moved: parameters first, then plans, then pictures, landmarks and truth. Takes a few
-    seconds: the frozen clips are rendered.
+    seconds: the frozen clips are rendered. A version that was never frozen is a ValueError too.
     """
-    frozen, found = runtime.read_json(FROZEN), {}
+    frozen, found = runtime.read_json(_record(spec)), {}
     moved = _changes(frozen["parameters"], _parameters(spec))
     if not moved:
         found = freeze_record(spec)
@@ -111,11 +114,19 @@ def check_frozen(spec: benchmark.BenchmarkSpec) -> dict:
         moved = _picture_changes(spec)
     if moved:
         raise ValueError(
-            f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{FROZEN.name}: "
-            f"{'; '.join(moved)}. Restore deft/clips/benchmark.py and deft/clips/simulator, or name a new "
+            f"{spec.version} is frozen, yet it differs from deft/clips/frozen/{_record(spec).name}: "
+            f"{'; '.join(moved)}. Restore deft/clips/specs.py, benchmark.py and simulator, or name a new "
             "version; numbers of two benchmarks must never share a name"
         )
     return found
+
+
+def _record(spec: benchmark.BenchmarkSpec) -> Path:
+    path = FROZEN.with_name(f"{spec.version}.json")
+    if not path.is_file():
+        known = sorted(set(specs.SPECS) & {other.stem for other in path.parent.glob("*.json")})
+        raise ValueError(f"{spec.version!r} was never frozen; frozen are {', '.join(known)}")
+    return path
 
 
 def _pictures(spec: benchmark.BenchmarkSpec) -> Path:
@@ -172,4 +183,5 @@ def freeze(spec: benchmark.BenchmarkSpec, **notes: object) -> None:
         arrays[f"{which}/clips"] = np.array([plan.clip for plan in plans])
     with runtime.atomic(_pictures(spec)) as temporary:
         np.savez_compressed(temporary, **arrays)
-    runtime.write_json(FROZEN, {**freeze_record(spec), "parameters": _parameters(spec), "covers": COVERS, **notes})
+    path = FROZEN.with_name(f"{spec.version}.json")
+    runtime.write_json(path, {**freeze_record(spec), "parameters": _parameters(spec), "covers": COVERS, **notes})

@@ -216,13 +216,14 @@ def main() -> None:
     parser.add_argument("benchmark", choices=sorted(specs.SPECS))
     parser.add_argument("--without", nargs="+", default=(), help="devices of sim-v2 that are switched off")
     parser.add_argument("--people", type=int, default=12, help="people for each camera")
+    parser.add_argument("--clips", type=int, default=14, help="clips of each person in each condition")
     parser.add_argument("--corpus", type=int, nargs=2, default=(72, 10), help="people and clips of each")
     parser.add_argument("--work", type=Path, help="keep the renderings here (default: a temporary folder)")
     args = parser.parse_args()
     spec = specs.SPECS[args.benchmark]
     spec = specs.without(spec, *args.without) if args.without else spec
     with tempfile.TemporaryDirectory() as temporary:
-        table = measure(spec, args.work or Path(temporary), args.people, corpus=tuple(args.corpus))
+        table = measure(spec, args.work or Path(temporary), args.people, args.clips, tuple(args.corpus))
     print(f"{spec.version}, seed {SEED}")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 

@@ -1,0 +1,51 @@
+"""B10: what the devices of `sim-v2` cost: the same plans rendered with all of them and with none, in turn, one thread.
+
+CPU seconds of a face and of a clip of nine frames; the limit is 1.3 times a clip without devices.
+"""
+
+import statistics
+import time
+
+from deft.clips import benchmark, specs
+from deft.clips.simulator.appearance import face_of
+
+ROUNDS, CLIPS, LIMIT = 5, 6, 1.3
+
+
+def _seconds(spec: specs.BenchmarkSpec) -> tuple[float, float]:
+    """(one face, one clip)."""
+    plans = benchmark.plan_bench(spec, subjects_per_dataset=1, clips_per_subject=CLIPS)[:CLIPS]
+    face_of.cache_clear()
+    began = time.process_time()
+    face_of(benchmark.identity_of(plans[0]))
+    painted = time.process_time()
+    for plan in plans:
+        benchmark.render_plan(plan)
+    return painted - began, (time.process_time() - painted) / CLIPS
+
+
+def measure() -> list[dict]:
+    """A face and a clip of nine frames, with all devices, and with all over with none."""
+    whole = benchmark.spec("sim-v2")
+    bare = specs.without(whole, *whole.devices)
+    _seconds(bare)  # libraries are loaded before the clock starts
+    pairs = [(_seconds(whole), _seconds(bare)) for _ in range(ROUNDS)]
+    rows = []
+    for place, what, limit in ((0, "one face", "-"), (1, "a clip of nine frames", f"{LIMIT} (all / none)")):
+        for words, values, unit in (
+            (f"{what} of sim-v2", [1e3 * a[place] for a, _ in pairs], "ms"),
+            (f"{what}: all devices / none", [a[place] / b[place] for a, b in pairs], "ratio"),
+        ):
+            rows.append(
+                {
+                    "id": "B10",
+                    "what": words,
+                    "value": statistics.median(values),
+                    "unit": unit,
+                    "low": min(values),
+                    "high": max(values),
+                    "runs": len(values),
+                    "limit": limit if unit == "ratio" else "-",
+                }
+            )
+    return rows
