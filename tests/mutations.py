@@ -47,9 +47,7 @@ def _m(name: str, file: str, old: str, new: str, tests: str, first: str = "") ->
 
 MUTATIONS = (
     # ---------------------------------------------------------------- the benchmark
-    _m(
-        "looks-changed", "clips/specs", 'Look("bald", 0.84, 40.0,', 'Look("bald", 0.50, 0.0,', "benchmark", "frozen"
-    ),
+    _m("looks-changed", "clips/specs", 'Look("bald", 0.84, 40.0,', 'Look("bald", 0.50, 0.0,', "benchmark", "frozen"),
     _m(
         "landmark-jitter-off",
         "clips/benchmark",

@@ -526,7 +526,7 @@ class Painter:
         """How deep the ten furrows stand at rest, (10,): by age, or by what folds deeper, and lines of one's own."""
         who = self.who
         usual = np.array([0.45, 0.35, 0.6, 0.6, 0.3, 1.0, 1.0, 0.45, 0.45, 0.25])
-        aged = 0.50 * gains.standing(who, UNIT_FURROWS) if "gains" in who.devices else 0.15 + 0.95 * who.age
+        aged = 0.40 * gains.standing(who, UNIT_FURROWS) if "gains" in who.devices else 0.15 + 0.95 * who.age
         return aged * usual + np.array(who.standing) if who.standing else aged * usual
 
     def _eye_lines(self) -> np.ndarray:

@@ -28,13 +28,13 @@ CUES = (
 # unit -> (cue, amount at strength 1); "_" stands for the side that moves, a cue of both sides takes their mean.
 UNIT_CUES = {
     5: (("sclera_", 1.0),),
-    7: (("lower_lid_", 1.0), ("sclera_", -0.3)),
-    14: (("dimple_", 1.0),),
-    17: (("chin_boss", 1.0), ("lip_bulge", 0.2)),
-    23: (("lip_red", 0.8), ("lip_bulge", 0.8)),
-    24: (("lip_red", 1.0), ("lip_bulge", 1.0)),
-    25: (("mouth_dark", 1.0), ("teeth", 0.5)),
-    26: (("mouth_dark", 0.8), ("teeth", 0.9)),
+    7: (("lower_lid_", 1.2), ("sclera_", -0.4)),
+    14: (("dimple_", 0.7),),
+    17: (("chin_boss", 0.8), ("lip_bulge", 0.2)),
+    23: (("lip_red", 0.8), ("lip_bulge", 0.7)),
+    24: (("lip_red", 0.8), ("lip_bulge", 0.6)),
+    25: (("mouth_dark", 0.7), ("teeth", 0.4)),
+    26: (("mouth_dark", 0.5), ("teeth", 0.6)),
 }
 FOLDED = ("lower_lid_", "dimple_", "lip_bulge", "chin_boss")  # bunched skin: follows the gain of folding
 SKIN, EYES = "skin", "eyes"

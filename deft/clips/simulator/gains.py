@@ -1,6 +1,6 @@
 """How far skin moves and how deep it folds for the same contraction: two gains for each person and unit.
 
-Both are log-normal with a spread of about .5. Skin stiffens with age and then moves less and folds deeper; thick, oily
+Both are log-normal with a spread of about .6. Skin stiffens with age and then moves less and folds deeper; thick, oily
 skin moves and folds less; fat under the skin of cheeks and chin takes motion up (sources: docs/method.md#sim-v2). Most
 of it shows in the resting face: age, pores, the fullness of the cheeks, how deep the lines of each furrow stand. The
 rest is a person's own.
@@ -20,10 +20,11 @@ from deft.runtime import rng
 # Share of the fat under the skin that a unit moves: much over cheek and chin, little over brow and lids.
 FAT = {1: 0.4, 2: 0.4, 4: 0.4, 5: 0.2, 6: 1.0, 7: 0.3, 9: 0.5, 10: 1.0, 12: 1.0, 14: 1.0, 15: 1.0, 17: 0.8, 20: 1.0}
 FAT |= {23: 0.5, 24: 0.5, 25: 0.5, 26: 0.6}
-# Change of the log gain for one standard deviation of age, thickness, fat (times FAT), and of the person's own.
-MOVES = {"age": -0.22, "thickness": -0.25, "fat": -0.32, "own": 0.25}
-FOLDS = {"age": 0.38, "thickness": -0.28, "fat": -0.15, "own": 0.25}
-LIMITS = (0.35, 2.4)  # of a gain
+# Change of the log gain for one standard deviation of age, thickness, fat (times FAT), and of the person's own; "usual"
+# is the gain in the middle.
+MOVES = {"usual": 1.0, "age": -0.28, "thickness": -0.33, "fat": -0.42, "own": 0.27}
+FOLDS = {"usual": 1.3, "age": 0.46, "thickness": -0.34, "fat": -0.20, "own": 0.27}
+LIMITS = (0.25, 3.2)  # of a gain
 STRETCH = 0.85  # strength at which skin ends to give, whatever the gain: a large expression of sim-v1
 # Mean and spread of the attributes: `age` as identity.py draws it, the others as `draw` does.
 USUAL = {"age": (0.4375, 0.242), "thickness": (0.5, 0.2236), "fat": (0.5, 0.2236)}
@@ -44,7 +45,8 @@ def visible(identity: Identity, effect: Mapping[str, float]) -> np.ndarray:
     """Log gain of each of the 17 units as age, thickness and fat alone give it, (17,)."""
     z = {name: (getattr(identity, name) - mean) / spread for name, (mean, spread) in USUAL.items()}
     fat = np.array([FAT[unit] for unit in UNITS])
-    return effect["age"] * z["age"] + effect["thickness"] * z["thickness"] + effect["fat"] * z["fat"] * fat
+    usual = np.log(effect["usual"])
+    return usual + effect["age"] * z["age"] + effect["thickness"] * z["thickness"] + effect["fat"] * z["fat"] * fat
 
 
 @lru_cache(maxsize=64)
