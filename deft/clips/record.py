@@ -38,7 +38,8 @@ class Truth:
     masks: Mapping[str, np.ndarray] = field(
         default_factory=dict
     )  # name -> (H, W) bool at onset: skin, upper, lower, eyes, front, background
-    pose: np.ndarray | None = None  # (T, 2, 3) float32: similarity from the onset image to frame t
+    # (T, 2, 3) float32: similarity from the onset image to frame t; a turn out of the plane is in `rigid` alone
+    pose: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

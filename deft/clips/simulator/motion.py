@@ -317,9 +317,9 @@ class Fields:
         return self._cache["landmarks", unit, side]
 
     def total(
-        self, intensities: np.ndarray, blink: float = 0.0, idle: Mapping[str, np.ndarray] | None = None
+        self, intensities: np.ndarray, blink: float = 0.0, idly: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:
-        """Sum over units: intensities (17, 2), idle: name -> amounts (2,) -> (2 sheets, H, W, 2) px."""
+        """Sum over units: intensities (17, 2), idly: name -> amounts (2,) -> (2 sheets, H, W, 2) px."""
         n = self.geometry.identity.size
         out = np.zeros((2, n, n, 2), np.float32)
         for u, s in zip(*np.nonzero(intensities)):
@@ -327,7 +327,7 @@ class Fields:
         if blink:
             for side in SIDES:
                 out += blink * self.unit(BLINK, side)
-        for name, amounts in (idle or {}).items():
+        for name, amounts in (idly or {}).items():
             for side, amount in zip(SIDES, amounts):
                 if amount:
                     out += float(amount) * self.unit(name, side)

@@ -35,13 +35,14 @@ def relief(height: np.ndarray, y: np.ndarray, eyes: np.ndarray) -> np.ndarray:
 
 
 def forward(relief_px: np.ndarray, turn: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Where points (..., 2) px of the canonical pose go when the head turns by `turn` (yaw, pitch).
+    """Where points (K, 2) or (H, W, 2) px of the canonical pose go when the head turns by `turn` (yaw, pitch).
 
     relief_px: (H, W) height over the eyes in px.
     """
     if not turn.any():
         return points
-    at = points.astype(np.float32).reshape(-1, 1, 2)
+    at = points.astype(np.float32)
+    at = at if at.ndim == 3 else at[:, None]  # a list of points is a picture one px wide
     height = cv2.remap(relief_px, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return points + height.reshape(*points.shape[:-1], 1) * turn.astype(points.dtype)
 
