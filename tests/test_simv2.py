@@ -178,9 +178,12 @@ def test_the_corner_of_a_hanging_mouth_is_pulled_more_steeply():
 
 def test_a_turn_is_no_similarity_and_the_truth_knows_it():
     who = person(5, "pose")
-    clip = render_clip(who, {"4": 0.3}, **{**REST, "times_ms": [0.0, 300.0]}, seed=4, furrows=False)
-    turn = pose.angles(who.index, who.devices, np.array([0.0, 300.0]), 4)
-    assert not turn[0].any() and 0.2 < np.degrees(np.abs(turn[1]).max()) < 5
+    times = np.array([0.0, 300.0])
+    turns = np.degrees([pose.angles(who.index, who.devices, times, seed) for seed in range(200)])
+    assert not turns[:, 0].any() and turns[:, 1].std() == pytest.approx(pose.DEGREES, rel=0.2)
+    seed = int(np.flatnonzero(np.abs(turns[:, 1]).max(1) > 1)[0])
+    film = {**REST, "times_ms": times, "seed": seed, "furrows": False}
+    clip = render_clip(who, {"4": 0.3}, **film)
     skin = clip.truth.masks["skin"]
     y, x = np.nonzero(skin)
     flow = clip.truth.rigid[1][skin]
@@ -188,7 +191,7 @@ def test_a_turn_is_no_similarity_and_the_truth_knows_it():
     target = np.concatenate([flow[:, 0], flow[:, 1]])
     left = target - columns @ np.linalg.lstsq(columns, target, rcond=None)[0]
     assert np.abs(left).max() > 0.25  # px: parallax
-    flat = render_clip(dataclasses.replace(who, devices=()), {"4": 0.3}, **{**REST, "times_ms": [0.0, 300.0]}, seed=4)
+    flat = render_clip(dataclasses.replace(who, devices=()), {"4": 0.3}, **film)
     np.testing.assert_allclose(clip.truth.skin_flow, flat.truth.skin_flow, atol=1e-5)
 
 
@@ -210,8 +213,8 @@ def test_chewing_breath_and_a_blink_move_skin_without_a_unit():
     calm, idle = person(4), person(4, "idle")
     for distractors in ((), ("chew",), ("blink",)):
         clips = [render_clip(who, {}, **REST, seed=2, distractors=distractors) for who in (calm, idle)]
-        length = [np.linalg.norm(c.truth.skin_flow[1], axis=-1).max() for c in clips]
-        assert length[1] > length[0] + 0.01 and not clips[1].truth.intensities.any()
+        length = [np.linalg.norm(c.truth.skin_flow[1], axis=-1).sum() for c in clips]
+        assert length[1] > length[0] + 1 and not clips[1].truth.intensities.any()
     cheek = [np.linalg.norm(c.truth.skin_flow[1], axis=-1)[72:80, 80:90].mean() for c in clips]
     assert cheek[1] > 1.3 * cheek[0]  # the blink drags it
 
