@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from deft import runtime
-from deft.clips import benchmark, keyframes, specs
+from deft.clips import benchmark, freeze, keyframes, specs
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.store import ClipStore
 from deft.evaluation.metrics import auroc, recognition_scores
@@ -224,11 +224,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=14, help="clips of each person in each condition")
     parser.add_argument("--corpus", type=int, nargs=2, default=(72, 10), help="people and clips of each")
     parser.add_argument("--work", type=Path, help="keep the renderings here (default: a temporary folder)")
+    parser.add_argument("--freeze", action="store_true", help="write the frozen record, with the table beside it")
     args = parser.parse_args()
     spec = specs.SPECS[args.benchmark]
     spec = specs.without(spec, *args.without) if args.without else spec
     with tempfile.TemporaryDirectory() as temporary:
         table = measure(spec, args.work or Path(temporary), args.people, args.clips, tuple(args.corpus))
+    if args.freeze:
+        freeze.freeze(spec, information=table.to_dict("records"))
     print(f"{spec.version}, seed {SEED}")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 

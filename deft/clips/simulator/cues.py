@@ -121,7 +121,7 @@ def _chin(p: Painter) -> dict[tuple[str, str], np.ndarray]:
         cx, cy = g.mouth_half + 0.055, float(g.lip_line(np.float64(g.mouth_half))) - 0.004
         pit = blob(s * x, y, cx, cy, 0.021, 0.036)
         rim = blob(s * x, y, cx + 0.045, cy - 0.006, 0.022, 0.045)
-        maps[f"dimple_{side}", SKIN] = 0.16 * rim - 0.48 * pit - 0.18 * blob(s * x, y, cx - 0.05, cy, 0.018, 0.012)
+        maps[f"dimple_{side}", SKIN] = 0.16 * rim - 0.40 * pit - 0.18 * blob(s * x, y, cx - 0.05, cy, 0.018, 0.012)
     return maps
 
 
