@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -80,7 +81,7 @@ def structure(onset: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.hstack([linear.pixels(np.asarray(onset), SIDE), landmarks.reshape(len(landmarks), -1)])
 
 
-def ridge(x: np.ndarray, y: np.ndarray, penalty: float):
+def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
     """-> function of features that gives the ridge's answer to y (N, K); features are standardised."""
     scale = StandardScaler().fit(x)
     z, mean = scale.transform(x), y.mean(0)
