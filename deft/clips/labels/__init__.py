@@ -103,7 +103,9 @@ def check_counts(clips: Iterable[Clip]) -> pd.DataFrame:
 
 
 def _count(clips: list[Clip], part: str, value: str) -> int:
-    """How many clips, or subjects, of one data set a line of counts.csv is about."""
+    """How many clips, or subjects, of one data set a line of counts.csv is about; published are micro-expressions."""
+    if not part.startswith(("subjects", "kind")):
+        clips = [clip for clip in clips if getattr(clip, "kind", "micro") == "micro"]
     if part == "clips":
         return len(clips)
     if part == "subjects":

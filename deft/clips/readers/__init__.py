@@ -14,6 +14,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from deft.clips.readers import assemble, layout
+from deft.clips.readers.errata import amend
 from deft.clips.readers.library import Library
 from deft.clips.readers.recorded import RecordedClip
 from deft.clips.readers.reel import Finder
@@ -47,13 +48,16 @@ def unknown(dataset: str) -> ReaderError:
     return ReaderError(f"no reader for {dataset!r}: {nearest(dataset, READERS)} Readers: {', '.join(READERS)}")
 
 
-def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[RecordedClip], pd.DataFrame]:
+def read(
+    dataset: str, root: str | Path, frames: bool = True, errata: bool = False
+) -> tuple[list[RecordedClip], pd.DataFrame]:
     """A data set -> (clips in the order of its sheet, the data report).
 
     root: the folder with the sheet and, somewhere below, the frames (pictures, cropped pictures or videos); or the
     sheet itself. frames=True: each clip's frames are found, counted and checked now, onset to offset, and decoded at
     every access of `clip.frames` (T, H, W, 3) uint8 RGB, so that no data set has to fit into memory. frames=False: only
     the sheet is needed; `clip.frames` has no frame, and onset, apex and offset are the sheet's own numbers.
+    errata: read the cells that the field corrects (`deft.clips.readers.errata`) as it does, each reported.
 
     The report has `COLUMNS`: sheet, row (as a spreadsheet counts), column, value, what was done; and file and clip. No
     row is left out (but for remarks below SMIC's table): what cannot be used is empty on its clip, what was repaired
@@ -66,6 +70,8 @@ def read(dataset: str, root: str | Path, frames: bool = True) -> tuple[list[Reco
     form, root, report = getattr(reader, form), Path(root).expanduser(), Report()
     tables = getattr(reader, "open_tables", layout.open_tables)(form, root, report)
     entries = getattr(reader, "entries", layout.entries)
+    if errata:
+        amend(dataset, tables)
     found = [entry for table in tables for entry in entries(table, form)]
     assemble.spell_emotions(found)
     assemble.name_entries(dataset, found, form.key)

@@ -4,9 +4,10 @@ the clip.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -144,7 +145,10 @@ def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
     found = sorted(found, key=lambda place: (place.video, place.cropped, place.name))
     moments = [moment for moment in (entry.onset, entry.apex, entry.offset) if moment is not None]
     span = (min(moments), max(moments)) if len(moments) > 1 else None
-    used = next((place for place in found if span is None or finder.overlaps(place, *span)), found[0])
+    used = next((place for place in found if span is None or finder.overlaps(place, *span)), None)
+    if used is None and entry.begins is not None and (recounted := _recounted(found, span, entry.begins, finder, odd)):
+        return recounted
+    used = used or found[0]
     rivals = [
         place.name
         for place in found
@@ -159,6 +163,22 @@ def film(entry: Entry, layout: Layout, finder: Finder) -> Reel:
         odd(f"{used.name}: no usable frame")
         return Reel()
     return finder.reel(used, *span, odd)
+
+
+def _recounted(
+    found: list[Place], span: tuple[int, int], begins: int, finder: Finder, odd: Callable[[str], None]
+) -> Reel | None:
+    """The reel of a place that counts its frames from the start of the recording, its numbers those of the sheet again;
+    None without one.
+    """
+    for place in found:
+        first = (finder.span(place) or (-1,))[0]
+        shift = begins - first
+        if first in (0, 1) and finder.overlaps(place, span[0] - shift, span[1] - shift):
+            odd(f"{place.name}: frames count from {first}, the sheet's from {begins}; taken in order")
+            reel = finder.reel(place, span[0] - shift, span[1] - shift, odd)
+            return dataclasses.replace(reel, numbers=tuple(number + shift for number in reel.numbers))
+    return None
 
 
 def position(number: int | None, name: str, reel: Reel, entry: Entry) -> int | None:

@@ -1,7 +1,8 @@
 """CASME II (Yan et al. 2014, PLoS ONE 9(1)): 255 clips of 26 subjects, 200 fps. Seen in both editions.
 
     CASME2-coding-20140508.xlsx or CASME2-coding-20190701.xlsx
-    sub01/EP02_01f/img46.jpg, cropped sub01/EP02_01f/reg_img46.jpg, or sub01/EP02_01f.avi
+    sub01/EP02_01f/img46.jpg, cropped sub01/EP02_01f/reg_img46.jpg, or sub01/EP02_01f.avi; re-packed by loaders as
+    1/EP02_01f/ or sub01_EP02_01f/
 
 The 2019 edition has a column of objective classes, 57 other action-unit cells, and calls three clips of subject 24
 surprise instead of sadness. Which one was read is told by that column, not by the file's name, and stands on every
@@ -37,7 +38,12 @@ LAYOUT = Layout(
     columns=(SUBJECT, FILENAME, ONSET, APEX, OFFSET, UNITS, EMOTION),
     rate=200.0,
     subjects=Subjects("", 2),
-    where=lambda entry: (("sub" + entry.subject, entry.filename),),
+    where=lambda entry: (
+        ("sub" + entry.subject, entry.filename),
+        (entry.subject, entry.filename),
+        (f"sub{entry.subject}_{entry.filename}",),
+        (f"{entry.subject}_{entry.filename}",),
+    ),
 )
 
 

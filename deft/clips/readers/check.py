@@ -21,16 +21,18 @@ from deft.clips.readers.report import reason
 SHOWN = 3  # oddities of one reason that are printed; a real sheet has hundreds of one kind
 
 
-def check(dataset: str, root: Path | None = None, strict: bool = False, report: Path | None = None) -> int:
-    """Print the check. root: by default `$DEFT_DATA/<dataset>`. Returns 1 with `strict` when there are oddities,
-    else 0. Raises ReaderError.
+def check(
+    dataset: str, root: Path | None = None, strict: bool = False, report: Path | None = None, errata: bool = False
+) -> int:
+    """Print the check. root: by default `$DEFT_DATA/<dataset>`. errata: as for `read`. Returns 1 with `strict` when
+    there are oddities, else 0. Raises ReaderError.
     """
     if dataset not in READERS:
         raise unknown(dataset)
     root = root or paths.data(dataset)
     library = Library(root)
     sheet_only = library.empty if root.exists() else True
-    clips, oddities = read(dataset, root, frames=not sheet_only)
+    clips, oddities = read(dataset, root, frames=not sheet_only, errata=errata)
     counts = labels.check_counts(clips)
     print("\n".join(summary(clips, oddities, sheet_only, library.packed() if root.exists() else "")))
     print("\npublished counts")
@@ -80,6 +82,13 @@ def summary(clips: list[RecordedClip], oddities: pd.DataFrame, sheet_only: bool,
         f"apex       {sum(clip.apex is not None and not clip.apex_estimated for clip in clips)} from the sheet,"
         f" {sum(clip.apex_estimated for clip in clips)} estimated, {sum(clip.apex is None for clip in clips)} not known"
     )
+    micro = [clip for clip in clips if clip.kind == "micro"]
+    if edge := sum(clip.apex_on_edge for clip in micro):
+        lines.append(
+            f"           {edge} with apex = onset or apex = offset: `make licensed` estimates theirs from motion"
+        )
+    if useless := sum(not clip.rises for clip in micro):
+        lines.append(f"           {useless} without an onset and an offset at least two frames apart: of no use to it")
     if not sheet_only:
         lengths = sorted(len(clip.numbers) for clip in clips)
         lines.append(

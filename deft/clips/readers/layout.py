@@ -83,6 +83,8 @@ class Entry:
     coarse: str = ""
     frames_at: str = ""  # a path the sheet itself gives
     folder: str = ""  # a folder name that only another sheet knows
+    nth: int = 1  # which of the clips that share subject and file name, in the order of the sheet
+    begins: int | None = None  # number of the first frame of its recording, where the sheet says it
     id: str = ""
     has_apex: bool = True
     columns: dict[str, str] = field(

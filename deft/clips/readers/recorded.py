@@ -47,5 +47,15 @@ class RecordedClip(Clip):
     edition: str = ""  # which edition of the sheet, where there are several
     split: str = ""  # the published part it belongs to, where there is one: train, testA, testB
 
+    @property
+    def rises(self) -> bool:
+        """Whether a movement fits between onset and offset: both known, and a frame between them."""
+        return None not in (self.onset, self.offset) and self.offset - self.onset >= 2
+
+    @property
+    def apex_on_edge(self) -> bool:
+        """Whether the sheet puts the apex on onset or offset although the clip rises: then it must be looked for."""
+        return self.rises and self.apex in (self.onset, self.offset)
+
     def __repr__(self) -> str:  # the inherited one would decode and print the frames
         return f"<{self.id}: {len(self.numbers)} frames, {self.emotion or 'no emotion'}, {self.file} row {self.row}>"

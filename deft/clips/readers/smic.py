@@ -5,7 +5,8 @@
 
 A row holds up to three movements (OnsetF, Onset2F, Onset3F): each is a clip. There is no action unit. The edition of
 2019 has apexes (ApexF); in the others the apex is the middle of onset and offset, marked as estimated. Folders pad
-their numbers with zeros where the sheet does not. Lines of text below the table are reported and become no clips."""
+their numbers with zeros where the sheet does not; re-packed ones count their frames from the start of the recording
+(FirstF). Lines of text below the table are reported and become no clips."""
 
 from collections.abc import Iterator
 
@@ -84,6 +85,7 @@ def entries(table: Table, form: Layout) -> Iterator[Entry]:
                 rate=form.rate,
                 has_apex=table.has("apex"),
                 columns={name: name + number for name in ("onset", "apex", "offset")},
+                begins=first,
             )
             for name, moment, outside in (
                 ("onset", onset, None not in (onset, first) and onset < first),
