@@ -1,4 +1,4 @@
-"""Trees as public loaders re-pack them, macro rows among micro rows, and the errata of the field: read, and reported."""
+"""Trees as public loaders re-pack them, macro rows among micro rows, the errata of the field: read, and reported."""
 
 import shutil
 from collections import Counter
@@ -7,6 +7,7 @@ import made_sets  # noqa: F401 (sets in every layout)
 import openpyxl
 import pytest
 
+from deft.clips import labels, readers
 from deft.clips.readers import ReaderError, check, errata, fixtures
 
 
