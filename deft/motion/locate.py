@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deft.clips.footage import Footage, Frames
-from deft.faces import align, detect, landmarks, regions
+from deft.faces import align, detect, imported, landmarks, regions
 from deft.motion import moments
 
 
@@ -75,9 +75,10 @@ def locate(
     """The landmarks of the onset frame, and the moments as they are found with them; what the reader must know, in
     sentences.
 
-    fps: 1/s. onset, apex, offset: frame numbers that are known. csv: OpenFace file with landmarks; cascade: else, what
-    refines those that face and eyes give. An onset that is not given is found with the landmarks of frame 0; where the
-    face had moved until then, these lie elsewhere. So the face is found again at that onset, and the moments once more.
+    fps: 1/s. onset, apex, offset: frame numbers that are known. csv: landmarks of another detector
+    (`deft.faces.imported`); cascade: else, what refines those that face and eyes give. An onset that is not given is
+    found with the landmarks of frame 0; where the face had moved until then, these lie elsewhere. So the face is found
+    again at that onset, and the moments once more.
     Raises ClipError when it does not keep its place until the apex."""
 
     def find():
@@ -122,7 +123,7 @@ def locate(
 def _face(footage, csv, at):
     """(found face or landmarks, its box) of one frame."""
     if csv is not None:
-        found = landmarks.read_openface(csv, at)
+        found = imported.read(csv, at)
         return found, (*found.min(0), *np.ptp(found, axis=0))
     try:
         found = detect.find_face(footage[at])

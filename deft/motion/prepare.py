@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import joblib
@@ -28,8 +29,18 @@ from threadpoolctl import threadpool_limits
 from deft import cache, runtime
 from deft.clips.keyframes import key_frames, shown
 from deft.clips.record import Clip
-from deft.faces import align, detect, landmarks
-from deft.motion import courses
+from deft.faces import align, detect, landmarks, regions
+from deft.motion import courses, moments
+
+
+class Points(Protocol):
+    """Landmarks that another detector found (`deft.licensed.points`). files: {clip id: the file of its points}."""
+
+    files: Mapping[str, Path]
+
+    def points(self, clip: Clip) -> np.ndarray:
+        """(68, 2) px of the clip's onset; FaceError without."""
+
 
 FACES, MOTION = ("gray", "rgb", "landmarks", "matrix"), ("courses", "peak", "residual", "noise")
 # of the other arrays of a file, so that it is whole by itself and no list has to be kept beside thousands of them
@@ -43,12 +54,14 @@ def prepare(
     cascade: landmarks.Cascade | None = None,
     method: str = courses.METHOD,
     jobs: int | None = None,
+    points: Points | None = None,
 ) -> pd.DataFrame:
     """Prepare every clip into folder/<hash of what it is made from>.npz; finished clips are kept. -> one row per clip:
     clip, file, error.
 
     clips: records with onset, apex and offset as positions in `frames`; frames may be decoded at access
     (`deft.clips.read`). cascade: landmark regressor (stage 02); without one, landmarks hang on face and eyes alone.
+    points: landmarks that another detector found; then no other are used.
     error: "" or what is wrong with this clip, in words (no face, two faces, a cut, unreadable frames, moments that do
     not rise)."""
     folder = Path(folder)
@@ -57,14 +70,14 @@ def prepare(
     twice = pd.Series([clip.id for clip in asked]).loc[lambda ids: ids.duplicated()]
     if len(twice):
         raise ValueError(f"clip {twice.iloc[0]} occurs twice; every clip needs an id of its own")
-    errors, files = {}, targets(asked, cascade, method)
+    errors, files = {}, targets(asked, cascade, method, points)
     for attempt in range(ATTEMPTS):
         waiting = [clip for clip in asked if clip.id not in errors and not (folder / files[clip.id]).exists()]
         try:
             with threadpool_limits(1):
                 done = joblib.Parallel(
                     n_jobs=jobs or runtime.jobs(), prefer="threads", return_as="generator_unordered"
-                )(joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method) for clip in waiting)
+                )(joblib.delayed(_one)(clip, folder / files[clip.id], cascade, method, points) for clip in waiting)
                 for name, error in runtime.bar(done, len(waiting), "prepare", "clip") if waiting else ():
                     if error:
                         errors[name] = error
@@ -84,7 +97,10 @@ def prepare(
 
 
 def targets(
-    clips: Iterable[Clip], cascade: landmarks.Cascade | None = None, method: str = courses.METHOD
+    clips: Iterable[Clip],
+    cascade: landmarks.Cascade | None = None,
+    method: str = courses.METHOD,
+    points: Points | None = None,
 ) -> dict[str, str]:
     """{clip id: name of its file}: valid on every file system, and another one as soon as what the arrays are computed
     from changes.
@@ -99,20 +115,25 @@ def targets(
         reel = clip.__dict__.get("_source")  # a RecordedClip's; reading `clip.frames` would decode it
         stats = [
             (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-            for path in (*getattr(reel, "files", ()), getattr(reel, "video", None))
+            for path in (
+                *getattr(reel, "files", ()),
+                getattr(reel, "video", None),
+                points and points.files.get(clip.id),
+            )
             if path is not None
         ]
+        stats += ["points"] if points else []
         own = (clip.id, clip.onset, clip.apex, clip.offset, stats, getattr(reel, "positions", ()), common.hexdigest())
         names[clip.id] = hashlib.sha256(repr(own).encode()).hexdigest()[:24] + ".npz"
     return names
 
 
-def _one(clip: Clip, target: Path, cascade, method: str) -> tuple[str, str]:
+def _one(clip: Clip, target: Path, cascade, method: str, points: Points | None) -> tuple[str, str]:
     """(id, error); the file appears whole or not at all."""
     cv2.setNumThreads(1)
     try:
         with threadpool_limits(1):  # sums of two threads have other last digits, and a worker may be given two
-            arrays = describe(clip, cascade, method)
+            arrays = describe(clip, cascade, method, points)
     except ValueError as error:  # what is wrong with one clip; anything else is a mistake of ours and stops the run
         return clip.id, str(error)
     arrays = {"clip": np.array(clip.id), **arrays}
@@ -157,31 +178,55 @@ def damage(path: Path, clip: str) -> str:
 
 
 def describe(
-    clip: Clip, cascade: landmarks.Cascade | None = None, method: str = courses.METHOD
+    clip: Clip,
+    cascade: landmarks.Cascade | None = None,
+    method: str = courses.METHOD,
+    points: Points | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of stages 02 and 03 for one clip, at its nine key frames: see FACES and MOTION, without the clip axis.
+    And `moments` (3,): the positions of onset, apex and offset that were used.
 
-    clip: onset, apex and offset are positions in its frames. cascade: landmark regressor (stage 02), or None. method:
-    of flow. Raises ValueError, naming the clip, where a moment is unknown or outside the frames, and FaceError where no
-    face is found."""
+    clip: onset, apex and offset are positions in its frames; an apex that lies on onset or offset is found from the
+    motion between them. cascade: landmark regressor (stage 02), or None. method: of flow. points: as for `prepare`.
+    Raises ValueError, naming the clip, where a moment is unknown or outside the frames, and FaceError where no face is
+    found."""
     if clip.onset is None or clip.apex is None or clip.offset is None:
         raise ValueError(f"{clip.id}: onset, apex and offset must be known (positions in its frames)")
     frames = clip.frames  # decoded here, once
-    keys = key_frames(clip.onset, clip.apex, clip.offset)
-    if keys[-1] >= len(frames):
+    if clip.offset >= len(frames):
         raise ValueError(f"{clip.id}: offset {clip.offset} is outside its {len(frames)} frames")
-    face = detect.find_in_clip(frames, clip.onset)
-    marks = landmarks.from_face(frames[clip.onset], face, cascade)
+    looked_for = clip.apex in (clip.onset, clip.offset) and clip.offset - clip.onset > 1
+    keys = () if looked_for else key_frames(clip.onset, clip.apex, clip.offset)  # refused before a face is looked for
+    if points is None:
+        marks = landmarks.from_face(frames[clip.onset], detect.find_in_clip(frames, clip.onset), cascade)
+    else:
+        marks = points.points(clip)
+        if not (marks.min() >= -max(frames.shape[1:3]) and (marks.mean(0) < frames.shape[2:0:-1]).all()):
+            raise detect.FaceError(
+                f"{points.files[clip.id]}: points outside of the {frames.shape[2]}x{frames.shape[1]} px frame"
+            )
+    apex = _apex(clip, frames, marks) if looked_for else clip.apex
+    keys = keys or key_frames(clip.onset, apex, clip.offset)
     frames = frames[list(keys)]  # the others are forgotten here
     aligned = align.align_clip(frames, marks)
-    points = aligned.landmarks.astype(np.float32)
+    local = aligned.landmarks.astype(np.float32)
     return {
         "gray": aligned.gray,
         "rgb": aligned.rgb[shown(len(keys))],
-        "landmarks": points,
+        "landmarks": local,
         "matrix": aligned.matrix.astype(np.float32),
-        **courses.measure_clip(aligned.gray, points, method),
+        "moments": np.array([clip.onset, apex, clip.offset]),
+        **courses.measure_clip(aligned.gray, local, method),
     }
+
+
+def _apex(clip: Clip, frames: np.ndarray, marks: np.ndarray) -> int:
+    """Position of the frame between onset and offset that moves most (`deft.motion.moments`)."""
+    aligned = align.align_clip(frames[clip.onset : clip.offset + 1], marks)
+    points, last = aligned.landmarks.astype(np.float32), clip.offset - clip.onset
+    rate = clip.fps or last / moments.RISE / 2  # without a rate, motion is compared over half of the clip
+    found = moments.find(aligned.gray, points, regions.masks(points), rate, onset=0, offset=last)
+    return clip.onset + found.apex
 
 
 def gather(table: pd.DataFrame, folder: Path, faces: Path, motion: Path) -> list[str]:
