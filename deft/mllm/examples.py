@@ -27,16 +27,16 @@ from transformers import PreTrainedTokenizerBase
 
 from deft import runtime
 from deft.clips.facs import EMOTIONS
-from deft.mllm import language, prompt
+from deft.mllm import classes, language, prompt
 from deft.mllm.data import TuningData, features_of
-from deft.unimer.facts import text_facts, unit_array
+from deft.unimer.facts import unit_array
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
     rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed
-    counts on from it."""
+    counts on from it. classes: what clips are told apart into, in the order of the head."""
 
     epochs: int = 10
     batch: int = 32
@@ -47,6 +47,7 @@ class TuneSettings:
     rank: int = 16
     seed: int = 7
     draw: int = 0
+    classes: tuple[str, ...] = EMOTIONS
 
 
 def draw_example(
@@ -72,7 +73,7 @@ def draw_example(
         dropped.remove(str(rng.choice(dropped)))  # an example always keeps one stream
     simulated, complete = {}, bench.complete[row]
     if set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
-        facts = text_facts(rng, flat=flat)
+        facts = classes.rehearsed(rng, settings.classes, (bench.facts[r] for r in rows if bench.facts[r]), flat)
         active, complete = unit_array(facts.units) > 0, True
         simulated = {
             f"{name}_units": language.simulate_probability(active, rng, language.QUALITY[name])
@@ -91,6 +92,7 @@ def draw_example(
         "row": row,
         "structure_row": partner,
         "kind": kind,
+        "emotion": classes.place(facts.emotion, settings.classes),
         "simulated": simulated,
         "facts": facts,
         "present": [name not in dropped for name in streams],
@@ -139,7 +141,7 @@ def collate(
         **prompt.pad([prompt.closed_up(example) for example in examples], tokenizer.pad_token_id),
         **features,
         "lived": torch.tensor([not e["simulated"] for e in examples]),
-        "emotion": torch.tensor([EMOTIONS.index(f.emotion) for f in facts]),
+        "emotion": torch.tensor([e["emotion"] for e in examples]),
         "units": torch.from_numpy(np.stack([unit_array(f.units) for f in facts])),
         "present": torch.tensor([e["present"] for e in examples]),
     }

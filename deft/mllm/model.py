@@ -40,8 +40,8 @@ IGNORE = prompt.IGNORE
 class DeftLLMConfig(PreTrainedConfig):
     """Everything that rebuilds the model: the base's own config, which streams are on, adapter rank, loss weights.
 
-    streams: letters among s, t, m, r. markers: stream or
-    stream-unit name -> token id of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
+    streams: letters among s, t, m, r. classes: of the head, in its order. markers: stream or stream-unit name -> token id
+    of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
     """
 
     model_type = "deft-llm"
@@ -62,6 +62,7 @@ class DeftLLMConfig(PreTrainedConfig):
         align_weight: float = 0.1,
         disentangle_weight: float = 0.1,
         seed: int = 7,
+        classes: Sequence[str] = EMOTIONS,
         **kwargs: Any,
     ):
         if isinstance(text_config, dict):
@@ -75,6 +76,7 @@ class DeftLLMConfig(PreTrainedConfig):
             alpha,
             seed,
         )
+        self.classes = list(classes)
         self.markers, self.unit_words = dict(markers or {}), [list(w) for w in unit_words or []]
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
@@ -112,7 +114,7 @@ class Projector(nn.Module):
 
 @dataclass
 class DeftOutput(ModelOutput):
-    """loss and its parts (scalars), label logits (positions, V), emotion (B, 5) and unit (B, 17, 2) logits."""
+    """loss and its parts (scalars), label logits (positions, V), emotion (B, C) and unit (B, 17, 2) logits."""
 
     loss: Tensor | None = None
     parts: dict[str, Tensor] | None = None
@@ -144,7 +146,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             self.language = inject_adapter_in_model(adapter, language)
             products.install(self.language)
             self.projectors = nn.ModuleDict({name: Projector(config.width, hidden, scale) for name in self.streams})
-            self.emotion_head = nn.Linear(hidden, len(EMOTIONS))
+            self.emotion_head = nn.Linear(hidden, len(config.classes))
             self.unit_head = nn.Linear(hidden, 2 * len(UNITS))  # a correction to the experts' log odds
             nn.init.zeros_(self.unit_head.weight)
             nn.init.constant_(self.unit_head.bias, 0.0)
@@ -244,14 +246,14 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         """input_ids, attention_mask, labels (B, L); prompt_end (B,) position of the prompt's last token.
 
         features: <stream> (B, 4, 64) and <stream>_units (B, 17, 2) in [0, 1] for each stream that is on.
-        emotion (B,) index into EMOTIONS; units (B, 17, 2) in {0, 1}; present (B, S) bool, streams not dropped.
-        lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no clip: no alignment
-        loss there."""
+        emotion (B,) index into the classes, IGNORE where none is told; units (B, 17, 2) in {0, 1}; present (B, S) bool,
+        streams not dropped. lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no
+        clip: no alignment loss there."""
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
         hidden = out.last_hidden_state  # (B, L, H)
         pooled = hidden[torch.arange(len(hidden), device=hidden.device), prompt_end]  # (B, H)
-        emotion_logits = self.emotion_head(pooled)  # (B, 5)
+        emotion_logits = self.emotion_head(pooled)  # (B, C)
         unit_logits = self.unit_logits(pooled, features, present)  # (B, 17, 2)
         result = DeftOutput(
             emotion_logits=emotion_logits,
@@ -264,7 +266,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         scored = labels[:, 1:] != IGNORE
         result.logits = self.word_logits(hidden[:, :-1][scored])  # the word head meets label positions only
         parts = {"text": F.cross_entropy(result.logits, labels[:, 1:][scored])}
-        if emotion is not None:
+        if emotion is not None and bool((emotion != IGNORE).any()):
             parts["emotion"] = F.cross_entropy(emotion_logits, emotion)
         if units is not None:
             parts["units"] = F.binary_cross_entropy_with_logits(unit_logits, units)

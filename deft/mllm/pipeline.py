@@ -20,7 +20,6 @@ import pandas as pd
 from safetensors import SafetensorError
 
 from deft import runtime
-from deft.clips.facs import EMOTIONS
 from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, pretrain
 from deft.experts.calibrate import Calibration
@@ -159,8 +158,8 @@ class DeftPipeline:
             axis=0,
         )
         return {
-            "emotion": EMOTIONS[int(likelihood.argmax())],
-            "scores": {e: float(p) for e, p in zip(EMOTIONS, likelihood)},
+            "emotion": self.model.config.classes[int(likelihood.argmax())],
+            "scores": {e: float(p) for e, p in zip(self.model.config.classes, likelihood)},
             "units": unit_rows(units),
             "text": text,
             "statements": check(text, clip.evidence)["statements"],

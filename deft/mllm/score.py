@@ -14,12 +14,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from deft import cache
 from deft.clips.facs import EMOTIONS
-from deft.mllm import prompt
+from deft.mllm import classes, prompt
 from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.runs import Job
 from deft.parallel import in_parallel
-from deft.unimer.check import parse
 from deft.unimer.facts import Facts
 from deft.unimer.kinds import KINDS
 
@@ -98,8 +97,8 @@ def emotion_scores(
     batch: int = 64,
     head: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Probability (N, 5) of each emotion among the options, in EMOTIONS order; with `head`, also the emotion head's."""
-    options = [prompt.ids_of(tokenizer, emotion) for emotion in EMOTIONS]
+    """Probability (N, C) of each class of the model among the options, in its order; with `head`, also the head's."""
+    options = [prompt.ids_of(tokenizer, classes.word(name)) for name in model.config.classes]
     said, read = [], []
     with model.merged():
         for start in range(0, len(rows), batch):
@@ -111,7 +110,7 @@ def emotion_scores(
             if head:
                 with torch.inference_mode():
                     read.append(model.emotion_head(pooled).softmax(-1).numpy())
-    said = np.concatenate(said) if said else np.zeros((0, len(EMOTIONS)), np.float32)
+    said = np.concatenate(said) if said else np.zeros((0, len(options)), np.float32)
     return (said, np.concatenate(read)) if head else said
 
 
@@ -166,9 +165,17 @@ def answers(
 
 # ---------------------------------------------------------------- predictions.jsonl
 def lines(
-    bench: TuningData, rows: np.ndarray, likelihood: np.ndarray, head: np.ndarray, texts: Sequence[str], **about: object
+    bench: TuningData,
+    rows: np.ndarray,
+    likelihood: np.ndarray,
+    head: np.ndarray,
+    texts: Sequence[str],
+    names: Sequence[str] = EMOTIONS,
+    **about: object,
 ) -> list[dict]:
-    """One line per clip: prediction by label likelihood, class of the free text, class of the emotion head."""
+    """One line per clip: prediction by label likelihood, class of the free text, class of the emotion head. names: of
+    the classes, in the order of likelihood (N, C) and head (N, C).
+    """
     out = []
     for i, row in enumerate(rows):
         clip = bench.index.iloc[int(row)]
@@ -179,11 +186,11 @@ def lines(
                 "subject": clip.subject,
                 "condition": clip.condition,
                 "truth": clip.emotion,
-                "prediction": EMOTIONS[int(likelihood[i].argmax())],
-                "scores": {e: round(float(s), 5) for e, s in zip(EMOTIONS, likelihood[i])},
+                "prediction": names[int(likelihood[i].argmax())],
+                "scores": {e: round(float(s), 5) for e, s in zip(names, likelihood[i])},
                 "text": texts[i],
-                "text_class": parse(texts[i]).emotion if texts[i] else "",
-                "head_class": EMOTIONS[int(head[i].argmax())],
+                "text_class": classes.read(texts[i], names),
+                "head_class": names[int(head[i].argmax())],
                 **about,
             }
         )
@@ -197,7 +204,8 @@ def predict(job: Job, work: Path, text: bool = True, limit: int = 64) -> list[di
     rows = bench.rows(job.fold, "test")
     likelihood, head = emotion_scores(model, tokenizer, bench, rows, head=True)
     texts = answers(model, tokenizer, bench, rows, limit=limit) if text else [""] * len(rows)
-    return lines(bench, rows, likelihood, head, texts, system=job.system, seed=job.seed, fold=job.fold, set="bench")
+    names, about = model.config.classes, {"system": job.system, "seed": job.seed, "fold": job.fold, "set": "bench"}
+    return lines(bench, rows, likelihood, head, texts, names, **about)
 
 
 def predict_together(system: str, seed: int, folders: Sequence[Path], work: Path, which: str) -> list[dict]:

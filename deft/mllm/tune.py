@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
 
 from deft import cache, runtime, systems
-from deft.clips.facs import EMOTIONS
 from deft.experts import draws
-from deft.mllm import language, prompt, score
+from deft.mllm import classes, language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
@@ -64,7 +63,9 @@ def build(
     """
     entry = systems.model(system)
     tokenizer, base = language.load_base(base_of(work, entry.base, draw))
-    config = DeftLLMConfig.of(base, tokenizer, entry.streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
+    classes.taught_words(tokenizer, base, settings.classes, seed)
+    sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
+    config = DeftLLMConfig.of(base, tokenizer, entry.streams, **sizes, seed=seed)
     return tokenizer, DeftLLMForConditionalGeneration(config, base)
 
 
@@ -125,10 +126,11 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
     bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
     if entry.construction != "both":
         bench = taught(bench, work, entry.construction)
+    bench = classes.named(bench, settings.classes)
     started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
     tokenizer, model = build(work, job.system, settings, seed, job.seed)
     rows = np.array(
-        [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion in EMOTIONS], int
+        [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion], int
     )
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
@@ -138,7 +140,7 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
         held = bench.rows(job.fold, "validation", condition)
         if len(held):
             likelihood = score.emotion_scores(model, tokenizer, bench, held)
-            truth = [EMOTIONS.index(e) for e in bench.index.emotion.iloc[held]]
+            truth = [settings.classes.index(e) for e in bench.index.emotion.iloc[held]]
             report[f"validation_accuracy_{condition}"] = float(np.mean(likelihood.argmax(1) == truth))
     history = {
         **asdict(job),

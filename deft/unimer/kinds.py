@@ -170,7 +170,11 @@ class Fine(Kind):
     """Which emotion is it?"""
 
     schooled = True
-    says = ("emotion", "coarse")
+    says = ("emotion", "coarse")  # it names the first, from which the second follows
+
+    def can_ask(self, facts: Facts) -> bool:
+        return bool(facts.emotion)
+
     wording = Wording.of(
         questions="""
             which emotion ? | what is the emotion ? | name the emotion . | what is the class ?
@@ -191,6 +195,10 @@ class Reasoning(Kind):
 
     schooled = True
     says = ("emotion", "coarse", "units", "motions")
+
+    def can_ask(self, facts: Facts) -> bool:
+        return bool(facts.emotion)
+
     wording = Wording.of(
         questions="""
             which emotion and why ? | explain the emotion . | give class , evidence and reasoning .
