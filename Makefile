@@ -9,7 +9,7 @@ PYTHON ?= python3
 
 # What a user gives is data: `value` takes it unexpanded, recipes read it from the environment ("$$CLIP"), so that a file called
 # a"b, a`b`, a$b or $(...) is only a name. A variable that nothing reads is refused: apex=5 would be ignored in silence.
-GIVEN := PROFILE PYTHON CLIP ONSET APEX OFFSET FPS LANDMARKS OUT DATASET DATA FOLDS STRICT OWN YES RUNS
+GIVEN := PROFILE PYTHON CLIP ONSET APEX OFFSET FPS LANDMARKS OUT DATASET DATA FOLDS PROTOCOL ERRATA STRICT OWN YES RUNS
 KNOWN := $(GIVEN) DEFT_%
 $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter-out $(KNOWN),$(name)),$(error \
   unknown variable $(name); known: $(GIVEN). Capital letters count. A variable of the environment goes before make: $(name)=... make))))
@@ -58,13 +58,14 @@ analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path
 	@"$(PY)" -m deft analyse --profile="$$PROFILE" $${ONSET:+"--onset=$$ONSET"} $${APEX:+"--apex=$$APEX"} $${OFFSET:+"--offset=$$OFFSET"} \
 	  $${FPS:+"--fps=$$FPS"} $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${OUT:+"--out=$$OUT"} -- "$$CLIP"
 
-data-check: $(ENV)            ## what your copy of a data set holds: make data-check DATASET=casme2 [DATA=folder] [STRICT=1]
-	@test -n "$$DATASET" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
-	@"$(PY)" -m deft data-check $${DATA:+"--root=$$DATA"} $${STRICT:+--strict} -- "$$DATASET"
+data-check: $(ENV)            ## what your copy of a data set holds: make data-check DATASET=casme2 [DATA=folder] [STRICT=1] [ERRATA=1]
+	@test -n "$$DATASET" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1] [ERRATA=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@"$(PY)" -m deft data-check $${DATA:+"--root=$$DATA"} $${STRICT:+--strict} $${ERRATA:+--errata} -- "$$DATASET"
 
-licensed: $(ENV)              ## the chain on a data set of yours: make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso]
-	@test -n "$$DATASET" || { echo "make licensed DATASET=casme2 [DATA=folder] [FOLDS=loso] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
-	@"$(PY)" -m deft licensed --profile="$$PROFILE" $${DATA:+"--root=$$DATA"} $${FOLDS:+"--folds=$$FOLDS"} -- "$$DATASET"
+licensed: $(ENV)              ## the chain on your data: make licensed PROTOCOL=megc2019 | DATASET=casme2 [DATA=folder] [FOLDS=loso] [LANDMARKS=folder] [ERRATA=1]
+	@test -n "$$DATASET$$PROTOCOL" || { echo "make licensed DATASET=casme2 [FOLDS=loso], or PROTOCOL=megc2019|casme2-5|samm-5|cube-3|cube-4|cube-7|dfme-7|'cross:a+b>c'|units [DATASET=casme2+samm]; [DATA=folder] [LANDMARKS=folder] [ERRATA=1] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@"$(PY)" -m deft licensed --profile="$$PROFILE" $${DATA:+"--root=$$DATA"} $${FOLDS:+"--folds=$$FOLDS"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} \
+	  $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${ERRATA:+--errata} -- $${DATASET:+"$$DATASET"}
 
 forget: $(ENV)                ## list what holds faces of a data set; YES=1 removes it: make forget DATASET=casme2 [OWN=1] [YES=1]
 	@test -n "$$DATASET" || { echo "make forget DATASET=casme2 [OWN=1] [YES=1]"; exit 2; }

@@ -104,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
         analyse.add_argument(
             f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given"
         )
-    analyse.add_argument("--landmarks", type=Path, help="OpenFace CSV with 68 points per frame")
+    analyse.add_argument("--landmarks", type=Path, help="CSV with 68 points per frame: of OpenFace, or x0 .. y67")
     analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
@@ -119,8 +119,12 @@ def parser() -> argparse.ArgumentParser:
             "dataset",
             help=(
                 "casme casme2 samm samm-lv smic-hs smic-vis smic-nir casme-sq casme-cube-a casme-cube-c mmew 4dme"
-                " dfme csv"
+                " dfme csv" + ("; several with + under a protocol, or none for all of it" * (command is licensed))
             ),
+            **({"nargs": "?", "default": ""} if command is licensed else {}),
+        )
+        command.add_argument(
+            "--errata", action="store_true", help="read the cells that public loaders correct as they do"
         )
         command.add_argument(
             "--root", type=Path, help="its folder, or the sheet itself (default: $DEFT_DATA/<dataset>)"
@@ -129,7 +133,15 @@ def parser() -> argparse.ArgumentParser:
     forget.add_argument("dataset", help="as for licensed")
     forget.add_argument("--yes", action="store_true", help="remove them; without it they are listed")
     forget.add_argument("--own", action="store_true", help="also the pages of `analyse`, of whatever clip they are")
-    licensed.add_argument("--folds", default="3", help="how many, or loso: one per subject (default: 3)")
+    licensed.add_argument(
+        "--folds", default="", help="how many, or loso: one per subject (default: 3, or those of the protocol)"
+    )
+    licensed.add_argument(
+        "--protocol",
+        default="",
+        help="of the field: megc2019 casme2-5 samm-5 cube-3 cube-4 cube-7 dfme-7 cross:a+b>c units (default: none)",
+    )
+    licensed.add_argument("--landmarks", type=Path, help="folder with a CSV of 68 points per clip, from any detector")
     licensed.add_argument("--profile", default="demo", help="whose experts and language model are used (default: demo)")
     check.add_argument("--strict", action="store_true", help="exit with 1 when anything is odd")
     check.add_argument("--report", type=Path, metavar="FILE", help="also write the data report as CSV")
@@ -203,11 +215,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "data-check":
             from deft.clips.readers.check import check
 
-            return check(given.dataset, given.root, given.strict, given.report)
+            return check(given.dataset, given.root, given.strict, given.report, given.errata)
         if given.command == "licensed":
             from deft import licensed
 
-            licensed.run(licensed.recipe_of(given.dataset, given.root, given.profile, given.folds))
+            what = (
+                given.dataset,
+                given.root,
+                given.profile,
+                given.folds,
+                given.protocol,
+                given.landmarks,
+                given.errata,
+            )
+            licensed.run(licensed.recipe_of(*what))
             return 0
         if given.command == "forget":
             from deft.forget import forget
@@ -226,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command != "analyse" and not getattr(given, "dataset", ""):
+        if given.command not in ("analyse", "licensed") and not getattr(given, "dataset", ""):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -34,7 +34,7 @@ def places(dataset: str, own: bool = False) -> list[Path]:
     found += [
         sheet.parent
         for sheet in sorted([*work.glob("*/set.json"), *work.glob("*/licensed/*/set.json")])
-        if _said(sheet).get("dataset") == dataset
+        if dataset in str(_said(sheet).get("dataset")).split("+")
     ]
     found += [
         path

@@ -68,7 +68,7 @@ def test_what_is_finished_is_kept_and_a_bad_clip_is_named(clips, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (12, 120, 120, 3), dtype=np.uint8)
     bad = [
         replace(clips[0], frames=noise, id="set/noise", apex=4, offset=9),
-        replace(clips[1], id="set/order", apex=clips[1].onset),
+        replace(clips[1], id="set/order", apex=clips[1].onset, offset=clips[1].onset + 1),
         replace(clips[1], id="set/long", offset=400),
     ]
     first = prepare.prepare([clips[0], *bad], tmp_path)
@@ -87,6 +87,15 @@ def test_what_is_finished_is_kept_and_a_bad_clip_is_named(clips, tmp_path):
     assert not list(tmp_path.glob("*partial*"))
     with pytest.raises(ValueError, match="occurs twice"):
         prepare.prepare([clips[0], clips[0]], tmp_path)
+
+
+def test_an_apex_on_onset_or_offset_is_found_from_the_motion(clips):
+    """The true apex to within a tenth of a second; an apex that rises is used as it is written."""
+    true = clips[0].apex
+    for at in (clips[0].onset, clips[0].offset):
+        onset, apex, offset = prepare.describe(replace(clips[0], apex=at))["moments"]
+        assert (onset, offset) == (clips[0].onset, clips[0].offset) and onset < apex < offset and abs(apex - true) <= 10
+    assert prepare.describe(replace(clips[0], apex=true + 1))["moments"][1] == true + 1
 
 
 def test_prepared_files_follow_all_the_code_that_makes_them(clips, monkeypatch):

@@ -21,9 +21,14 @@ import pandas as pd
 
 from deft import cache, paths, runtime
 from deft.clips import readers
+from deft.clips.readers import RecordedClip
 from deft.clips.readers.report import tally
-from deft.evaluation import reproduced
+from deft.clips.store import ClipStore
+from deft.evaluation import printed, reproduced
 from deft.evaluation.tables import present
+from deft.licensed import agreed
+from deft.licensed.contact import NAME, contact
+from deft.licensed.forecast import forecast
 from deft.licensed.material import REPORT, folds_of, left_out, look_at, odd, prepared, take, uses, waiting
 from deft.licensed.recipe import LicensedError, Recipe, borrowing, recipe_of
 from deft.licensed.stages import answer, answering, describing, verdicts
@@ -64,7 +69,7 @@ def score(recipe: Recipe, rows: list[dict]) -> pd.DataFrame:
                 " clips; remove the file and run the same command again"
             )
     trained = any(row["system"] in recipe.systems for row in rows)
-    protocol = recipe.protocol if trained else "nothing trained on this set"
+    protocol = recipe.how if trained else "nothing trained on this set"
     return reproduced.t2(rows, f"{recipe.dataset}, {protocol}", recipe.simulated, recipe.seed)
 
 
@@ -84,7 +89,7 @@ def tabled(recipe: Recipe) -> cache.State:
     return cache.fresh(
         paths.figures(recipe.set) / "tables",
         [recipe.work / "predictions.jsonl", recipe.work / REPORT],
-        code="deft.evaluation.reproduced",
+        code="deft.evaluation.printed" if recipe.protocol else "deft.evaluation.reproduced",
     )
 
 
@@ -97,11 +102,13 @@ def status(dataset: str, profile: str) -> list[dict]:
     if dataset not in readers.READERS:
         raise readers.unknown(dataset)
     recipe_of(dataset, paths.work(profile), profile)  # ConfigError for an unknown profile
-    notes = [runtime.read_json(path) for path in sorted(paths.work("").glob(f"{dataset}-{profile}-*/set.json"))]
+    notes = [runtime.read_json(path) for path in sorted(paths.work("").glob("*/set.json"))]
     rows = []
     for note in notes:
-        if (note["dataset"], note["profile"]) == (dataset, profile):
-            recipe = recipe_of(dataset, Path(note["root"]), profile, note["folds"])
+        if dataset in note["dataset"].split("+") and note["profile"] == profile:
+            more = {"protocol": note["protocol"], "errata": note["errata"]} if note.get("protocol") else {}
+            more |= {"landmarks": Path(note["landmarks"])} if note.get("landmarks") else {}
+            recipe = recipe_of(note["dataset"], Path(note["root"]), profile, note["folds"], **more)
             rows += [
                 {"stage": f"{recipe.set} {step}", "state": state, "reason": reason}
                 for step, state, reason in _steps(recipe)
@@ -141,7 +148,7 @@ def _steps(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
                 yield told(at, step.state.why)
             if step.state:
                 at = "answered"
-                step = answering(recipe, step.state.key)
+                step = answering(recipe, step.state.key, clips=clips)
                 yield told(at, step.state.why)
             if step.state:
                 at = "table"
@@ -156,25 +163,61 @@ def run(recipe: Recipe, log: Callable[[str], None] = print) -> pd.DataFrame:
     One run at a time: RunError while another one of this set and profile goes on, under whatever folds.
     """
     with ExitStack() as locks:
-        for folder in dict.fromkeys((recipe.home, recipe.work)):
+        for folder in recipe.locked:
             locks.enter_context(lock.held(folder, f"another run on {recipe.dataset} with {recipe.profile}'s models"))
         return _run(recipe, log)
 
 
 def _run(recipe: Recipe, log: Callable[[str], None]) -> pd.DataFrame:
     clips, table = take(recipe)
-    folds_of(
-        table[[bool(clip.numbers) for clip in clips]], recipe.dataset, recipe.folds, recipe.seed
-    )  # refused now, not after an hour of preparing
+    filmed = [clip for clip in clips if clip.numbers]
+    here = table[[bool(clip.numbers) for clip in clips]]
+    # folds are refused now, not after an hour of preparing
+    if recipe.protocol:
+        plan = agreed.plan_of(recipe, filmed)
+        folds = agreed.folds_of(plan)
+        kind, of = plan.standing()
+        log(f"{recipe.protocol}: {of}, {kind if kind != 'partial' else 'fewer than 95 %: no reproduction'}")
+        differ = plan.counts().query("agrees == False")
+        log("counts that differ from the published ones:\n" + differ.to_string(index=False)) if len(differ) else None
+    else:
+        folds = folds_of(here, recipe.dataset, recipe.folds, recipe.seed)
     borrowed = borrowing(recipe).do()
     log(f"{recipe.dataset}: {len(clips)} clips of {table['subject'].nunique()} subjects · {recipe.words}")
     log(f"data report: {odd(recipe)}, in {recipe.work / REPORT}")
+    log(forecast(recipe, clips, folds, here, log))
     ready = prepared(recipe, clips, log)
+    log(f"look at landmarks and regions first: {contact(ready, recipe.prepared, recipe.work / NAME)}")
     counted = uses(table, ready)
     log("\n".join([*left_out(ready), counted.to_string(index=False)]))
     described = describing(recipe, clips, table, ready, borrowed).do()
     log(f"evidence, Uni-MER, features: {recipe.work}\n{verdicts(recipe).to_string()}")
-    result = score(recipe, answer(recipe, described, log))
+    rows = answer(recipe, described, log, clips)
+    if recipe.protocol:
+        return _save_agreed(recipe, clips, rows, counted, log)
+    result = score(recipe, rows)
     folder = save(recipe, result, counted)
     log(f"{present.markdown(reproduced.shown(result))}\n{recipe.words}\nwritten: {folder}")
+    return result
+
+
+def _save_agreed(
+    recipe: Recipe,
+    clips: list[RecordedClip],
+    rows: list[dict],
+    counted: pd.DataFrame,
+    log: Callable[[str], None],
+) -> pd.DataFrame:
+    """T2 of a protocol, from the answers of the clips that were prepared; also written to figures/<set>/tables."""
+    there = set(ClipStore(recipe.work / "clips" / "bench").index["clip"])
+    plan = agreed.plan_of(recipe, [clip for clip in clips if clip.id in there])
+    result, state = printed.t2(plan, rows, recipe.seed), tabled(recipe)
+    matrices = None if agreed.by_units(recipe) else printed.confusions(plan, rows)
+    words = f"{recipe.words}. Data report: {odd(recipe)}"
+    printed.save(
+        state.folder, f"{recipe.protocol} on {recipe.dataset}", words, result, plan.counts(), counted, matrices
+    )
+    if not state or cache.damage(state.folder):
+        state.seal()
+    log(f"{present.markdown(printed.shown(result))}\n{recipe.words}\nwritten: {state.folder}")
     return result

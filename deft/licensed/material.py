@@ -1,6 +1,7 @@
 """Which clips of a licensed data set there are, what their labels are to the model, and who is tested when.
 
-The model names five emotions. A label that means one of them (`deft.clips.labels`) is trained and scored; any other
+Under a protocol its class list decides (`deft.licensed.agreed`). Without one, the five emotions of a simulated profile
+do. A label that means one of them (`deft.clips.labels`) is trained and scored; any other
 (others, repression, ...) and every macro movement keeps its Uni-MER record and gets an answer, but has no part in
 either. Where a data set has only coarse classes (SMIC, 4DME) nothing is trained, since nobody wrote down which of three
 emotions a `negative` is: models tuned on the simulator answer, and their coarse class is scored."""
@@ -15,15 +16,18 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
-from deft.clips import labels, readers, splits
+from deft.clips import readers, splits
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, format_units
 from deft.clips.readers.library import Library
 from deft.clips.readers.report import reason, tally
 from deft.faces import landmarks
+from deft.licensed import agreed
+from deft.licensed.points import Folder
 from deft.licensed.recipe import LOSO, LicensedError, Recipe
 from deft.motion import prepare
 
 REPORT = "data_report.csv"  # the oddities of the sheet and its frames, one row each; it names clips and stays in work/
+ESTIMATED = r"\1; estimated as the frame that moves most"  # of an apex that lies on onset or offset
 NO_FRAMES = "no frames were found; `make data-check` says where they were looked for"
 
 
@@ -39,13 +43,6 @@ def keep(path: Path, text: str) -> None:
             fresh.write_text(text, encoding="utf-8")
 
 
-def class_of(dataset: str, label: str) -> str:
-    """The emotion the model may answer for a label of this data set, by its published classes; "" when there is
-    none.
-    """
-    return next((found for number in (7, 5) if (found := labels.classes(dataset, label, number)) in EMOTIONS), "")
-
-
 def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
     """(clips, table) of `look_at`; keeps the data report as work/<set>/`REPORT`, and beside it what is run
     (set.json).
@@ -56,6 +53,9 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
         "root": str(Path(recipe.root).expanduser().absolute()),
         "profile": recipe.profile,
         "folds": recipe.folds,
+        "protocol": recipe.protocol,
+        "landmarks": str(recipe.landmarks.expanduser().absolute()) if recipe.landmarks else "",
+        "errata": recipe.errata,
         "simulated": recipe.simulated,
         "words": recipe.words,
         **runtime.provenance(),
@@ -66,34 +66,31 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
 
 
 def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, pd.DataFrame]:
-    """(clips, table, data report); clips and table sorted by subject and clip; columns clip, subject, label, emotion,
-    coarse, truth, kind, units, scored.
+    """(clips, table, data report); clips and table sorted by subject and clip; columns clip, subject, dataset, label,
+    own (the emotion that its text names), emotion, coarse, truth, kind, units, scored.
 
     truth: what is scored, the emotion or, in a set of coarse classes, that class; `emotion` is then empty throughout.
-    Raises LicensedError for a missing folder, no frames, or labels among which there is nothing to choose.
+    Under a protocol: its members, its classes (`deft.licensed.agreed`). Raises LicensedError for a missing folder, no
+    frames, or labels among which there is nothing to choose; ProtocolError for what the protocol cannot use.
     """
-    root = Path(recipe.root)
-    if recipe.dataset not in readers.READERS:
-        raise readers.unknown(recipe.dataset)
-    if not root.exists():
-        raise LicensedError(
-            f"{root} does not exist: say where your copy of {recipe.dataset} is (DATA=folder, or DEFT_DATA with"
-            f" {recipe.dataset}/ in it)"
-        )
-    clips, report = readers.read(recipe.dataset, root)
+    for dataset in recipe.datasets:
+        if dataset not in readers.READERS:
+            raise readers.unknown(dataset)
+    found = [_read(recipe.of(dataset)) for dataset in recipe.datasets]
+    clips = [clip for part, _ in found for clip in part]
+    report = pd.concat([part for _, part in found], ignore_index=True)
+    if recipe.protocol:
+        return *agreed.members(recipe, clips), report
     clips.sort(key=lambda clip: (clip.subject, clip.id))
-    if not any(clip.numbers for clip in clips):
-        raise LicensedError(
-            f"none of the {len(clips)} clips of {recipe.dataset} has frames below {root}: `make data-check"
-            f" DATASET={recipe.dataset} DATA={root}` says where they were looked for{Library(root).packed()}"
-        )
     table = pd.DataFrame(
         [
             {
                 "clip": clip.id,
                 "subject": clip.subject,
+                "dataset": clip.dataset,
                 "label": clip.emotion,
-                "emotion": class_of(recipe.dataset, clip.emotion),
+                "own": "",
+                "emotion": agreed.class_of(clip.dataset, clip.emotion),
                 "coarse": clip.coarse,
                 "kind": clip.kind,
                 "units": format_units(clip.action_units),
@@ -105,18 +102,40 @@ def look_at(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame, p
     if fine[fine != ""].nunique() < 2:
         table["emotion"] = ""
     table["truth"] = fine if (table["emotion"] != "").any() else coarse
+    table["own"] = table["emotion"].where(table["kind"] == "micro", "")
     table["scored"] = (table["truth"] != "") & (table["kind"] == "micro")
     if table[table["scored"]]["truth"].nunique() < 2:
         raise LicensedError(
             f"the labels of {recipe.dataset} are {', '.join(sorted(set(table['label']) - {''})) or '(none)'}; the model"
             f" answers {', '.join(EMOTIONS)}, and nothing is left to tell apart. Use a set with emotions (casme2, samm,"
-            " mmew, dfme, ...)"
+            " mmew, dfme, ...), or a protocol with its classes (PROTOCOL=)"
         )
     if recipe.subjects or recipe.clips_each:
         table = _some(table, recipe.subjects, recipe.clips_each)
         clips = [clips[row] for row in table.index]
     table = table.reset_index(drop=True)
     return clips, table, report
+
+
+def _read(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
+    """(clips, data report) of one data set."""
+    root = Path(recipe.root)
+    if not root.exists():
+        raise LicensedError(
+            f"{root} does not exist: say where your copy of {recipe.dataset} is (DATA=folder, or DEFT_DATA with"
+            f" {recipe.dataset}/ in it), or which sets you have (DATASET=casme2+samm)"
+        )
+    clips, report = readers.read(recipe.dataset, root, errata=recipe.errata)
+    if not any(clip.numbers for clip in clips):
+        raise LicensedError(
+            f"none of the {len(clips)} clips of {recipe.dataset} has frames below {root}: `make data-check"
+            f" DATASET={recipe.dataset} DATA={root}` says where they were looked for{Library(root).packed()}"
+        )
+    looked_for = report["clip"].isin([clip.id for clip in clips if clip.apex_on_edge])
+    report["what"] = report["what"].mask(
+        looked_for, report["what"].str.replace(r"^(apex = \w+); kept as written$", ESTIMATED, regex=True)
+    )
+    return clips, report
 
 
 def _some(table: pd.DataFrame, subjects: int, each: int) -> pd.DataFrame:
@@ -137,8 +156,12 @@ def waiting(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[int,
     """(clips prepared or known to fail, clips with frames, what is wrong with damaged files): how far `prepared` is,
     without doing anything.
     """
-    cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
-    files, sheet = prepare.targets([clip for clip in clips if clip.numbers], cascade), recipe.prepared / "failed.json"
+    if recipe.protocol:
+        parts = [waiting(one, mine) for one, mine in _by_set(recipe, clips)]
+        return sum(p[0] for p in parts), sum(p[1] for p in parts), [wrong for p in parts for wrong in p[2]]
+    cascade, points = _landmarks(recipe, clips)
+    filmed = [clip for clip in clips if clip.numbers]
+    files, sheet = prepare.targets(filmed, cascade, points=points), recipe.prepared / "failed.json"
     failed = runtime.read_json(sheet) if sheet.exists() else {}
     there = {name: recipe.prepared / file for name, file in files.items() if (recipe.prepared / file).exists()}
     damaged = [wrong for name, path in there.items() if (wrong := prepare.damage(path, name))]
@@ -149,11 +172,21 @@ def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callabl
     """Every clip with frames through faces and flow, one file each (`deft.motion.prepare`); -> clip, file, error ("" or
     what is wrong).
 
-    A prepared file that is damaged is named and made again.
+    A prepared file that is damaged is named and made again. Of several data sets, `file` is below work/.
     """
-    cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
+    if recipe.protocol:
+        base, order = paths.work(""), {clip.id: row for row, clip in enumerate(clips)}
+        parts = [(one, prepared(one, mine, log)) for one, mine in _by_set(recipe, clips)]
+        moved = [
+            part.assign(
+                file=[(one.prepared / file).relative_to(base).as_posix() if file else "" for file in part["file"]]
+            )
+            for one, part in parts
+        ]
+        return pd.concat(moved).sort_values("clip", key=lambda names: names.map(order)).reset_index(drop=True)
+    cascade, points = _landmarks(recipe, clips)
     filmed, sheet = [clip for clip in clips if clip.numbers], recipe.prepared / "failed.json"
-    files = prepare.targets(filmed, cascade)
+    files = prepare.targets(filmed, cascade, points=points)
     failed = (
         runtime.read_json(sheet) if sheet.exists() else {}
     )  # what failed fails again until its frames or this code, and so its name, change
@@ -162,13 +195,31 @@ def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callabl
             log(f"made again  {wrong}")
             (recipe.prepared / file).unlink()
     if any(file not in failed and not (recipe.prepared / file).exists() for file in files.values()):
-        found = prepare.prepare(filmed, recipe.prepared, cascade)
+        found = prepare.prepare(filmed, recipe.prepared, cascade, points=points)
         failed |= {files[row.clip]: row.error for row in found.itertuples() if row.error}
         runtime.write_json(sheet, failed)
     errors = {clip.id: failed.get(files[clip.id], "") if clip.id in files else NO_FRAMES for clip in clips}
     return pd.DataFrame(
         [{"clip": name, "file": "" if error else files[name], "error": error} for name, error in errors.items()]
     )
+
+
+def _landmarks(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[landmarks.Cascade, Folder | None]:
+    """(the profile's cascade, points that another detector found, or None)."""
+    cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
+    if recipe.landmarks is None:
+        return cascade, None
+    several = len(recipe.datasets) > 1 or (recipe.landmarks / recipe.dataset).is_dir()
+    return cascade, Folder.of(recipe.landmarks / recipe.dataset if several else recipe.landmarks, clips)
+
+
+def _by_set(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> list[tuple[Recipe, list]]:
+    """(recipe of a data set, its clips), set by set."""
+    return [
+        (recipe.of(dataset), mine)
+        for dataset in recipe.datasets
+        if (mine := [clip for clip in clips if clip.dataset == dataset])
+    ]
 
 
 def left_out(ready: pd.DataFrame, shown: int = 3) -> list[str]:
@@ -249,7 +300,7 @@ def folds_of(table: pd.DataFrame, dataset: str, folds: str, seed: int) -> pd.Dat
     return out
 
 
-def index_of(table: pd.DataFrame, dataset: str, fps: Sequence[float | None]) -> list[dict]:
+def index_of(table: pd.DataFrame, fps: Sequence[float | None]) -> list[dict]:
     """Rows of clips/<set> (`deft.clips.store.INDEX_COLUMNS`) at the key frames of `prepare`: onset 0, apex 3, offset 8.
 
     condition: "kept" (scored) or "unscored". A licensed set knows no look and has no broken condition.
@@ -257,12 +308,12 @@ def index_of(table: pd.DataFrame, dataset: str, fps: Sequence[float | None]) -> 
     return [
         {
             "clip": row.clip,
-            "dataset": dataset,
+            "dataset": row.dataset,
             "subject": row.subject,
             "condition": "kept" if row.scored else "unscored",
             "look": -1,
             "emotion": row.emotion if row.scored else "",
-            "coarse": COARSE.get(row.emotion, row.coarse),
+            "coarse": COARSE.get(row.own, row.coarse),
             "fps": rate,
             "onset": 0,
             "apex": 3,

@@ -6,12 +6,13 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deft import cache, paths, runtime
 from deft.clips import store
 from deft.clips.readers.fixtures import MARK
+from deft.evaluation import protocols
 from deft.experts.data import NAMES as EXPERTS
 from deft.run import book
 from deft.run.chain import Chain
@@ -27,7 +28,10 @@ class LicensedError(ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is run. root: the data set's folder (or its sheet). folds: a number as text, or "loso" for one per subject.
+    """What is run. dataset: one, or several joined by "+". root: the data set's folder (or its sheet); of several, the
+    folder that holds theirs. folds: a number as text, or "loso" for one per subject. protocol: a name of
+    `deft.evaluation.protocols`, then folds may be "" (its own); "": the five emotions that a simulated profile names.
+    landmarks: folder of points that another detector found (`deft.licensed.points`). errata: see `readers.errata`.
     seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects,
     clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes
     that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
@@ -45,10 +49,29 @@ class Recipe:
     clips_each: int = 0
     name: str = ""
     workers: int | None = None
+    protocol: str = ""
+    landmarks: Path | None = None
+    errata: bool = False
 
     def __post_init__(self):
-        if self.folds != LOSO and not re.fullmatch("[2-9]|[1-9][0-9]{1,3}", self.folds):
+        if self.folds not in (LOSO, *([""] if self.protocol else [])) and not re.fullmatch(
+            "[2-9]|[1-9][0-9]{1,3}", self.folds
+        ):
             raise LicensedError(f"FOLDS={self.folds}: give a number from 2, or {LOSO}")
+        if len(self.datasets) > 1 and not self.protocol:
+            raise LicensedError(
+                f"{self.dataset}: several data sets are run under a protocol, for instance PROTOCOL=megc2019"
+            )
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets, one by one."""
+        return tuple(self.dataset.split("+"))
+
+    def of(self, dataset: str) -> Recipe:
+        """The recipe of one of several data sets by itself, under no protocol: what prepares its clips."""
+        root = self.root if len(self.datasets) == 1 else Path(self.root) / dataset
+        return replace(self, dataset=dataset, root=root, protocol="", folds=LOSO)
 
     @property
     def home(self) -> Path:
@@ -58,11 +81,28 @@ class Recipe:
         return paths.work(self.name or f"{self.dataset}-{self.profile}")
 
     @property
+    def locked(self) -> list[Path]:
+        """The folders that nobody else may write meanwhile."""
+        return list(dict.fromkeys([*(self.of(dataset).home for dataset in self.datasets), self.work]))
+
+    @property
     def set(self) -> str:
         """The name under work/ and figures/. It says how many folds, so that one table never takes the place of
         another.
         """
-        return self.name or f"{self.home.name}-" + (LOSO if self.folds == LOSO else f"folds{self.folds}")
+        if self.name:
+            return self.name
+        how = {"": "", LOSO: LOSO}.get(self.folds, f"folds{self.folds}")
+        return "-".join(filter(None, (*self._named, how, *self._changed)))
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        plain = self.protocol.replace(":", "-").replace(">", "-to-")
+        return (plain, self.dataset, self.profile) if self.protocol else (self.dataset, self.profile)
+
+    @property
+    def _changed(self) -> tuple[str, ...]:
+        return (*(["landmarks"] if self.landmarks else []), *(["errata"] if self.errata else []))
 
     @property
     def work(self) -> Path:
@@ -71,12 +111,12 @@ class Recipe:
 
     @property
     def prepared(self) -> Path:
-        """Folder of prepared clips, shared by all folds of the data set."""
-        return self.home / "prepared"
+        """Folder of prepared clips, shared by all folds of the data set; of several sets, the folder of all."""
+        return paths.work("") if self.protocol else self.home / "prepared"
 
     @property
-    def protocol(self) -> str:
-        """The protocol in words, as it stands in the table."""
+    def how(self) -> str:
+        """Who is tested when, in words, as it stands in the table of the five emotions."""
         return "leave one subject out" if self.folds == LOSO else f"{self.folds} subject-disjoint folds"
 
     @property
@@ -84,17 +124,20 @@ class Recipe:
         """Whether the data were made up by `deft.clips.readers.fixtures`: its mark lies in this folder or in one
         above it.
         """
-        root = Path(self.root).absolute()
-        return any((folder / MARK).exists() for folder in (root, *root.parents))
+        roots = [Path(self.of(dataset).root).absolute() for dataset in self.datasets]
+        return any((folder / MARK).exists() for root in roots for folder in (root, *root.parents))
 
     @property
     def words(self) -> str:
         """Where the numbers come from: the stamp of every product."""
         part = ", a selection of its clips" if self.subjects or self.clips_each else ""
+        kept = self.protocol or "reproduced"  # under a protocol, each row says whether it is a reproduction
+        part += ", landmarks of another detector" if self.landmarks else ""
+        part += ", with the field's errata" if self.errata else ""
         kind = (
             f"SIMULATED · made-up faces in the layout of {self.dataset}"
             if self.simulated
-            else f"reproduced on {self.dataset}"
+            else f"{kept} on {self.dataset}"
         )
         return (
             f"{kind}{part}, experts and language model from {self.profile}'s simulator · seed {self.seed} ·"
@@ -102,18 +145,35 @@ class Recipe:
         )
 
 
-def recipe_of(dataset: str, root: Path | None, profile: str, folds: str = "3") -> Recipe:
-    """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. root: by default
-    `$DEFT_DATA/<dataset>`.
+def recipe_of(
+    dataset: str,
+    root: Path | None,
+    profile: str,
+    folds: str = "",
+    protocol: str = "",
+    landmarks: Path | None = None,
+    errata: bool = False,
+) -> Recipe:
+    """The full recipe: all clips; draws, epochs and batch of `profile`'s joint tuning. dataset: "" takes all that the
+    protocol is defined on. root: by default `$DEFT_DATA/<dataset>`, of several sets `$DEFT_DATA`. folds: "" is 3, or
+    the protocol's own. ProtocolError for a protocol that nobody knows.
     """
     chain = Chain(profile)
     given = chain.parameters(book.find(chain.stages, "07"))
+    if protocol:
+        found = protocols.get(protocol)
+        protocol, dataset = found.name, dataset or "+".join(getattr(found, "datasets", ()))
+    if not dataset:
+        raise LicensedError("say which data set: DATASET=casme2, or a protocol: PROTOCOL=megc2019")
     return Recipe(
         dataset,
-        root or paths.data(dataset),
+        root or (paths.data(dataset) if "+" not in dataset else paths.data("")),
         profile,
-        folds.strip().lower(),
+        folds.strip().lower() or ("" if protocol else "3"),
         seeds=given["draws"],
+        protocol=protocol,
+        landmarks=landmarks,
+        errata=errata,
         **{name: given[name] for name in ("epochs", "batch", "seed")},
     )
 

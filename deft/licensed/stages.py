@@ -14,8 +14,10 @@ from deft.clips import store
 from deft.clips.facs import unit_sides
 from deft.clips.readers import RecordedClip
 from deft.evaluation import peers
+from deft.evaluation.protocols import NEVER
 from deft.experts import pretrain
 from deft.experts.data import NAMES as EXPERTS
+from deft.licensed import agreed
 from deft.licensed.material import folds_of, index_of
 from deft.licensed.recipe import LicensedError, Recipe, Step
 from deft.mllm import score, tune
@@ -51,14 +53,21 @@ def describing(
             f"no clip of {recipe.dataset} could be prepared; of the first, {ready['clip'][0]}: {ready['error'][0]}"
         )
     mine = table[good].reset_index(drop=True)
-    folds = folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
-    rows = index_of(mine, recipe.dataset, [clip.fps for clip, usable in zip(clips, good) if usable])
-    constraint = "both" if (mine["units"] != "").any() else "flow"
+    usable = [clip for clip, whole in zip(clips, good) if whole]
+    folds = (
+        agreed.folds_of(agreed.plan_of(recipe, usable))
+        if recipe.protocol
+        else folds_of(mine, recipe.dataset, recipe.folds, recipe.seed)
+    )
+    rows = index_of(mine, [clip.fps for clip in usable])
+    annotated = mine["units"].ne("").groupby(mine["dataset"]).transform("any").to_numpy()
+    constraints = np.where(annotated, "both", "flow")
     settings = {
         "clips and labels": cache.hash_of(rows),
         "prepared pictures": cache.hash_of(list(ready["file"][good])),
         "folds": cache.hash_of(folds.to_dict("records")),
-        "constraint": constraint,
+        "constraint": cache.hash_of(constraints.tolist()),
+        "emotions of texts": cache.hash_of(list(mine["own"])),
         "what was taken over": borrowed,
         "seed": recipe.seed,
     }
@@ -74,9 +83,20 @@ def describing(
         )
         calibration = evidence.Calibration.load(work / "evidence" / "calibration.json")
         probability = calibration.judge(work / "evidence" / "bench", evidence.score(courses, noise))
-        records = build.build_records(
-            pd.DataFrame(rows), probability, courses, noise, constraint, recipe.seed, rate=calibration.rate
-        )
+        told, records = pd.DataFrame(rows).assign(emotion=mine["own"].where(mine["scored"], "")), {}
+        for constraint in dict.fromkeys(constraints):
+            part = constraints == constraint
+            for record in build.build_records(
+                told[part],
+                probability[part],
+                courses[part],
+                noise[part],
+                constraint,
+                recipe.seed,
+                rate=calibration.rate,
+            ):
+                records.setdefault(record["clip"], []).append(record)
+        records = [record for name in told["clip"] for record in records.get(name, ())]
         schema.write_records(work / "unimer" / "bench.jsonl", records)
         for name in EXPERTS:
             pretrain.extract(name, "bench", work)
@@ -100,13 +120,16 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
     """What is tuned: every system, seed and fold; nothing on a set without emotions."""
     folds = pd.read_csv(recipe.work / "clips" / "folds.csv")["fold"]
     trained = bool((store.ClipStore(recipe.work / "clips" / "bench").index["emotion"] != "").any())
-    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique())) if trained else []
-    return jobs, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
+    jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(set(folds) - {NEVER})) if trained else []
+    names = agreed.classes_of(recipe)
+    return jobs, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed, classes=names)
 
 
-def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> Step:
+def answering(
+    recipe: Recipe, described: str, log: Callable[[str], None] = print, clips: Sequence[RecordedClip] = ()
+) -> Step:
     """Ask every test clip, the peers and `ELSEWHERE`, and write predictions.jsonl. A set without emotions:
-    `ELSEWHERE` and the textbook alone.
+    `ELSEWHERE` and the textbook alone. clips: of a protocol, which says who is tested.
     """
     work, (jobs, settings) = recipe.work, runs_of(recipe)
     others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / DEFT / "seed0").glob("fold*/model.safetensors"))
@@ -121,19 +144,37 @@ def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print
     )
 
     def make() -> None:
-        rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
-        rows += in_parallel(
-            score.predict_together, [(ELSEWHERE, 0, [path.parent for path in others], work, "bench")], 1, log
-        )[0]
-        rows += peers.predict_all(recipe.set, recipe.seed, systems=LISTED["licensed"] if jobs else (BLIND,))
         index = store.ClipStore(work / "clips" / "bench").index
+        if recipe.protocol:
+            rows = unit_answers() if agreed.by_units(recipe) else class_answers()
+            usable = [clip for clip in clips if clip.id in set(index["clip"])]
+            rows = agreed.told(recipe, rows, usable, agreed.plan_of(recipe, usable))
+            runtime.write_jsonl(work / "predictions.jsonl", rows)
+            return
+        rows = class_answers()
         coarse = dict(zip(index["clip"], index["coarse"]))
         runtime.write_jsonl(work / "predictions.jsonl", [{**row, "coarse": coarse[row["clip"]]} for row in rows])
+
+    def unit_answers() -> list[dict]:
+        parts = in_parallel(agreed.units_by, [(job, work) for job in jobs], recipe.workers, log, "units")
+        return [*(row for part in parts for row in part), *agreed.unit_readers(recipe)]
+
+    def class_answers() -> list[dict]:
+        names = agreed.classes_of(recipe)
+        blind = {BLIND} if agreed.nameable(names) else set()  # who answers the five emotions, whatever the list
+        rows = score.predict_all(jobs, work, recipe.workers, log) if jobs else []
+        if blind:
+            asked = (ELSEWHERE, 0, [path.parent for path in others], work, "bench")
+            rows += in_parallel(score.predict_together, [asked], 1, log)[0]
+        readers = tuple(name for name in LISTED["licensed"] if name in blind or (jobs and name != BLIND))
+        return rows + peers.predict_all(recipe.set, recipe.seed, systems=readers, classes=names)
 
     return Step(state, make)
 
 
-def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> list[dict]:
+def answer(
+    recipe: Recipe, described: str, log: Callable[[str], None] = print, clips: Sequence[RecordedClip] = ()
+) -> list[dict]:
     """Tune every system, seed and fold that is not finished, and do `answering` unless it is done; -> rows of
     predictions.jsonl.
     """
@@ -141,5 +182,5 @@ def answer(recipe: Recipe, described: str, log: Callable[[str], None] = print) -
     jobs, settings = runs_of(recipe)
     if not all([tune.state_of(job, recipe.work, settings) for job in jobs]):
         tune.tune_all(jobs, recipe.work, settings, recipe.workers, log)
-    answering(recipe, described, log).do()
+    answering(recipe, described, log, clips).do()
     return runtime.read_jsonl(recipe.work / "predictions.jsonl")

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from deft import cache
-from deft.clips.facs import EMOTIONS
+from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import classes, prompt
 from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
@@ -112,6 +112,25 @@ def emotion_scores(
                     read.append(model.emotion_head(pooled).softmax(-1).numpy())
     said = np.concatenate(said) if said else np.zeros((0, len(options)), np.float32)
     return (said, np.concatenate(read)) if head else said
+
+
+@torch.inference_mode()
+def unit_probability(
+    model: DeftLLMForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    bench: TuningData,
+    rows: np.ndarray,
+    batch: int = 64,
+) -> np.ndarray:
+    """Probability (N, 17, 2) of each unit and side by the unit head, at the end of the question."""
+    found = [np.zeros((0, len(UNITS), 2), np.float32)]
+    with model.merged():
+        for start in range(0, len(rows), batch):
+            part = np.asarray(rows[start : start + batch])
+            asked = prompts(model, tokenizer, len(part))
+            del asked["labels"]
+            found.append(model(**asked, **features_of(bench, model.streams, part)).unit_logits.sigmoid().numpy())
+    return np.concatenate(found)
 
 
 @torch.inference_mode()

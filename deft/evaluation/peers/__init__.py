@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 
 from deft import paths, runtime
+from deft.clips.facs import EMOTIONS
 from deft.experts import draws
 from deft.systems import BLIND, MAJORITY, PEERS, SYSTEMS, TEMPLATE
 
@@ -62,7 +63,13 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(CATALOGUE), name)
 
 
-def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str, ...] = PEERS) -> list[dict]:
+def predict_all(
+    profile: str,
+    seed: int,
+    part: str = "bench",
+    systems: tuple[str, ...] = PEERS,
+    classes: tuple[str, ...] = EMOTIONS,
+) -> list[dict]:
     """Rows of predictions.jsonl for every peer, kept and broken clips.
 
     part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
@@ -83,7 +90,7 @@ def predict_all(profile: str, seed: int, part: str = "bench", systems: tuple[str
     rows: list[dict] = []
     for system in systems:
         for draw in range(draws.count(work) if SYSTEMS[system].on_experts else 1):
-            frame = _answer(system, profile, seed, index, folds, target, draw)
+            frame = _answer(system, profile, seed, index, folds, target, draw, classes)
             rows += frame.assign(
                 system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part
             ).to_dict("records")
@@ -98,8 +105,8 @@ def _answer(
     folds: pd.DataFrame,
     target: pd.DataFrame | None,
     draw: int = 0,
+    classes: tuple[str, ...] = EMOTIONS,
 ) -> pd.DataFrame:
-    from deft.clips.facs import EMOTIONS
     from deft.clips.store import ClipStore
     from deft.evaluation.peers import bayes, linear, majority, template
     from deft.evaluation.protocols import roles_of
@@ -107,8 +114,8 @@ def _answer(
     work = paths.work(profile)
     asked, part = (index, "bench") if target is None else (target, "heldback")
     if system == MAJORITY:
-        probability, fold = majority.probabilities(index, folds, target)
-        return linear.answers(asked, probability, EMOTIONS, fold)
+        probability, fold = majority.probabilities(index, folds, target, classes)
+        return linear.answers(asked, probability, classes, fold)
     if system == TEMPLATE:
         said = _answer(BLIND, profile, seed, index, folds, target, draw)
         corpus = ClipStore(work / "clips" / "corpus")
@@ -135,6 +142,7 @@ def _answer(
             index,
             folds,
             seed,
+            classes,
             grid=((setting.C, setting.class_weight),),
         )
     except linear.NotConverged as error:

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from deft.clips import keyframes
 from deft.clips.facs import EMOTIONS
 from deft.evaluation.metrics import recognition_scores
-from deft.evaluation.protocols import roles_of
+from deft.evaluation.protocols import NEVER, roles_of
 from deft.evaluation.protocols.mistake import best_on_test
 
 # Smoothstep rise (1/3, 2/3, 1), hold, smoothstep fall (3/4, 1/2, 1/4, 0): the weight of a matched filter for the
@@ -121,7 +121,7 @@ def fit(
     classes = tuple(classes)
     usable = (index["condition"].to_numpy() == "kept") & np.isin(truth, classes)
     readers = []
-    for fold in sorted(folds["fold"].unique()):
+    for fold in sorted(set(folds["fold"]) - {NEVER}):
         role = roles_of(index, folds, fold)
         train, check = usable & (role == "train"), usable & (role == "validation")
         if not train.any():
@@ -211,7 +211,7 @@ def probabilities(
     for reader in readers:
         test = roles_of(index, folds, reader.fold) == "test"
         total[test], fold[test] = reader.probabilities(x[test]), reader.fold
-    if (fold < 0).any():
+    if (fold[~index["subject"].isin(folds["subject"][folds["fold"] == NEVER])] < 0).any():
         raise ValueError("some clips belong to no test fold; every subject of folds.csv needs a fitted fold")
     return total, fold
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from deft.clips.facs import EMOTIONS
 from deft.evaluation.peers.inputs import Inputs
-from deft.evaluation.protocols import roles_of
+from deft.evaluation.protocols import NEVER, roles_of
 
 
 def shares(index: pd.DataFrame, folds: pd.DataFrame, fold: int, classes: tuple[str, ...] = EMOTIONS) -> np.ndarray:
@@ -27,7 +27,7 @@ def probabilities(
     """-> ((N, C) class shares answered for every clip, (N,) fold); `target`: held-back clips, mean over folds, fold
     -1.
     """
-    numbers = sorted(folds["fold"].unique())
+    numbers = sorted(set(folds["fold"]) - {NEVER})
     if target is not None:
         mean = np.mean([shares(index, folds, fold, classes) for fold in numbers], axis=0)
         return np.tile(mean, (len(target), 1)), np.full(len(target), -1)

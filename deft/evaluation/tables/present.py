@@ -229,14 +229,19 @@ def pages(id: str, text: str, stamp: str) -> dict[str, str]:
     """{"md", "tex", "html": page} of a table. text: its CSV; stamp: `artifacts.stamp` of the run that made it."""
     page = page_of(id)
     shown = parts(page, pd.read_csv(io.StringIO(text)))
-    title, words = f"{id}. {artifacts.get(id).title}", f"{page.note} All rows and columns: {id}.csv. {stamp}."
+    words = f"{page.note} All rows and columns: {id}.csv. {stamp}."
+    return bound(f"{id}. {artifacts.get(id).title}", shown, words, f"tab:{id.lower()}")
+
+
+def bound(title: str, shown: list[Shown], words: str, label: str) -> dict[str, str]:
+    """{"md", "tex", "html": page} of parts under a title; words: the note below them; label: of LaTeX, less a number."""
     head = f'<h1 style="font-size:1.2rem">{html.escape(title)}</h1>'
     body = f"{head}\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
     return {
         "md": f"**{title}**\n\n{markdown(shown)}\n\n{words}\n",
         "tex": NEEDS
         + "\n".join(
-            _latex(part, f"{title}. {part.start} {part.finding} {words}", f"tab:{id.lower()}-{number}")
+            _latex(part, f"{title}. {part.start} {part.finding} {words}", f"{label}-{number}")
             for number, part in enumerate(shown, 1)
         ),
         "html": (
