@@ -47,7 +47,14 @@ READ = {
         "CLIP": "",
     },
     "data-check": {"DATA": "--root=", "DATASET": ""},
-    "licensed": {"PROFILE": "--profile=", "DATA": "--root=", "FOLDS": "--folds=", "DATASET": ""},
+    "licensed": {
+        "PROFILE": "--profile=",
+        "DATA": "--root=",
+        "FOLDS": "--folds=",
+        "PROTOCOL": "--protocol=",
+        "LANDMARKS": "--landmarks=",
+        "DATASET": "",
+    },
     "forget": {"DATASET": ""},
     "clean": {"PROFILE": ""},
 }

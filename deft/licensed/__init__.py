@@ -185,7 +185,7 @@ def _run(recipe: Recipe, log: Callable[[str], None]) -> pd.DataFrame:
     borrowed = borrowing(recipe).do()
     log(f"{recipe.dataset}: {len(clips)} clips of {table['subject'].nunique()} subjects · {recipe.words}")
     log(f"data report: {odd(recipe)}, in {recipe.work / REPORT}")
-    log(forecast(recipe, clips, folds, here, log))
+    log(forecast(recipe, clips, folds, here))
     ready = prepared(recipe, clips, log)
     log(f"look at landmarks and regions first: {contact(ready, recipe.prepared, recipe.work / NAME)}")
     counted = uses(table, ready)

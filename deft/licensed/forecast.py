@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from deft import paths, runtime
 from deft.clips.readers import RecordedClip
 from deft.evaluation.protocols import NEVER
-from deft.licensed.material import prepared, waiting
+from deft.licensed.material import trial
 from deft.licensed.recipe import Recipe
 from deft.mllm.runs import Job
 from deft.systems import DEFT
@@ -28,30 +27,22 @@ def seconds_per_example(profile: str) -> float | None:
     return seconds / (history["clips"] * epochs) if seconds and epochs and history["clips"] else None
 
 
-def forecast(
-    recipe: Recipe, clips: Sequence[RecordedClip], folds: pd.DataFrame, table: pd.DataFrame, log: Callable[[str], None]
-) -> str:
-    """One sentence. Prepares the first `TRIAL` clips that are missing, to time them; folds: as folds.csv.
+def forecast(recipe: Recipe, clips: Sequence[RecordedClip], folds: pd.DataFrame, table: pd.DataFrame) -> str:
+    """One sentence. The first `TRIAL` clips that are missing are prepared, to time them; folds: as folds.csv; table: as
+    `material.look_at` gives it.
 
     Counted are clips without a prepared file, and every run of tuning; what was finished before takes less."""
-    done, asked, _ = waiting(recipe, clips)
-    left, cores, parts, total = asked - done, recipe.workers or runtime.jobs(), [], 0.0
-    if left > 2 * TRIAL:
-        filmed = [clip for clip in clips if clip.numbers]
-        missing = [clip for clip in filmed if not waiting(recipe, [clip])[0]][:TRIAL]
-        start = time.perf_counter()
-        prepared(recipe, missing, log)
-        each, left = (time.perf_counter() - start) / len(missing), left - len(missing)
-        total += left * each
-        parts.append(f"{left} clips to prepare at {each:.1f} s each, measured on {len(missing)} of them")
-    elif left:
-        parts.append(f"{left} clips to prepare")
+    left, total = trial(recipe, clips, TRIAL)
+    cores, parts = recipe.workers or runtime.jobs(), []
+    if left:
+        rate = f" at {total / left:.1f} s each, as the first {TRIAL} took" if total else ""
+        parts.append(f"{left} clips to prepare{rate}")
     numbers = sorted(set(folds["fold"]) - {NEVER})
-    runs = len(numbers) * len(recipe.systems) * recipe.seeds
+    runs = len(numbers) * len(recipe.systems) * recipe.seeds if (table["emotion"] != "").any() else 0
     rate = seconds_per_example(recipe.profile)
-    if rate is None:
+    if runs and rate is None:
         parts.append(f"{runs} runs to tune, whose rate is not known: profile {recipe.profile} has no run of its own")
-    else:
+    elif runs:
         of = folds.drop_duplicates("subject").set_index("subject")["fold"]
         tested = table["subject"].map(of)
         examples = sum(int((tested != number).sum()) for number in numbers) * recipe.epochs

@@ -9,6 +9,7 @@ emotions a `negative` is: models tuned on the simulator answer, and their coarse
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -202,6 +203,28 @@ def prepared(recipe: Recipe, clips: Sequence[readers.RecordedClip], log: Callabl
     return pd.DataFrame(
         [{"clip": name, "file": "" if error else files[name], "error": error} for name, error in errors.items()]
     )
+
+
+def trial(recipe: Recipe, clips: Sequence[readers.RecordedClip], count: int) -> tuple[int, float]:
+    """(clips that are still to be prepared, seconds that they will take): of each data set the first `count` clips are
+    prepared now, to measure them, where more than twice as many are missing.
+    """
+    if recipe.protocol:
+        parts = [trial(one, mine, count) for one, mine in _by_set(recipe, clips)]
+        return sum(left for left, _ in parts), sum(seconds for _, seconds in parts)
+    cascade, points = _landmarks(recipe, clips)
+    filmed, sheet = [clip for clip in clips if clip.numbers], recipe.prepared / "failed.json"
+    files = prepare.targets(filmed, cascade, points=points)
+    failed = runtime.read_json(sheet) if sheet.exists() else {}
+    missing = [
+        clip for clip in filmed if files[clip.id] not in failed and not (recipe.prepared / files[clip.id]).exists()
+    ]
+    if len(missing) <= 2 * count:
+        return len(missing), 0.0
+    start = time.perf_counter()
+    prepare.prepare(missing[:count], recipe.prepared, cascade, points=points)
+    left = len(missing) - count
+    return left, left * (time.perf_counter() - start) / count
 
 
 def _landmarks(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[landmarks.Cascade, Folder | None]:
