@@ -19,7 +19,7 @@ import torch
 from deft import parallel, runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
-from deft.mllm import data, language, prompt, score, tune
+from deft.mllm import classes, data, language, prompt, score, tune
 from deft.mllm import examples as drawn
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
@@ -415,6 +415,34 @@ def test_eight_examples_can_be_learned_by_heart(work):
         optimizer.step()
         parts.append(out.parts)
     assert parts[-1]["emotion"] < 0.1 < parts[0]["emotion"] and parts[-1]["text"] < 0.5 * parts[0]["text"]
+
+
+def test_classes_that_no_text_names_are_learned_by_their_words(work):
+    """Under another list a coarse word and `others`, which the base has never seen, are said where they belong."""
+    four = ("negative", "positive", "surprise", "others")
+    bench = tune.read_bench(work)
+    others = {"anger": "others", "sadness": "others", "disgust": "negative", "happiness": "positive"}
+    bench = replace(bench, index=bench.index.assign(emotion=bench.index["emotion"].replace(others)))
+    bench = classes.named(bench, four)
+    rows = bench.rows(0, "train", "kept")
+    kinds = bench.index["emotion"].to_numpy()[rows]
+    rows = np.concatenate([rows[kinds == name][:3] for name in four])
+    settings = tune.TuneSettings(epochs=1, batch=12, swap=0.0, drop=0.0, rehearse=0.0, classes=four)
+    tokenizer, model = tune.build(work, "deft", settings, 1)
+    assert model.emotion_head.out_features == 4 and "others" in tokenizer.get_vocab()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    batches = [
+        tune.collate(tune.plan(tokenizer, bench, rows, model.streams, settings, s), tokenizer, bench, model.streams)
+        for s in range(4)
+    ]
+    for step in range(60):
+        out = model(**batches[step % 4])
+        optimizer.zero_grad()
+        out.loss.backward()
+        optimizer.step()
+    truth = [four.index(name) for name in bench.index["emotion"].to_numpy()[rows]]
+    said, head = score.emotion_scores(model.eval(), tokenizer, bench, rows, head=True)
+    assert said.shape == (len(rows), 4) and np.mean(said.argmax(1) == truth) > 0.9 < np.mean(head.argmax(1) == truth)
 
 
 def test_finished_runs_are_skipped_and_damaged_ones_redone(work):

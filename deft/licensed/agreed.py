@@ -96,7 +96,7 @@ def members(recipe: Recipe, clips: Sequence[RecordedClip]) -> tuple[list[Recorde
 
 
 def folds_of(plan) -> pd.DataFrame:
-    """The plan's folds as folds.csv: subject (the person), dataset, look, fold (tested there, -1: never),
+    """The plan's folds as folds.csv: subject (the person), dataset, look, fold (tested there, `NEVER`: in none),
     validation_of (-1: of none).
 
     LicensedError for folds that this form cannot say: in each, everybody who is not tested must train.

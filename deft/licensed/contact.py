@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deft import cache, runtime
-from deft.drawing import style
+from deft.drawing import BLUE, PINK, style
 from deft.faces import regions
 from deft.motion import prepare
 
@@ -32,14 +32,17 @@ def contact(ready: pd.DataFrame, folder: Path, target: Path) -> Path:
     if state or chosen.empty:
         return target
     with style():
-        figure, places = plt.subplots(ROWS, COLUMNS, figsize=(9.0, 6.9), layout="constrained")
+        rows = -(-len(chosen) // COLUMNS)
+        figure, places = plt.subplots(rows, COLUMNS, figsize=(9.0, 1.72 * rows), layout="constrained")
         for place in places.flat:
             place.set_axis_off()
         for place, row in zip(places.flat, chosen.itertuples()):
             found = prepare.load(folder / row.file, row.clip)
             points = found["landmarks"]
             regions.chart(np.zeros(len(regions.REGIONS)), points, place, image=found["gray"][0])
-            place.plot(*points.T, ".", color="#E8A33D", markersize=1.6)
+            for ellipse in place.patches:  # seen on dark and on light skin
+                ellipse.set(edgecolor=BLUE, linewidth=0.8)
+            place.plot(*points.T, ".", color=PINK, markersize=1.8)
             place.set(xlim=(0, 127), ylim=(127, 0))
             place.set_title(row.clip.split("_", 1)[-1][-26:], fontsize=6, pad=2)
         with runtime.atomic(target) as fresh, open(fresh, "wb") as file:

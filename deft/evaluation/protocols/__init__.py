@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 # By name, so that a change to a protocol makes no stage of the embedded benchmark stale: those use the folds below.
-NEVER = -1  # column `fold` of a subject who is never tested: one of the training sets
+NEVER = -2  # column `fold` of a subject who is never tested, one of a training set; -1 is `validation_of` nobody
 REGISTRY = "deft.evaluation.protocols.registry"
 
 
