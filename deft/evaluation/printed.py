@@ -4,6 +4,7 @@ published clips", the published numbers in a part of their own, and confusion ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -115,7 +116,7 @@ def confusions(plan: Any, rows: Sequence[Mapping]) -> pd.DataFrame:
 
 
 def save(
-    folder,
+    folder: Path,
     name: str,
     words: str,
     table: pd.DataFrame,

@@ -10,6 +10,7 @@ the pair of data set and subject (one person where two releases show the same pe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from deft.clips.facs import COARSE, EMOTIONS, UNITS, ParsedUnits, format_units, 
 from deft.clips.readers import RecordedClip
 from deft.clips.store import ClipStore
 from deft.evaluation import protocols
+from deft.evaluation.protocols.base import Protocol
+from deft.evaluation.protocols.plan import Plan
 from deft.experts import draws
 from deft.licensed.recipe import LOSO, LicensedError, Recipe
 from deft.mllm import classes, score
@@ -36,7 +39,7 @@ def class_of(dataset: str, label: str) -> str:
     return next((found for number in (7, 5) if (found := labels.classes(dataset, label, number)) in EMOTIONS), "")
 
 
-def protocol_of(recipe: Recipe):
+def protocol_of(recipe: Recipe) -> Protocol:
     """The protocol that a recipe names; ProtocolError with the nearest name, LicensedError for one without runs."""
     found = protocols.get(recipe.protocol)
     if not hasattr(found, "plan"):
@@ -58,7 +61,7 @@ def classes_of(recipe: Recipe) -> tuple[str, ...]:
     return FOUR if by_units(recipe) else tuple(protocol_of(recipe).classes)
 
 
-def plan_of(recipe: Recipe, clips: Sequence[RecordedClip]):
+def plan_of(recipe: Recipe, clips: Sequence[RecordedClip]) -> Plan:
     """The protocol on these clips (`deft.evaluation.protocols.plan.Plan`): members, folds, counts, all checked."""
     folds = None if recipe.folds in ("", LOSO) else int(recipe.folds)
     return protocol_of(recipe).plan(clips, folds=folds, seed=recipe.seed, made_up=recipe.simulated)
@@ -95,7 +98,7 @@ def members(recipe: Recipe, clips: Sequence[RecordedClip]) -> tuple[list[Recorde
     return mine, pd.DataFrame(rows)
 
 
-def folds_of(plan) -> pd.DataFrame:
+def folds_of(plan: Plan) -> pd.DataFrame:
     """The plan's folds as folds.csv: subject (the person), dataset, look, fold (tested there, `NEVER`: in none),
     validation_of (-1: of none).
 
@@ -124,7 +127,7 @@ def folds_of(plan) -> pd.DataFrame:
 
 
 # ---------------------------------------------------------------- answers
-def told(recipe: Recipe, rows: Sequence[dict], clips: Sequence[RecordedClip], plan) -> list[dict]:
+def told(recipe: Recipe, rows: Sequence[dict], clips: Sequence[RecordedClip], plan: Plan) -> list[dict]:
     """Answers of the clips that are tested, each with its published label and units; those of systems that know the
     five emotions alone as classes of the list.
     """
@@ -151,7 +154,7 @@ def nameable(names: Sequence[str]) -> bool:
     return sum(name in (*EMOTIONS, *COARSE.values()) for name in names) > 1
 
 
-def units_by(job: Job, work) -> list[dict]:
+def units_by(job: Job, work: Path) -> list[dict]:
     """Which units the unit head of one run sees on its test clips: at or above one half on either side."""
     tokenizer, model = score.load(job.folder(work))
     bench = score.read_bench(work, "bench", model.config.streams, facts=False, draw=job.seed)

@@ -234,7 +234,7 @@ def pages(id: str, text: str, stamp: str) -> dict[str, str]:
 
 
 def bound(title: str, shown: list[Shown], words: str, label: str) -> dict[str, str]:
-    """{"md", "tex", "html": page} of parts under a title; words: the note below them; label: of LaTeX, less a number."""
+    """{"md", "tex", "html": page} of parts under a title. words: the note below them; label: LaTeX's, less a number."""
     head = f'<h1 style="font-size:1.2rem">{html.escape(title)}</h1>'
     body = f"{head}\n{fragment(shown)}\n<p><small>{html.escape(words)}</small></p>"
     return {
