@@ -102,17 +102,19 @@ def status(dataset: str, profile: str) -> list[dict]:
     if dataset not in readers.READERS:
         raise readers.unknown(dataset)
     recipe_of(dataset, paths.work(profile), profile)  # ConfigError for an unknown profile
-    notes = [runtime.read_json(path) for path in sorted(paths.work("").glob("*/set.json"))]
+    notes = {path.parent.name: runtime.read_json(path) for path in sorted(paths.work("").glob("*/set.json"))}
     rows = []
-    for note in notes:
+    for name, note in notes.items():
         if dataset in note["dataset"].split("+") and note["profile"] == profile:
-            more = {"protocol": note["protocol"], "errata": note["errata"]} if note.get("protocol") else {}
-            more |= {"landmarks": Path(note["landmarks"])} if note.get("landmarks") else {}
+            points = note.get("landmarks")
+            more = {"protocol": note.get("protocol", ""), "errata": note.get("errata", False)}
+            more["landmarks"] = Path(points) if points else None
             recipe = recipe_of(note["dataset"], Path(note["root"]), profile, note["folds"], **more)
-            rows += [
-                {"stage": f"{recipe.set} {step}", "state": state, "reason": reason}
-                for step, state, reason in _steps(recipe)
-            ]
+            if recipe.set == name:  # else a selection of clips, which notebook 12 makes
+                rows += [
+                    {"stage": f"{recipe.set} {step}", "state": state, "reason": reason}
+                    for step, state, reason in _steps(recipe)
+                ]
     return rows or [
         {
             "stage": f"{dataset}-{profile}",
