@@ -88,6 +88,22 @@ def test_macro_rows_of_part_a_are_told_from_micro_rows(tmp_path, capsys):
     )
 
 
+def test_long_videos_take_their_emotions_from_the_sheet_of_samm(tmp_path):
+    root = fixtures.write("samm-lv", tmp_path, frames=False)
+    plain, _ = readers.read("samm-lv", root, frames=False)
+    assert {clip.emotion for clip in plain} == {""}
+    fixtures.write("samm", root, frames=False)
+    clips, report = readers.read("samm-lv", root, frames=False)
+    assert {clip.filename: (clip.kind, clip.emotion) for clip in clips} == {
+        "006_8_1": ("macro", ""),
+        "006_8_2": ("micro", "happiness"),
+        "011_9_1": ("micro", ""),
+    }
+    assert [clip.coarse for clip in clips] == ["", "positive", ""]
+    told = report["what"]
+    assert told.str.contains("SAMM's sheet has no such").sum() == 1 and told.str.contains("those of SAMM_Micro").any()
+
+
 def test_data_check_names_what_licensed_estimates_and_cannot_use(tmp_path, capsys):
     check.check("casme-cube-a", fixtures.write("casme-cube-a", tmp_path, frames=False))
     told = capsys.readouterr().out

@@ -4,7 +4,7 @@ published.
 `labels.csv` has a row per (dataset, label): `three` negative, positive, surprise; `four` those and others; `five` and
 `seven` the fine classes of that data set's published protocols (of the embedded benchmark's five, where none is
 published); empty: no member. `composite` is the stricter membership of MEGC 2019. Each row names its sources. SAMM-LV
-has no emotions and no rows.
+has the rows of SAMM, whose sheet has the emotions of its micro-movements.
 
 `counts.csv` has what a complete copy must count. Both stand in a folder of their own: no stage of the embedded
 benchmark reads them."""
