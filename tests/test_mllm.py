@@ -431,18 +431,18 @@ def test_classes_that_no_text_names_are_learned_by_their_words(work):
     tokenizer, model = tune.build(work, "deft", settings, 1)
     assert model.emotion_head.out_features == 4 and "others" in tokenizer.get_vocab()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    batches = [
-        tune.collate(tune.plan(tokenizer, bench, rows, model.streams, settings, s), tokenizer, bench, model.streams)
-        for s in range(4)
-    ]
-    for step in range(60):
-        out = model(**batches[step % 4])
+    asked = [one for s in range(12) for one in tune.plan(tokenizer, bench, rows, model.streams, settings, s)]
+    asked = [one for one in asked if one["kind"] == "reasoning"][:36]
+    batch = tune.collate(asked, tokenizer, bench, model.streams)
+    for _ in range(60):
+        out = model(**batch)
         optimizer.zero_grad()
         out.loss.backward()
         optimizer.step()
     truth = [four.index(name) for name in bench.index["emotion"].to_numpy()[rows]]
     said, head = score.emotion_scores(model.eval(), tokenizer, bench, rows, head=True)
-    assert said.shape == (len(rows), 4) and np.mean(said.argmax(1) == truth) > 0.9 < np.mean(head.argmax(1) == truth)
+    assert said.shape == (len(rows), 4) and np.mean(head.argmax(1) == truth) > 0.7 < np.mean(said.argmax(1) == truth)
+    assert (said[9:].argmax(1) == 3).any()
 
 
 def test_finished_runs_are_skipped_and_damaged_ones_redone(work):
