@@ -40,8 +40,8 @@ IGNORE = prompt.IGNORE
 class DeftLLMConfig(PreTrainedConfig):
     """Everything that rebuilds the model: the base's own config, which streams are on, adapter rank, loss weights.
 
-    streams: letters among s, t, m, r. classes: of the head, in its order. markers: stream or stream-unit name -> token id
-    of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
+    streams: letters among s, t, m, r. classes: of the head, in its order. markers: stream or stream-unit name -> token
+    id of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
     """
 
     model_type = "deft-llm"
