@@ -100,6 +100,7 @@ def install(language: nn.Module) -> None:
             layer.forward = _plain.__get__(layer)
         elif (
             type(layer) is LoraLinear
+            and isinstance(layer.base_layer, nn.Linear)  # GPT-2's layers hold their weights the other way round
             and len(layer.active_adapters) == 1
             and not layer.lora_variant
             and all(isinstance(drop, nn.Identity) for drop in layer.lora_dropout.values())

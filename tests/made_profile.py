@@ -30,6 +30,7 @@ def write_profile(work):
             )
     tokenizer = language.build_tokenizer()
     language.build_base(tokenizer, TINY).save_pretrained(work / "mllm" / "base")
+    runtime.write_json(work / "mllm" / "base" / "history.json", {})  # one of our own
     tokenizer.save_pretrained(work / "mllm" / "base")
     evidence.Calibration((1.0,) * 17, (0.2,) * 17, (-1.5,) * 17, (0.12,) * 17, 40, "random").save(
         work / "evidence" / "calibration.json"

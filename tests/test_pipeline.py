@@ -3,17 +3,23 @@ with a remedy.
 """
 
 import json
+import shutil
 
+import cv2
 import made_profile
 import numpy as np
+import pandas as pd
 import pytest
+import transformers
+from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from deft import runtime
 from deft.clips import facs, simulator, store
+from deft.clips.footage import Frames
 from deft.clips.record import Clip
 from deft.experts import pretrain
 from deft.faces import landmarks
-from deft.mllm import data, runs, score
+from deft.mllm import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftLLMProcessor, card, data, runs, score
 from deft.mllm.pipeline import DeftPipeline
 from deft.motion import evidence, prepare
 from deft.systems import SYSTEMS
@@ -117,18 +123,95 @@ def test_moments_that_are_not_given_are_found(pipeline, frames):
     )
 
 
-def test_the_folder_holds_everything(pipeline, frames, said, tmp_path):
-    folder = pipeline.save_pretrained(tmp_path / "model")
+@pytest.fixture(scope="module")
+def folder(pipeline, tmp_path_factory):
+    """What `save_pretrained` wrote, moved."""
+    place = tmp_path_factory.mktemp("saved")
+    return pipeline.save_pretrained(place / "model").rename(place / "elsewhere")
+
+
+def test_the_folder_holds_everything(folder, work, frames, said):
     parts = runtime.read_json(folder / "pipeline.json")["parts"]
-    assert set(parts) == {"model", "landmarks", "evidence", "structure", "texture", "motion"} and not any(
-        place.startswith("/") for place in parts.values()
+    assert set(parts) == {"model", "landmarks", "evidence", "structure", "texture", "motion"}
+    assert not any(place.startswith("/") for place in parts.values())
+    assert DeftPipeline.from_pretrained(folder)(frames, fps=FPS, **MOMENTS) == said
+    for file in (*folder.glob("*.json"), folder / "README.md"):
+        assert str(work) not in file.read_text() and str(folder.parent) not in file.read_text(), file.name
+
+
+def test_transformers_reads_the_folder(folder, frames, said, tmp_path):
+    """Auto classes, and the pipeline by its task's name, on a folder of frames and on open footage."""
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    assert isinstance(model, DeftLLMForConditionalGeneration) and isinstance(processor, DeftLLMProcessor)
+    assert isinstance(AutoConfig.from_pretrained(folder), DeftLLMConfig)
+    answers = transformers.pipeline("micro-expression", str(folder), device="cpu")
+    assert answers(Frames(frames), fps=FPS, **MOMENTS) == said
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{number:03d}.png"), frame[..., ::-1])
+    assert answers(str(tmp_path), fps=FPS, **MOMENTS)["text"] == said["text"]
+    with pytest.raises(TypeError, match="unknown argument 'frames'"):
+        answers(str(tmp_path), frames=3)
+    with pytest.raises(ValueError, match="does not say its frames per second"):
+        answers(str(tmp_path))
+
+
+def test_the_processor_gives_what_the_stages_give(folder, pipeline):
+    """Its prompt scores and answers like `deft.mllm.score`; features that do not fit are refused."""
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    rng = np.random.default_rng(0)
+    given = {name: rng.standard_normal((2, 4, 64)).astype(np.float32) for name in model.streams}
+    given |= {f"{name}_units": rng.random((2, 17, 2)).astype(np.float32) for name in model.unit_streams}
+    bench = data.TuningData(pd.DataFrame({"clip": ["a", "b"]}), given, [None] * 2, None, [False] * 2)
+    inputs = processor(given)
+    ids = model.generate(**inputs, max_new_tokens=12, eos_token_id=processor.tokenizer.eos_token_id)
+    answers = [processor.decode_answer(row) for row in ids]
+    assert [one["text"] for one in answers] == score.answers(model, processor.tokenizer, bench, np.arange(2), limit=12)
+    likelihood = score.emotion_scores(model, processor.tokenizer, bench, np.arange(2))
+    opened = processor(given, answer=score.PREFIX)
+    likely = score.score_labels(
+        model,
+        {**opened, **{name: opened[name][:, :-1] for name in ("input_ids", "attention_mask", "labels")}},
+        facs.EMOTIONS,
     )
-    moved = folder.rename(tmp_path / "elsewhere")
-    assert DeftPipeline.from_pretrained(moved)(frames, fps=FPS, **MOMENTS) == said
-    referred = pipeline.save_pretrained(tmp_path / "referred", large=1)
-    assert [p.name for p in referred.iterdir()] == ["pipeline.json"] and DeftPipeline.from_pretrained(
-        referred
-    ).source == pipeline.source
+    assert likely.shape == (2, 5) and likely.argmax(1).tolist() == likelihood.argmax(1).tolist()
+    told = processor.decode_answer(
+        processor.tokenizer(" class : anger . evidence : au4 both .", add_special_tokens=False)["input_ids"]
+    )
+    assert told["class"] == "anger" and told["evidence"] == "au4 both" and told["parsed"] and told["unknown"] == 0
+    assert not processor.decode_answer([])["parsed"]
+    with pytest.raises(ValueError, match="another motion expert"):
+        processor(given | {"experts": {"motion": "0" * 64}})
+    with pytest.raises(ValueError, match="hold no motion_units"):
+        processor({name: value for name, value in given.items() if name != "motion_units"})
+    with pytest.raises(ValueError, match=r"texture must be finite and of shape \(N, 4, 64\)"):
+        processor(given | {"texture": given["texture"] * np.inf})
+    with pytest.raises(ValueError, match="different numbers of clips"):
+        processor(given | {"texture": given["texture"][:1]})
+    with pytest.raises(ValueError, match="3 questions"):
+        processor(given, question=["why ?"] * 3)
+
+
+def test_another_expert_than_the_model_was_tuned_on_is_refused(pipeline, tmp_path):
+    saved = pipeline.save_pretrained(tmp_path / "model")
+    shutil.copytree(saved / "texture", saved / "motion", dirs_exist_ok=True)
+    with pytest.raises(ValueError, match="motion is another expert than the model was tuned on"):
+        DeftPipeline.from_pretrained(saved)
+
+
+def test_the_card_says_what_it_is_and_is_not(folder, tmp_path):
+    words = (folder / "README.md").read_text()
+    assert words.startswith("---\n") and all(line in words for line in card.LIMITS) and "Not measured yet" in words
+    (tmp_path / "T2.csv").write_text(
+        "system,set,condition,clips," + ",".join(f"{m},{m}_low,{m}_high" for m in card.MEASURES) + "\n"
+        "deft,bench,kept,504.0," + ",".join(["0.8,0.7,0.9"] * 4) + "\nother,bench,kept,1,,,,,,,,,,,,\n"
+    )
+    rows = card.metrics(tmp_path / "T2.csv", "deft")
+    assert rows == [["bench", "kept", "504", *["0.800 [0.700, 0.900]"] * 4]]
+    config = AutoConfig.from_pretrained(folder).to_dict() | {
+        "named_base": {"id": "a/b", "revision": "c", "sha256": "d"}
+    }
+    shown = card.text(config, "deft", "made-up clips", rows, "abc")
+    assert "base_model: a/b" in shown and "| bench | kept | 504 | 0.800 [0.700, 0.900] |" in shown
 
 
 def test_what_is_missing_or_damaged_is_named_with_a_remedy(pipeline, frames, tmp_path):

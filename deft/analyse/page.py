@@ -10,18 +10,12 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from deft.mllm import card
+
 TEMPLATE = Path(__file__).with_name("page.html")
 
 LIMITS = (
-    (
-        "Not a lie detector. A movement of the face is not an intention, a truth or a feeling, and this program has"
-        " never been shown a real one."
-    ),
-    (
-        "Every network behind the answer was trained on simulated faces. Nothing learned there is claimed to hold for"
-        " people; its error on this clip is unknown."
-    ),
-    "Not for decisions about a person: hiring, policing, borders, school, insurance, medicine, credit.",
+    *card.LIMITS,
     "The flow, the regions and the noise floor are measured on this clip; units and emotion are inferred from them.",
     "Show faces only with their owners' consent. This file contains the frames: treat it as you would the video.",
 )

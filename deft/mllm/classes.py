@@ -56,6 +56,7 @@ def taught_words(tokenizer: PreTrainedTokenizerBase, base: PreTrainedModel, clas
         for one in new:
             drawn = torch.from_numpy(rng.standard_normal(rows.shape[1])).to(rows.dtype)
             rows[prompt.ids_of(tokenizer, one)[0]] = known.mean(0) + drawn * known.std(0)
+    base.reference = None  # its table of words is no longer the one elsewhere: it is saved whole
     return len(new)
 
 

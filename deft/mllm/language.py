@@ -17,8 +17,6 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -28,7 +26,8 @@ from transformers import (
 
 from deft import cache, runtime, systems
 from deft import linear as products
-from deft.mllm import prompt
+from deft.mllm import base as bases
+from deft.mllm import hub, prompt
 from deft.unimer.facts import Facts, text_facts, unit_array
 from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary
 
@@ -118,29 +117,8 @@ def seed_of_draw(seed: int, draw: int) -> int:
 
 
 def load_base(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """(tokenizer, model) from a local folder of any Hugging Face causal language model; markers are added if missing.
-
-    A base that comes from elsewhere (paper profile) starts without marker tokens; their rows are never read as
-    embeddings, because a slot is always overwritten, so growing the table changes no other logit.
-    """
-    folder = Path(folder)
-    if not (folder / "config.json").exists():
-        raise FileNotFoundError(
-            f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that "
-            "holds config.json, tokenizer.json and *.safetensors"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
-    model.config._name_or_path = ""  # else every model made from it would carry this machine's path
-    missing = [m for m in prompt.MARKERS if m not in tokenizer.get_vocab()]
-    if missing:
-        tokenizer.add_special_tokens({"additional_special_tokens": missing})
-        if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-            model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    """(tokenizer, model) of a work folder's base, or of a local folder of any Hugging Face causal language model."""
+    tokenizer, model = hub.load_base(folder)
     return tokenizer, model
 
 
@@ -237,7 +215,7 @@ def next_word_loss(
 
 def word_vectors(table: torch.nn.Embedding, words: list[list[int]]) -> torch.Tensor:
     """(21, H): embedding of each word of `prompt.unit_words`, the mean over its tokens."""
-    return torch.stack([table(torch.tensor(ids, device=table.weight.device)).mean(0) for ids in words])
+    return bases.word_vectors(table, words)
 
 
 def text_batches(
@@ -272,6 +250,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
     state = state_of(settings, folder)
     if state:
         return runtime.read_json(folder / "history.json")
+    hub.refuse_foreign(folder)
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
     products.install(model)
     steps = settings.text_steps + settings.soft_steps

@@ -12,90 +12,36 @@ Splicing follows LLaVA, the file's shape nanoVLM; LoRA is peft's. (peft's own `D
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import ModelOutput
+from transformers import AutoModel, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import ModelOutput, cached_file
 
 from deft import linear as products
 from deft import runtime
-from deft.clips.facs import EMOTIONS, UNITS
+from deft.clips.facs import UNITS
+from deft.mllm import base as bases
+from deft.mllm import hub as hubs
 from deft.mllm import prompt
+from deft.mllm.configuration import HUB, DeftLLMConfig
 
 if TYPE_CHECKING:
-    from transformers import Cache, PreTrainedTokenizerBase
+    from transformers import Cache, GenerationConfig
     from transformers.modeling_outputs import BaseModelOutputWithPast
 
 IGNORE = prompt.IGNORE
-
-
-class DeftLLMConfig(PreTrainedConfig):
-    """Everything that rebuilds the model: the base's own config, which streams are on, adapter rank, loss weights.
-
-    streams: letters among s, t, m, r. classes: of the head, in its order. markers: stream or stream-unit name -> token
-    id of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
-    """
-
-    model_type = "deft-llm"
-    sub_configs = {"text_config": AutoConfig}
-
-    def __init__(
-        self,
-        text_config: dict | PreTrainedConfig | None = None,
-        streams: str = "stm",
-        tokens: int = prompt.TOKENS,
-        width: int = 64,
-        rank: int = 16,
-        alpha: int = 32,
-        markers: Mapping[str, int] | None = None,
-        unit_words: Sequence[Sequence[int]] | None = None,
-        emotion_weight: float = 0.5,
-        unit_weight: float = 0.3,
-        align_weight: float = 0.1,
-        disentangle_weight: float = 0.1,
-        seed: int = 7,
-        classes: Sequence[str] = EMOTIONS,
-        **kwargs: Any,
-    ):
-        if isinstance(text_config, dict):
-            text_config = CONFIG_MAPPING[text_config["model_type"]](**text_config)
-        self.text_config = text_config
-        self.streams, self.tokens, self.width, self.rank, self.alpha, self.seed = (
-            streams,
-            tokens,
-            width,
-            rank,
-            alpha,
-            seed,
-        )
-        self.classes = list(classes)
-        self.markers, self.unit_words = dict(markers or {}), [list(w) for w in unit_words or []]
-        self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
-        self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
-        super().__init__(**kwargs)
-
-    @classmethod
-    def of(
-        cls, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, streams: str, **settings: Any
-    ) -> DeftLLMConfig:
-        """The config that joins a base language model and its tokenizer to the streams named by letters."""
-        prompt.streams_of(streams)
-        markers = {name.strip("<>"): tokenizer.convert_tokens_to_ids(name) for name in prompt.MARKERS}
-        return cls(
-            text_config=base.config.to_dict(),
-            streams=streams,
-            markers=markers,
-            unit_words=prompt.unit_words(tokenizer),
-            **settings,
-        )
+IGNORED = ("_from_auto", "_from_pipeline", "_commit_hash", "adapter_kwargs", "code_revision", "trust_remote_code")
+IGNORED += ("use_safetensors", "proxies")  # what the Auto classes and pipelines pass along
 
 
 class Projector(nn.Module):
@@ -131,18 +77,24 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     config_class = DeftLLMConfig
     base_model_prefix = "language"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: who accumulates gradients divides it
     main_input_name = "input_ids"
 
     def __init__(self, config: DeftLLMConfig, base: PreTrainedModel | None = None):
         super().__init__(config)
         hidden = config.text_config.hidden_size
+        language = bases.bare(config.text_config) if base is None else base
+        bases.still(language)
+        bases.check(language, config.unit_words)
         with torch.random.fork_rng():  # new parts depend on config.seed alone
             torch.manual_seed(runtime.seed_of(config.seed, "mllm/parts"))
-            language = base if base is not None else AutoModelForCausalLM.from_config(config.text_config)
-            scale = float(language.get_input_embeddings().weight.detach().std()) if base is not None else 0.02
-            head = language.get_output_embeddings()
-            linear = [name for name, m in language.named_modules() if isinstance(m, nn.Linear) and m is not head]
-            adapter = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=linear, lora_dropout=0.0)
+            scale = bases.length(language, config.unit_words)
+            linear = bases.linear(language)
+            turned = any(isinstance(language.get_submodule(name), Conv1D) for name in linear)
+            adapter = LoraConfig(
+                r=config.rank, lora_alpha=config.alpha, target_modules=linear, lora_dropout=0.0, fan_in_fan_out=turned
+            )
             self.language = inject_adapter_in_model(adapter, language)
             products.install(self.language)
             self.projectors = nn.ModuleDict({name: Projector(config.width, hidden, scale) for name in self.streams})
@@ -150,26 +102,87 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             self.unit_head = nn.Linear(hidden, 2 * len(UNITS))  # a correction to the experts' log odds
             nn.init.zeros_(self.unit_head.weight)
             nn.init.constant_(self.unit_head.bias, 0.0)
+        for name, parameter in self.named_parameters():  # peft makes an adapter in the base's number format
+            if bases.own(name):
+                parameter.data = parameter.data.to(language.device, torch.float32)
         self.freeze_base()
-        for module in self.language.modules():
-            if "RotaryEmbedding" not in type(module).__name__:  # loading rebuilds rotary tables
-                module._is_hf_initialized = True  # else the base's class draws LoRA's B anew
         self.post_init()
+
+    def init_weights(self) -> None:
+        """Nothing is drawn: the base has its weights, and every other part starts as its own constructor says."""
 
     def freeze_base(self) -> None:
         """Only adapters, projectors and heads may learn."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_("lora_" in name or not name.startswith("language."))
+            if parameter.is_floating_point():
+                parameter.requires_grad_(bases.own(name))
+
+    # ------------------------------------------------------------ on disk
+    def save_pretrained(self, save_directory: str | Path, with_base: bool | None = None, **kwargs: Any) -> None:
+        """Write config.json and model.safetensors: everything where the base is our own (or `with_base`), else
+        adapters, projectors and heads, the base by reference.
+        """
+        if with_base is None:
+            with_base = not self.config.named_base
+        if not with_base and not self.config.named_base:
+            raise ValueError("a base of our own has no place elsewhere to be fetched from: save it with_base=True")
+        kept, self.config.named_base = self.config.named_base, {} if with_base else self.config.named_base
+        state = self.state_dict() if with_base else {n: v for n, v in self.state_dict().items() if bases.own(n)}
+        try:
+            super().save_pretrained(save_directory, state_dict=state, max_shard_size=2**62, **kwargs)
+        finally:
+            self.config.named_base = kept
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in Hugging Face's base class; afterwards the base language model is frozen."""
-        loaded = super().from_pretrained(*args, **kwargs)  # with output_loading_info a pair comes back
-        (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_base()  # loading makes every parameter trainable
-        return loaded
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        config: DeftLLMConfig | None = None,
+        base: str | Path | PreTrainedModel | None = None,
+        dtype: str | torch.dtype = "auto",
+        device: str | torch.device = "cpu",
+        **kwargs: Any,
+    ) -> Any:
+        """A saved model, ready to answer, its base frozen. The base is loaded by its own class.
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: every part starts as its own constructor says."""
+        base: folder or hub id of the base from elsewhere, or the loaded model itself, where several share it; by
+        default the one that the work folder names, that lies in $DEFT_BASES, or that the hub gives. dtype: of the base.
+        Other arguments: those of the hub (revision, token, local_files_only), and for the base's class.
+        """
+        where = pretrained_model_name_or_path
+        hub = {name: kwargs.pop(name) for name in HUB if name in kwargs}
+        for name in IGNORED:
+            kwargs.pop(name, None)
+        config = config or DeftLLMConfig.from_pretrained(where, **hub)
+        state = load_file(cached_file(where, "model.safetensors", **hub))
+        if not config.named_base:
+            if base is not None or kwargs or dtype not in ("auto", None, "float32", torch.float32):
+                raise TypeError(f"{where} holds its base itself, in float32: no {', '.join(kwargs) or 'base or dtype'}")
+            model = cls(config)
+        else:
+            if not isinstance(base, PreTrainedModel):
+                reference = hubs.Reference(**config.named_base)
+                dtype = str(dtype or "auto").removeprefix("torch.")
+                base = base or hubs.beside(where, reference)
+                _, base = hubs.recall(reference, base, dtype, device=device, **kwargs)
+            bases.grow(base, config.rows)
+            model = cls(config, base)
+        model.take(state, str(where))
+        model.config._name_or_path = str(where)
+        return model.to(device).eval() if not kwargs.get("device_map") else model.eval()
+
+    def take(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Load the tensors of a saved model; ValueError when any is missing, left over or of another shape."""
+        try:
+            missing, extra = self.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{where} is a model of another architecture: {error}") from error
+        tied = set(self.all_tied_weights_keys)
+        missing = [n for n in missing if n not in tied and (not self.config.named_base or bases.own(n))]
+        if missing or extra:
+            what = f"no {missing[0]}" if missing else f"{extra[0]}, which is no part of it"
+            raise ValueError(f"{where} is a model of another architecture: it holds {what}")
+        bases.check(self.language, self.config.unit_words)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -187,8 +200,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     def words(self) -> Tensor:
         """(21, H): the embedding of each word that soft words are made of, the mean over its tokens."""
-        table = self.get_input_embeddings().weight
-        return torch.stack([table[ids].mean(0) for ids in self.config.unit_words])
+        return bases.word_vectors(self.get_input_embeddings(), self.config.unit_words)
 
     # ------------------------------------------------------------ inputs
     def project(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,18 +228,44 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
         Positions count attended tokens only, so a dropped stream (mask 0) gives exactly the result of a prompt without
         it."""
-        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -embedded.shape[1] :]
-        return self.language.base_model(
-            inputs_embeds=embedded,
-            attention_mask=attention_mask,
-            position_ids=positions,
-            past_key_values=past,
-            use_cache=use_cache,
-        )
+        return bases.hidden(self.language, embedded, attention_mask, past, use_cache)
 
     def word_logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states (..., H) -> logits of the next word (..., V)."""
-        return self.language.get_output_embeddings()(hidden)
+        """Hidden states (..., H) -> float32 logits of the next word (..., V), as the base gives them."""
+        return bases.word_logits(self.language, hidden)
+
+    def placed(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same tensors on the model's device."""
+        return {name: value.to(self.device) for name, value in inputs.items()}
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Token ids (B, N) that the base's own `generate` writes after the prompts (B, L), padded on the left.
+
+        kwargs: the features of every stream that is on, and the arguments of `generate`. Greedy by default, whatever
+        the base's own generation config says.
+        """
+        names = [*self.streams, *(f"{name}_units" for name in self.unit_streams)]
+        features = self.placed({name: kwargs.pop(name) for name in names})
+        for name in ("labels", "prompt_end"):
+            kwargs.pop(name, None)
+        if not bool(attention_mask[:, -1].all()):
+            raise ValueError("prompts must be padded on the left: the next word follows the last position")
+        embedded = self.embed(input_ids.to(self.device), features, self.project(features))
+        if generation_config is None:
+            kwargs = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0} | kwargs
+        return self.language.generate(
+            inputs_embeds=embedded,
+            attention_mask=attention_mask.to(self.device),
+            generation_config=generation_config,
+            **kwargs,
+        )
 
     # ------------------------------------------------------------ objective
     def forward(
@@ -252,7 +290,7 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
         hidden = out.last_hidden_state  # (B, L, H)
-        pooled = hidden[torch.arange(len(hidden), device=hidden.device), prompt_end]  # (B, H)
+        pooled = hidden[torch.arange(len(hidden), device=hidden.device), prompt_end].float()  # (B, H)
         emotion_logits = self.emotion_head(pooled)  # (B, C)
         unit_logits = self.unit_logits(pooled, features, present)  # (B, 17, 2)
         result = DeftOutput(
@@ -327,6 +365,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
     def merged(self) -> Iterator[DeftLLMForConditionalGeneration]:
         """Fold LoRA into the base's weights while answering (one product fewer per layer), then take it out again."""
         layers = [m for m in self.language.modules() if isinstance(m, BaseTunerLayer)]
+        if any(p.dtype != torch.float32 for n, p in self.named_parameters() if not bases.own(n)):
+            layers = []  # a coarser base would round the adapters away
         for layer in layers:
             layer.merge()
         try:
@@ -336,4 +376,4 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
                 layer.unmerge()
 
 
-AutoConfig.register(DeftLLMConfig.model_type, DeftLLMConfig)
+AutoModel.register(DeftLLMConfig, DeftLLMForConditionalGeneration)

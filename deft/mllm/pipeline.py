@@ -4,6 +4,7 @@ are checked.
     pipeline = DeftPipeline.from_pretrained("work/demo")    # a finished work folder, or what `save_pretrained` wrote
     answer = pipeline(frames, fps=200)                       # {"emotion", "scores", "units", "text", "statements",
     "evidence"}
+    transformers.pipeline("micro-expression", folder)("clip.mp4")    # the same, of what `save_pretrained` wrote
 
 Nothing is prepared a second way: the functions, experts, calibrations and prompts of stages 02 to 08 see the clip, so
 its answer differs from a benchmark answer in the face alone."""
@@ -11,21 +12,26 @@ its answer differs from a benchmark answer in the face alone."""
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from huggingface_hub import HfApi
 from safetensors import SafetensorError
+from transformers import AutoModel, AutoTokenizer, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
 
-from deft import runtime
+from deft import paths, runtime
 from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import score
+from deft.mllm import card, hub, score
 from deft.mllm.data import TuningData
+from deft.mllm.processor import DeftLLMProcessor
 from deft.mllm.runs import Job
 from deft.motion import evidence
 from deft.systems import DEFT
@@ -33,13 +39,13 @@ from deft.unimer.check import check
 from deft.unimer.measure import Measurement, measure, unit_rows
 
 RECORD = "pipeline.json"
-LARGE = 2**30  # bytes: a larger part is not copied by `save_pretrained`, its place is written down
+SIMULATED = "Simulated clips: made-up faces whose motion is known. No face of a person was used."
 
 
 @dataclass(frozen=True, eq=False)
 class DeftPipeline:
     """Everything that answers a clip. places: {part: its file or folder}, parts as in `of_work`; source: where it comes
-    from, in words.
+    from, in words; scores: rows of its card (`card.metrics`).
 
     cascade and calibration may be None: landmarks then hang on face and eyes alone, and the evidence is an order only.
     """
@@ -52,15 +58,18 @@ class DeftPipeline:
     calibration: evidence.Calibration | None
     places: dict[str, Path]
     source: str
+    scores: list[list[str]]
 
     # ------------------------------------------------------------ loading and saving
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> DeftPipeline:
-        """From the folder that `save_pretrained` wrote, or from a finished work folder (its model `deft`, draw 0, fold
-        0).
+    def from_pretrained(cls, folder: str | Path, base: str | Path | None = None) -> DeftPipeline:
+        """From the folder that `save_pretrained` wrote or the hub id it was pushed to, or from a finished work folder
+        (its model `deft`, draw 0, fold 0). base: folder of the base, where it lies elsewhere.
 
         FileNotFoundError names what is missing, ValueError what is damaged, both with a remedy.
         """
+        if not Path(folder).is_dir() and hub.HUB_ID.fullmatch(str(folder)):
+            folder = hub.fetch(str(folder))
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             if (folder / "mllm" / "runs").is_dir():
@@ -70,8 +79,14 @@ class DeftPipeline:
                 " and give the work folder of the profile, or write a folder with"
                 " DeftPipeline.from_pretrained(work).save_pretrained(folder)"
             )
+        return cls.around(folder, *load_model(folder, base))
+
+    @classmethod
+    def around(cls, folder: Path, tokenizer: object, model: object) -> DeftPipeline:
+        """The saved folder of a model that is loaded already."""
         found = runtime.read_json(folder / RECORD)
-        return cls._load({part: folder / place for part, place in found["parts"].items()}, found["source"])
+        places = {part: folder / place for part, place in found["parts"].items()}
+        return cls._load(places, tokenizer, model, found["source"], found["scores"])
 
     @classmethod
     def of_work(cls, work: str | Path, system: str = DEFT, draw: int = 0, fold: int = 0) -> DeftPipeline:
@@ -88,14 +103,20 @@ class DeftPipeline:
             "evidence": work / "evidence" / "calibration.json",
         }
         places |= {name: pretrain.folder_of(work, name, draws.read_by(work, draw)) for name in data.NAMES}
-        return cls._load(
-            places, f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only"
-        )
+        source = f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only"
+        scores = card.metrics(paths.figures(work.name) / "tables" / "T2.csv", system)
+        return cls._load(places, *load_model(places["model"]), source, scores)
 
     @classmethod
-    def _load(cls, places: dict[str, Path], source: str) -> DeftPipeline:
-        tokenizer, model = load_model(places["model"])
+    def _load(
+        cls, places: dict[str, Path], tokenizer: object, model: object, source: str, scores: list
+    ) -> DeftPipeline:
         experts = {name: pretrain.load(places[name]) for name in model.streams}
+        for name, digest in model.config.experts.items():
+            if runtime.sha256(places[name] / "model.safetensors") != digest:
+                raise ValueError(
+                    f"{places[name]} is another expert than the model was tuned on; save the pipeline again"
+                )
         calibrations = {name: Calibration.load(places[name] / "calibration.json") for name in model.unit_streams}
         cascade = landmarks.load(places["landmarks"]) if (places["landmarks"] / "weights.npz").is_file() else None
         calibration = evidence.Calibration.load(places["evidence"]) if places["evidence"].is_file() else None
@@ -104,30 +125,45 @@ class DeftPipeline:
             for part, place in places.items()
             if place.exists() and part in ("model", "landmarks", "evidence", *model.streams)
         }
-        return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source)
+        return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source, scores)
 
-    def save_pretrained(self, folder: str | Path, large: int = LARGE) -> Path:
-        """Write a folder that `from_pretrained` reads: a copy of every part; of parts of `large` bytes and more, the
-        place alone.
+    def save_pretrained(self, folder: str | Path, data: str = SIMULATED) -> Path:
+        """Write a folder that answers a clip: a copy of every part (a base from elsewhere by reference), and a model
+        card. data: what it was tuned on, in words of the card.
 
+        Its top is the folder of the model: AutoModel, AutoProcessor and transformers' `pipeline` read it.
         FileExistsError when the folder is there and holds something else.
         """
-        folder, parts = Path(folder), {}
+        folder, parts, model = Path(folder), {"model": "."}, self.places["model"]
         if folder.exists() and not (folder / RECORD).is_file():
             raise FileExistsError(f"{folder} is there and is no pipeline: give another folder")
+        experts = {name: runtime.sha256(self.places[name] / "model.safetensors") for name in self.experts}
         with runtime.atomic(folder) as fresh:
             fresh.mkdir(exist_ok=True)
+            for file in (p for p in model.iterdir() if p.is_file() and not p.name.startswith(".") and p.name != RECORD):
+                shutil.copy2(file, fresh / file.name)
+            config = runtime.read_json(fresh / "config.json") | {"experts": experts}
+            runtime.write_json(fresh / "config.json", config)
+            streams = self.model.config
+            DeftLLMProcessor(self.tokenizer, streams.streams, streams.tokens, streams.width, experts).save_pretrained(
+                fresh
+            )
             for part, place in self.places.items():
-                files = [p for p in place.rglob("*") if p.is_file()] if place.is_dir() else [place]
-                parts[part] = part if place.is_dir() else place.name
-                if sum(p.stat().st_size for p in files) >= large:
-                    parts[part] = str(place.resolve())
-                elif place.is_dir():
-                    shutil.copytree(place, fresh / part)
-                else:
-                    shutil.copy2(place, fresh / place.name)
-            runtime.write_json(fresh / RECORD, {"parts": parts, "source": self.source, "commit": runtime.commit()})
+                if part != "model":
+                    parts[part] = part if place.is_dir() else place.name
+                    (shutil.copytree if place.is_dir() else shutil.copy2)(place, fresh / parts[part])
+            about = {"parts": parts, "source": self.source, "scores": self.scores, "commit": runtime.commit()}
+            runtime.write_json(fresh / RECORD, about)
+            words = card.text(self.model.config.to_dict(), self.source, data, self.scores, runtime.commit())
+            (fresh / "README.md").write_text(words, encoding="utf-8")
         return folder
+
+    def push_to_hub(self, repo: str, private: bool = True, data: str = SIMULATED) -> str:
+        """Upload what `save_pretrained` writes to the hub id `repo`, privately by default; returns its address."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.save_pretrained(Path(scratch) / "pipeline", data)
+            HfApi().create_repo(repo, private=private, exist_ok=True)
+            return str(HfApi().upload_folder(repo_id=repo, folder_path=folder))
 
     # ------------------------------------------------------------ answering
     def __call__(
@@ -181,13 +217,59 @@ class DeftPipeline:
         return TuningData(index, features, [None], None, [False])
 
 
-def load_model(folder: Path) -> tuple:
+def load_model(folder: Path, base: str | Path | None = None) -> tuple:
     """(tokenizer, model) of a finished run; ValueError names the file that is not as it was written, or the folder
     that cannot be loaded.
     """
     try:
-        return score.load(folder)
+        return score.load(folder, base)
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         raise ValueError(
             f"{folder} cannot be loaded ({error}); remove it and run 07_joint_tuning again (`make reproduce`)"
         ) from error
+
+
+class MicroExpressionPipeline(Pipeline):
+    """transformers' pipeline "micro-expression": the path of a video or of a folder of frames, or an open `Footage` ->
+    the answer of `DeftPipeline`. fps: 1/s, where the clip does not say; onset, apex, offset: frame numbers from 0.
+    """
+
+    _load_tokenizer = _load_processor = _load_image_processor = _load_video_processor = _load_feature_extractor = False
+
+    def __init__(self, model, **kwargs):
+        super().__init__(model=model, **kwargs)
+        folder = Path(model.name_or_path)
+        folder = folder if folder.is_dir() else hub.fetch(model.name_or_path)
+        if not (folder / RECORD).is_file():
+            raise FileNotFoundError(f"{folder} holds no experts: write it with DeftPipeline.save_pretrained")
+        self.deft = DeftPipeline.around(folder, AutoTokenizer.from_pretrained(folder), model)
+
+    def _sanitize_parameters(self, **moments):
+        if strange := set(moments) - {"fps", "onset", "apex", "offset"}:
+            raise TypeError(f"unknown argument {min(strange)!r}: fps, onset, apex and offset are known")
+        return moments, {}, {}
+
+    def preprocess(
+        self,
+        clip: str | Path | Footage,
+        fps: float | None = None,
+        onset: int | None = None,
+        apex: int | None = None,
+        offset: int | None = None,
+    ) -> dict[str, Measurement]:
+        """Open and measure the clip."""
+        footage = clip if isinstance(clip, Footage) else Footage(clip)
+        if not (rate := fps or footage.fps):
+            raise ValueError(f"{footage.name} does not say its frames per second: give fps=")
+        found = measure(footage, float(rate), onset, apex, offset, None, self.deft.cascade, self.deft.calibration)
+        return {"clip": found}
+
+    def _forward(self, inputs):
+        return {"answer": self.deft.answer(inputs["clip"])}
+
+    def postprocess(self, outputs: dict) -> dict:
+        """The answer as it is."""
+        return outputs["answer"]
+
+
+PIPELINE_REGISTRY.register_pipeline("micro-expression", MicroExpressionPipeline, pt_model=AutoModel)

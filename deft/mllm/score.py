@@ -5,19 +5,21 @@ of P tokens then cost P + C L token positions instead of C (P + L)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from deft import cache
 from deft.clips.facs import EMOTIONS, UNITS
-from deft.mllm import classes, prompt
+from deft.mllm import base as bases
+from deft.mllm import classes, hub, prompt
 from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
-from deft.mllm.runs import Job
+from deft.mllm.runs import Job, base_of
 from deft.parallel import in_parallel
 from deft.unimer.facts import Facts
 from deft.unimer.kinds import KINDS
@@ -30,12 +32,18 @@ def question(kind: str = "reasoning") -> str:
     return KINDS[kind].question(Facts())
 
 
-def load(folder: Path) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a finished run, ready to answer. ValueError names a file that was altered."""
+def load(
+    folder: Path, base: str | Path | None = None
+) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
+    """(tokenizer, model) of a finished run, ready to answer, on a visible GPU or the CPU. base: where its base lies, if
+    it is elsewhere. ValueError names a file that was altered.
+    """
     if words := cache.damage(folder):
         raise ValueError(f"{words}; run 07_joint_tuning again")
-    model = DeftLLMForConditionalGeneration.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True), model.eval()
+    model = DeftLLMForConditionalGeneration.from_pretrained(
+        folder, local_files_only=True, base=base, device=hub.where()
+    )
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True), model
 
 
 def prompts(
@@ -54,6 +62,33 @@ def prompts(
     return prompt.pad([encoded] * count, tokenizer.pad_token_id)
 
 
+def continued(
+    language: PreTrainedModel, past: Cache, mask: torch.Tensor, options: Sequence[Sequence[int]], room: int = 4096
+) -> torch.Tensor:
+    """Log likelihood (B, C) of each option's tokens after its first, given the cache of the prefixes.
+
+    mask: (B, P) of the prefixes. Every option gets a copy of the cache, at most `room` rows at a time: a cache that
+    forgets (sliding windows) cannot be cut back to the prefix.
+    """
+    found, width = [], len(mask)
+    each = max(1, room // width)
+    for start in range(0, len(options), each):
+        part = options[start : start + each]
+        ids = torch.full((len(part), max(map(len, part))), 0)
+        held = torch.zeros_like(ids)
+        for row, option in enumerate(part):
+            ids[row, : len(option)], held[row, : len(option)] = torch.tensor(option), 1
+        ids, held = (x.to(mask.device).repeat(width, 1) for x in (ids, held))  # row b C + c: prefix b, option c
+        copy_of = copy.deepcopy(past)
+        copy_of.batch_repeat_interleave(len(part))
+        grown = torch.cat([mask.repeat_interleave(len(part), 0), held[:, :-1]], 1)
+        out = bases.hidden(language, language.get_input_embeddings()(ids[:, :-1]), grown, copy_of, use_cache=True)
+        step = bases.word_logits(language, out.last_hidden_state).log_softmax(-1)
+        said = step.gather(-1, ids[:, 1:, None])[..., 0] * held[:, 1:]
+        found.append(said.sum(1).view(width, len(part)))
+    return torch.cat(found, 1)
+
+
 @torch.inference_mode()
 def option_scores(
     model: DeftLLMForConditionalGeneration,
@@ -65,28 +100,21 @@ def option_scores(
     """Log likelihood (B, C) of each option's tokens after the shared prefix in `batch` (no right padding).
 
     pooled: give also the hidden state (B, H) at the end of the question, where the heads read; what follows it changes
-    nothing there. The prefix runs once. First tokens are read off its last logits; longer options continue on a copy of
+    nothing there. The prefix runs once. First tokens are read off its last logits; longer options continue on copies of
     its cache."""
-    longer = any(len(o) > 1 for o in options)
+    batch, features = model.placed(batch), model.placed(features)
+    longer = [column for column, option in enumerate(options) if len(option) > 1]
     embedded = model.embed(batch["input_ids"], features, model.project(features))
     mask = batch["attention_mask"]
-    out = model.hidden(embedded, mask, use_cache=longer)
+    out = model.hidden(embedded, mask, use_cache=bool(longer))
     first = model.word_logits(out.last_hidden_state[:, -1]).log_softmax(-1)  # (B, V)
     total = torch.stack([first[:, o[0]] for o in options], 1)  # (B, C)
-    read = out.last_hidden_state[torch.arange(len(mask)), batch["prompt_end"]]  # (B, H)
-    if not longer:
-        return (total, read) if pooled else total
-    past = out.past_key_values
-    for column, option in enumerate(options):
-        if len(option) == 1:
-            continue
-        ids = torch.tensor(option, device=mask.device).expand(len(mask), -1)  # (B, P)
-        grown = torch.cat([mask, torch.ones_like(ids[:, :-1])], 1)
-        more = model.hidden(model.get_input_embeddings()(ids[:, :-1]), grown, past=past, use_cache=True)
-        step = model.word_logits(more.last_hidden_state).log_softmax(-1)
-        total[:, column] += step.gather(-1, ids[:, 1:, None]).sum((1, 2))
-        past.crop(1 - len(option))  # the next option starts at the prefix again
-    return (total, read) if pooled else total
+    if longer:
+        rest = [options[column] for column in longer]
+        total[:, longer] += continued(model.language, out.past_key_values, mask, rest)
+    if not pooled:
+        return total
+    return total, out.last_hidden_state[torch.arange(len(mask), device=mask.device), batch["prompt_end"]].float()
 
 
 def emotion_scores(
@@ -106,10 +134,15 @@ def emotion_scores(
             features = features_of(bench, model.streams, part)
             asked = prompts(model, tokenizer, len(part), PREFIX)
             likelihood, pooled = option_scores(model, asked, features, options, pooled=True)
-            said.append(likelihood.softmax(-1).numpy())
+            if not bool(torch.isfinite(likelihood).all()):
+                raise ValueError(
+                    f"the likelihoods of rows {part.tolist()[:8]} ... are not finite: weights or features are"
+                    " damaged; rerun 06_experts and 07_joint_tuning"
+                )
+            said.append(likelihood.softmax(-1).cpu().numpy())
             if head:
                 with torch.inference_mode():
-                    read.append(model.emotion_head(pooled).softmax(-1).numpy())
+                    read.append(model.emotion_head(pooled).softmax(-1).cpu().numpy())
     said = np.concatenate(said) if said else np.zeros((0, len(options)), np.float32)
     return (said, np.concatenate(read)) if head else said
 
@@ -129,7 +162,8 @@ def unit_probability(
             part = np.asarray(rows[start : start + batch])
             asked = prompts(model, tokenizer, len(part))
             del asked["labels"]
-            found.append(model(**asked, **features_of(bench, model.streams, part)).unit_logits.sigmoid().numpy())
+            out = model(**model.placed(asked | features_of(bench, model.streams, part)))
+            found.append(out.unit_logits.sigmoid().cpu().numpy())
     return np.concatenate(found)
 
 
@@ -140,29 +174,18 @@ def generate(
     features: dict[str, torch.Tensor],
     count: int,
     limit: int = 64,
-    cached: bool = True,
 ) -> list[str]:
-    """Greedy answers to the reasoning question for `count` clips; with `cached` every step runs only its new token."""
-    batch = prompts(model, tokenizer, count)
-    mask = batch["attention_mask"]
-    embedded = model.embed(batch["input_ids"], features, model.project(features))
-    past, said, open_rows = None, [], torch.ones(count, dtype=torch.bool)
-    step = embedded
-    for _ in range(limit):
-        out = model.hidden(step if cached else embedded, mask, past=past, use_cache=cached)
-        past = out.past_key_values if cached else None
-        token = model.word_logits(out.last_hidden_state[:, -1]).argmax(-1)  # (B,)
-        token = torch.where(open_rows, token, tokenizer.pad_token_id)
-        said.append(token)
-        open_rows &= token != tokenizer.eos_token_id
-        if not open_rows.any():
-            break
-        step = model.get_input_embeddings()(token[:, None])
-        embedded = embedded if cached else torch.cat([embedded, step], 1)
-        mask = torch.cat([mask, torch.ones_like(token[:, None])], 1)
-    if not said:
+    """Greedy answers to the reasoning question for `count` clips, by the base's own `generate`."""
+    if not count or limit < 1:
         return [""] * count
-    return [text.strip() for text in tokenizer.batch_decode(torch.stack(said, 1), skip_special_tokens=True)]
+    said = model.generate(
+        **prompts(model, tokenizer, count),
+        **features,
+        max_new_tokens=limit,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
 
 
 def answers(
@@ -180,6 +203,43 @@ def answers(
             part = np.asarray(rows[start : start + batch])
             texts += generate(model, tokenizer, features_of(bench, model.streams, part), len(part), limit)
     return texts
+
+
+@torch.inference_mode()
+def score_labels(
+    model: PreTrainedModel,
+    prompts: Sequence[str] | Mapping[str, torch.Tensor],
+    labels: Sequence[str] | Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> torch.Tensor:
+    """Log likelihood (N, L) of each label after each prompt; a prompt is computed once, whatever the number of labels.
+
+    model: a `DeftLLMForConditionalGeneration`, or any causal language model that can be a base. prompts: texts, or what
+    a processor returns (input_ids, attention_mask, features), without padding on the right. labels: texts, or token
+    ids. tokenizer: by default the one in the model's folder.
+    """
+    if not len(labels):
+        raise ValueError("no labels: at least one is needed")
+    if tokenizer is None and any(isinstance(x, str) for x in (*labels, *(() if hasattr(prompts, "keys") else prompts))):
+        tokenizer = AutoTokenizer.from_pretrained(model.name_or_path)
+    options = [prompt.ids_of(tokenizer, x) if isinstance(x, str) else list(map(int, x)) for x in labels]
+    if empty := [str(label) for label, option in zip(labels, options) if not option]:
+        raise ValueError(f"label {empty[0]!r} has no token")
+    if not hasattr(prompts, "keys"):
+        rows = [tokenizer(text)["input_ids"] for text in prompts]
+        rows = [{"input_ids": i, "attention_mask": [1] * len(i), "labels": i, "prompt_length": len(i)} for i in rows]
+        prompts = prompt.pad(rows, 0, left=True)  # any word: masked, and a tokenizer's own may be outside the table
+    if not bool(prompts["attention_mask"][:, -1].all()):
+        raise ValueError("prompts must be padded on the left: a label follows the last position")
+    if isinstance(model, DeftLLMForConditionalGeneration):
+        names = [*model.streams, *(f"{name}_units" for name in model.unit_streams)]
+        features = {name: prompts[name] for name in names if name in prompts}
+        return option_scores(model, prompts, features, options)
+    ids, mask = (prompts[name].to(model.device) for name in ("input_ids", "attention_mask"))
+    out = bases.hidden(model, model.get_input_embeddings()(ids), mask, use_cache=True)
+    first = bases.word_logits(model, out.last_hidden_state[:, -1]).log_softmax(-1)
+    rest = continued(model, out.past_key_values, mask, options) if max(map(len, options)) > 1 else 0
+    return torch.stack([first[:, option[0]] for option in options], 1) + rest
 
 
 # ---------------------------------------------------------------- predictions.jsonl
@@ -259,5 +319,6 @@ def predict_all(
     limit: int = 64,
 ) -> list[dict]:
     """Lines of every run, in the order of `jobs`."""
+    workers = workers or hub.room(base_of(work, "base", 0))
     parts = in_parallel(predict, [(job, Path(work), True, limit) for job in jobs], workers, log, "answers")
     return [line for part in parts for line in part]

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, Trai
 
 from deft import cache, runtime, systems
 from deft.experts import draws
-from deft.mllm import classes, language, prompt, score
+from deft.mllm import classes, hub, language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
@@ -225,7 +225,10 @@ def tune_all(
     workers: int | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """All runs, finished ones skipped, the others in parallel processes with one thread each."""
+    """All runs, finished ones skipped, the others in parallel processes with one thread each. workers: by default as
+    many as there are cores, or as hold a base from elsewhere in memory.
+    """
+    workers = workers or hub.room(base_of(work, "base", 0))
     for job in jobs:
         systems.model(job.system)
     runtime.write_json(

@@ -59,8 +59,8 @@ class Outcome:
 def kernel_environment(chain: Chain) -> dict[str, str]:
     """Environment of the kernels: the package importable, output folders absolute, nothing fetched from the net.
 
-    Threads are fixed and GPUs hidden unless the caller's environment says otherwise: both change the last digits of
-    what is trained."""
+    The net is closed, threads are fixed and GPUs hidden unless the caller's environment says otherwise: threads and
+    GPUs change the last digits of what is trained."""
     given = os.environ
     path = os.pathsep.join(p for p in (str(chain.root), given.get("PYTHONPATH", "")) if p)
     return {
@@ -68,7 +68,7 @@ def kernel_environment(chain: Chain) -> dict[str, str]:
         "PYTHONPATH": path,
         "PYTHONHASHSEED": "0",
         "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_OFFLINE": given.get("HF_HUB_OFFLINE", "1"),
         "DEFT_WORK": str(chain.work.parent),
         "DEFT_FIGURES": str(chain.figures.parent),
         **{name: given.get(name, value) for name, value in FIXED.items()},

@@ -1,0 +1,325 @@
+"""A base language model from elsewhere: any Hugging Face causal language model, from a folder or by its hub id.
+
+It is loaded by its own class, so that everything which that class computes for itself (scales of embeddings, rotary
+tables) is there, in the number format of its files; adapters and heads are float32 whatever the base is. It is never
+copied: what is saved names it by `Reference` (id, revision, hash of its files)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from huggingface_hub import snapshot_download
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from deft import cache, runtime
+from deft.mllm import prompt
+from deft.mllm.base import BaseError, grow
+
+NAMED = "named.json"  # in place of a base of our own: which base from elsewhere a work folder uses
+PLACES = "DEFT_BASES"  # folder in which bases lie by the last part of their id
+FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")  # of a base
+DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "4bit": "4bit"}
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A base from elsewhere: hub id or name of its folder, commit of the hub ("" for a folder), sha256 over its
+    files.
+    """
+
+    id: str
+    revision: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.id}{'@' + self.revision[:12] if self.revision else ''} (sha256 {self.sha256[:12]})"
+
+
+# ---------------------------------------------------------------- where it lies, and what it is
+def find(base: str | Path, revision: str = "") -> tuple[Path, Reference]:
+    """(folder, reference) of a local folder or a hub id, which is fetched where the hub can be reached.
+
+    BaseError says how to bring a folder where it cannot, and names the file that is missing or cut short.
+    """
+    folder, commit = Path(base).expanduser(), ""
+    name = folder.resolve().name
+    if not folder.is_dir():
+        if not HUB_ID.fullmatch(str(base)):
+            raise BaseError(f"no folder '{base}' with a language model, and this is no hub id (owner/name) either")
+        place = os.environ.get(PLACES, "")
+        folder = Path(place) / name if place and not revision else folder
+        name = str(base)
+    if not folder.is_dir():
+        folder = fetch(str(base), revision, FILES)
+        commit = folder.name
+    if not (folder / "config.json").is_file():
+        raise BaseError(
+            f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that holds config.json,"
+            " tokenizer.json and *.safetensors"
+        )
+    return folder, Reference(name, commit, content(folder))
+
+
+def fetch(name: str, revision: str = "", files: Sequence[str] | None = None) -> Path:
+    """Folder of a hub id's copy on this machine, fetched where the hub can be reached; BaseError says how to bring it
+    where it cannot. files: patterns of what is wanted; by default all.
+    """
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=files))
+    except Exception as error:  # of the hub, of its HTTP library, of the system: all mean that it is not to be had
+        at = f" --revision {revision}" if revision else ""
+        raise BaseError(
+            f"'{name}' is not on this machine and its hub cannot be reached ({type(error).__name__}). Where there is a"
+            f" network, run `hf download {name}{at} --local-dir FOLDER`, bring FOLDER here and give its path instead"
+            " (`base`, for a base); or allow the network with HF_HUB_OFFLINE=0"
+        ) from error
+
+
+def content(folder: Path) -> str:
+    """sha256 over the names and bytes of a base's files; each file is read once per process while it stands."""
+    files = sorted(p for pattern in FILES for p in folder.glob(pattern) if p.is_file())
+    return cache.hash_of({p.name: _digest(p, (s := p.stat()).st_ino, s.st_size, s.st_mtime_ns) for p in files})
+
+
+@functools.cache
+def _digest(path: Path, *_changed: int) -> str:
+    return runtime.sha256(path)
+
+
+def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
+    """{name: (number format, shape)} from the heads of all *.safetensors; BaseError names a shard that is missing or
+    cut short.
+    """
+    files, found = sorted(folder.glob("*.safetensors")), {}
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        files = [folder / name for name in sorted(set(runtime.read_json(index)["weight_map"].values()))]
+    if not files:
+        raise BaseError(f"{folder} holds no *.safetensors; weights in other formats are not read")
+    for path in files:
+        if not path.is_file():
+            raise BaseError(f"{path} is missing: it is named in {index.name}; fetch the base again")
+        with open(path, "rb") as file:
+            start = file.read(8)
+            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (path.stat().st_size,)
+            try:
+                head = json.loads(file.read(length)) if 8 + length <= path.stat().st_size else None
+            except ValueError:
+                head = None
+        rows = {name: row for name, row in (head or {}).items() if name != "__metadata__"}
+        if not rows or 8 + length + max(row["data_offsets"][1] for row in rows.values()) != path.stat().st_size:
+            raise BaseError(f"{path} is damaged or cut short; fetch the base again")
+        found |= {name: (row["dtype"], row["shape"]) for name, row in rows.items()}
+    return found
+
+
+def arithmetic(
+    folder: Path, dtype: str = "auto", rank: int = 16, rows: int = 32, length: int = 128
+) -> tuple[dict[str, float], str]:
+    """({part: bytes}, the sum in words) of tuning a base: weights, adapters with their moments, activations.
+
+    Adapters count 16 bytes a number (value, gradient, two moments in float32); activations are an estimate, 16 numbers
+    per position, layer and unit of width.
+    """
+    shapes = tensors(folder)
+    stored = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8}
+    size = {"float32": 4, "bfloat16": 2, "4bit": 0.5}
+    numbers = sum(math.prod(shape) for _, shape in shapes.values())
+    weights = sum(size.get(dtype, stored.get(kind, 1)) * math.prod(shape) for kind, shape in shapes.values())
+    config = runtime.read_json(folder / "config.json")
+    config = config.get("text_config", config)
+    width = config.get("hidden_size") or config.get("n_embd") or 0
+    layers = config.get("num_hidden_layers") or config.get("n_layer") or 0
+    thin = sum(
+        rank * sum(shape)
+        for name, (_, shape) in shapes.items()
+        if len(shape) == 2 and not re.search(r"embed|wte|wpe|lm_head", name)
+    )
+    each = weights / max(1, numbers)
+    parts = {"weights": weights, "adapters": 16.0 * thin, "activations": 16.0 * width * layers * rows * length * each}
+    words = (
+        f"{numbers / 1e9:.3g} billion numbers x {each:.3g} bytes = {weights / GIB:.1f} GiB, adapters"
+        f" {thin / 1e6:.1f} M x 16 = {parts['adapters'] / GIB:.1f} GiB, activations of {rows} x {length} positions"
+        f" about {parts['activations'] / GIB:.1f} GiB"
+    )
+    return parts, words
+
+
+def where() -> torch.device:
+    """The device that computes: a visible GPU, else the CPU (the chain hides GPUs: numbers of the demo are a CPU's)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def free(device: str | torch.device) -> float:
+    """Bytes of memory that are free on a device."""
+    device = torch.device(device)
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+# ---------------------------------------------------------------- loading
+def load(
+    base: str | Path,
+    revision: str = "",
+    dtype: str = "auto",
+    device: str | torch.device | None = None,
+    log: Callable[[str], None] | None = None,
+    **settings: object,
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """(tokenizer, model) of a base by its own class, with our markers as tokens; `model.reference` says which it is.
+
+    dtype: auto (as its files are), float32, bfloat16, 4bit (where bitsandbytes is installed). log: is told the memory
+    that it needs before anything is loaded; what does not fit is refused with the arithmetic. settings: more arguments
+    of its class (attn_implementation, device_map).
+
+    Marker tokens are added where they are missing. Their rows are never read as embeddings, because a slot is always
+    overwritten, so growing the table changes no other logit.
+    """
+    folder, reference = find(base, revision)
+    if dtype not in DTYPES:
+        raise BaseError(f"dtype '{dtype}': choose among {', '.join(DTYPES)}")
+    device = where() if device is None else device
+    need, words = arithmetic(folder, dtype)
+    space = free(device)
+    if log:
+        log(f"base {reference}: {words}; free on {device}: {space / GIB:.1f} GiB")
+    if need["weights"] + need["adapters"] > space:
+        raise BaseError(
+            f"the base {reference} does not fit: {words}, and {space / GIB:.1f} GiB are free on {device}; take a"
+            " smaller base, dtype bfloat16 or 4bit, or another machine"
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = _by_its_class(folder, dtype, device, settings)
+    missing = [marker for marker in prompt.MARKERS if marker not in tokenizer.get_vocab()]
+    if missing:
+        tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
+    grow(model, len(tokenizer))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.reference = reference
+    return tokenizer, model
+
+
+def _by_its_class(folder: Path, dtype: str, device: str | torch.device, settings: dict) -> PreTrainedModel:
+    if dtype == "4bit":
+        from transformers import BitsAndBytesConfig
+
+        settings = settings | {
+            "quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.bfloat16),
+            "device_map": {"": device},
+        }
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.bfloat16 if dtype == "4bit" else DTYPES[dtype],
+            **settings,
+        )
+    except ImportError as error:
+        raise BaseError(f"dtype '{dtype}' needs a package that is not installed: {error}") from error
+    except ValueError as error:
+        family = runtime.read_json(folder / "config.json").get("model_type", "?")
+        raise BaseError(f"the family '{family}' of {folder.name} is no causal language model: {error}") from error
+    model.config._name_or_path = ""  # else every model made from it would carry this machine's path
+    return (model if "device_map" in settings else model.to(device)).eval()
+
+
+def name(place: Path, base: str, revision: str = "", log: Callable[[str], None] = print) -> Reference:
+    """Let the work folder's base `place` stand for a base from elsewhere; returns its reference. log: is told the
+    memory that tuning it needs.
+
+    Never in place of a language model that was put there by hand: BaseError.
+    """
+    place = Path(place)
+    refuse_foreign(place)
+    folder, reference = find(base, revision)
+    log(f"base {reference}: {arithmetic(folder)[1]}; free on {where()}: {free(where()) / GIB:.1f} GiB")
+    known = place / NAMED
+    row = asdict(reference) | {"folder": str(folder.resolve())}
+    if not (known.is_file() and runtime.read_json(known) == row):
+        with runtime.atomic(place) as fresh:
+            fresh.mkdir(exist_ok=True)
+            runtime.write_json(fresh / NAMED, row)
+    return reference
+
+
+def room(place: Path) -> int | None:
+    """How many processes can tune or answer side by side with a named base: each holds one. None for a base of our
+    own, which is small.
+    """
+    if not (Path(place) / NAMED).is_file():
+        return None
+    need = sum(arithmetic(Path(runtime.read_json(Path(place) / NAMED)["folder"]))[0].values())
+    return max(1, min(int(free(where()) / need), runtime.jobs()))
+
+
+def refuse_foreign(place: Path) -> None:
+    """Raise BaseError when a base lies in `place` that this project did not write: it is not overwritten."""
+    if (place / "config.json").is_file() and not (place / "history.json").is_file():
+        raise BaseError(
+            f"{place} holds a language model that was put there by hand; it is not overwritten. Name it instead:"
+            f" `base: PATH` for 07_joint_tuning in notebooks/params/<profile>.yaml, and move it out of {place.parent}"
+        )
+
+
+def load_base(place: str | Path, dtype: str = "auto") -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """(tokenizer, model) of a work folder's base: one of our own, or the one that `name` wrote down. place: that
+    folder, the folder of any other base, or a hub id (owner/name@revision). FileNotFoundError where there is none.
+    """
+    base, _, revision = str(place).partition("@")
+    place = Path(place)
+    if not place.is_dir() and HUB_ID.fullmatch(base):
+        return load(base, revision, dtype)
+    if (place / NAMED).is_file():
+        row = runtime.read_json(place / NAMED)
+        return recall(Reference(row["id"], row["revision"], row["sha256"]), row["folder"], dtype)
+    if not (place / "config.json").exists():
+        raise FileNotFoundError(
+            f"no language model in '{place}': run 07_joint_tuning, or name a local folder that "
+            "holds config.json, tokenizer.json and *.safetensors"
+        )
+    tokenizer, model = load(place, dtype=dtype)
+    if (place / "history.json").is_file():
+        model.reference = None  # of our own: small, and saved whole with what is tuned on it
+    return tokenizer, model
+
+
+def recall(
+    reference: Reference, place: str | Path = "", dtype: str = "auto", **settings: object
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """(tokenizer, model) of the base that a saved model names. place: where it lies; by default the folder of that
+    name in $DEFT_BASES, else the hub's copy on this machine or on the net.
+
+    BaseError when its files are not those that were tuned on.
+    """
+    place = place if place and Path(place).is_dir() else ""
+    tokenizer, model = load(place or reference.id, "" if place else reference.revision, dtype, **settings)
+    if model.reference.sha256 != reference.sha256:
+        raise BaseError(
+            f"the base in '{place or reference.id}' is not the one that was tuned on: {model.reference} instead of"
+            f" {reference}; bring that one, or run 07_joint_tuning again"
+        )
+    model.reference = reference
+    return tokenizer, model
+
+
+def beside(folder: Path, reference: Reference) -> str:
+    """Folder of a base, written down by `name` in the work folder that the run `folder` belongs to; "" without one."""
+    for parent in Path(folder).resolve().parents[:4] if Path(folder).is_dir() else ():
+        for known in sorted([*parent.glob(f"*/{NAMED}"), *parent.glob(f"draw*/*/{NAMED}")]):
+            row = runtime.read_json(known)
+            if row["sha256"] == reference.sha256:
+                return row["folder"]
+    return ""
