@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +25,15 @@ def quiet_worker() -> None:
 
 def _start_worker(parent: int) -> None:
     """A worker is quiet and leaves when its parent is killed, at its start too, instead of waiting for work for
-    ever. parent: process id.
+    ever; what it trains keeps a checkpoint first (`deft.restart`). parent: process id.
     """
     quiet_worker()
 
     def watch():
         while os.getppid() == parent:
             time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)  # for a step and its checkpoint
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

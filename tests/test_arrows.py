@@ -24,6 +24,7 @@ BASE = {
     "closure",
     "cache",
     "checkpoint",
+    "restart",
     "systems",
 }
 NO_TORCH = [

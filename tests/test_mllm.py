@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -602,7 +603,7 @@ def test_a_worker_leaves_when_its_parent_was_killed_before_it_had_started(monkey
     )
     orphan.start()
     orphan.join(10)
-    assert orphan.exitcode == 1
+    assert orphan.exitcode == -signal.SIGTERM
 
 
 def test_a_worker_stays_with_a_parent_that_lives(monkeypatch):

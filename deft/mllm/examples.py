@@ -36,7 +36,8 @@ from deft.unimer.facts import unit_array
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
     rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed
-    counts on from it. classes: what clips are told apart into, in the order of the head."""
+    counts on from it. classes: what clips are told apart into, in the order of the head. groups: of `batch` examples,
+    that make one step together."""
 
     epochs: int = 10
     batch: int = 32
@@ -48,6 +49,7 @@ class TuneSettings:
     seed: int = 7
     draw: int = 0
     classes: tuple[str, ...] = EMOTIONS
+    groups: int = 1
 
 
 def draw_example(

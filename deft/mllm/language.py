@@ -8,10 +8,13 @@ the prototypes in the text contribute."""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +27,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from deft import cache, runtime, systems
+from deft import cache, restart, runtime, systems
 from deft import linear as products
 from deft.mllm import base as bases
 from deft.mllm import hub, prompt
@@ -186,27 +189,33 @@ def soft_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.rando
     return example
 
 
-def next_word_loss(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: list[dict], words: list[list[int]]
-) -> torch.Tensor:
-    """Mean cross entropy (scalar) over labelled positions; soft words replace the unit slots when the examples carry
-    them.
-
-    words: token ids of `prompt.unit_words`.
+def text_inputs(tokenizer: PreTrainedTokenizerBase, examples: list[dict]) -> dict[str, torch.Tensor]:
+    """Examples -> one batch: `prompt.pad`, and <stream>_units (n, 17, 2) of the n examples whose slots have soft
+    words.
     """
     batch = prompt.pad(examples, tokenizer.pad_token_id)
+    for name in prompt.UNIT_STREAMS:
+        if said := [e["probability"][name] for e in examples if name in e.get("probability", ())]:
+            batch[f"{name}_units"] = torch.from_numpy(np.stack(said))
+    return batch
+
+
+def next_word_loss(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: dict[str, torch.Tensor], words: list[list[int]]
+) -> torch.Tensor:
+    """Mean cross entropy (scalar) over labelled positions; soft words replace the unit slots when the batch carries
+    them.
+
+    batch: as `text_inputs` gives it. words: token ids of `prompt.unit_words`.
+    """
     table = model.get_input_embeddings()
     embedded = table(batch["input_ids"])
-    if "probability" in examples[0]:
+    if heard := [name for name in prompt.UNIT_STREAMS if f"{name}_units" in batch]:
         vectors = word_vectors(table, words)
-        for name in prompt.UNIT_STREAMS:
+        for name in heard:
             marker = tokenizer.convert_tokens_to_ids(f"<{name}-unit>")
-            said = [e["probability"][name] for e in examples if name in e["probability"]]
-            if said:
-                p = torch.from_numpy(np.stack(said))
-                embedded = embedded.masked_scatter(
-                    (batch["input_ids"] == marker).unsqueeze(-1), prompt.soft_words(vectors, p)
-                )
+            said = prompt.soft_words(vectors, batch[f"{name}_units"])
+            embedded = embedded.masked_scatter((batch["input_ids"] == marker).unsqueeze(-1), said)
     hidden = model.base_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
     target = batch["labels"][:, 1:]
     scored = target != prompt.IGNORE
@@ -219,18 +228,74 @@ def word_vectors(table: torch.nn.Embedding, words: list[list[int]]) -> torch.Ten
 
 
 def text_batches(
-    tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings, make: Callable[..., dict], steps: int
+    tokenizer: PreTrainedTokenizerBase,
+    settings: LanguageSettings,
+    make: Callable[..., dict],
+    steps: int,
+    *,
+    first: int = 0,
 ) -> Iterator[list[dict]]:
-    """`steps` batches of examples by `make` (`text_example` or `soft_example`), drawn from (seed, pool) alone.
+    """Batches number `first` to `steps` of examples by `make` (`text_example` or `soft_example`), drawn from (seed,
+    pool) alone.
 
     A pool holds 4 batches, sorted by length so that no time goes into padding; its batches come in a drawn order.
     """
-    for pool in range(-(-steps // 4)):
+    for pool in range(first // 4, -(-steps // 4)):
         rng = runtime.rng(settings.seed, f"mllm/{make.__name__}", pool)
         drawn = [make(tokenizer, text_facts(rng, flat=settings.flat), rng) for _ in range(4 * settings.batch)]
         drawn.sort(key=lambda e: len(e["input_ids"]))
-        for turn in rng.permutation(4)[: steps - 4 * pool]:
+        for turn in rng.permutation(4)[max(0, first - 4 * pool) : steps - 4 * pool]:
             yield drawn[turn * settings.batch : (turn + 1) * settings.batch]
+
+
+class TextCourse(torch.utils.data.Dataset):
+    """The batches of text pretraining in their order, text first, then soft words; drawn when they are asked for, so
+    that a run which goes on begins to draw where it was.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings):
+        self.tokenizer, self.settings = tokenizer, settings
+        self.at, self.batches = -1, iter(())
+
+    def __len__(self) -> int:
+        return self.settings.text_steps + self.settings.soft_steps
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        if step != self.at:
+            text, soft = self.settings.text_steps, self.settings.soft_steps
+            self.batches = itertools.chain(
+                text_batches(self.tokenizer, self.settings, text_example, text, first=min(step, text)),
+                text_batches(self.tokenizer, self.settings, soft_example, soft, first=max(0, step - text)),
+            )
+        self.at = step + 1
+        return text_inputs(self.tokenizer, next(self.batches))
+
+
+class TextTrainer(restart.RestartTrainer):
+    """Text pretraining. loss: of (model, batch=...), a scalar; log: called with a line of text every 100 steps."""
+
+    def __init__(
+        self, *args: Any, loss: Callable[..., torch.Tensor], log: Callable[[str], None] = print, **kwargs: Any
+    ):
+        super().__init__(*args, **kwargs)
+        self.loss, self.log_line = loss, log
+
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> torch.Tensor:
+        """The loss of one batch (scalar), kept in `curve`."""
+        loss = self.loss(model, batch=inputs)
+        self.curve.append({"loss": float(loss.detach())})
+        if not np.isfinite(self.curve[-1]["loss"]):
+            raise RuntimeError(f"the loss of text became {float(loss.detach())} in step {len(self.curve)}; lower `lr`")
+        if len(self.curve) % 100 == 0:
+            mean = np.mean([step["loss"] for step in self.curve[-50:]])
+            self.log_line(f"step {len(self.curve)}/{self.state.max_steps}  loss {mean:.3f}")
+        return loss
 
 
 def state_of(settings: LanguageSettings, folder: Path) -> cache.State:
@@ -242,8 +307,8 @@ def state_of(settings: LanguageSettings, folder: Path) -> cache.State:
 def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None] = print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
 
-    Draws come from (seed, step), so a run killed and started again writes the same bytes. A finished folder of the
-    same settings and code is kept.
+    Draws come from (seed, step), and a checkpoint is kept every minute (`deft.restart`): a run killed and started again
+    goes on and writes the same bytes. A finished folder of the same settings and code is kept.
     """
     folder = Path(folder)
     tokenizer = build_tokenizer()
@@ -259,22 +324,19 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / 50, max(0.03, (steps - s) / (steps / 3)))
     )
-    model.train()
-    curve = []
-    batches = itertools.chain(
-        text_batches(tokenizer, settings, text_example, settings.text_steps),
-        text_batches(tokenizer, settings, soft_example, settings.soft_steps),
+    restart.sweep(folder.parent)
+    place = restart.Place(folder / ".checkpoints", state.key)
+    trainer = TextTrainer(
+        model=model,
+        args=restart.arguments(place.folder, per_device_train_batch_size=1, max_grad_norm=1.0, use_cache=True),
+        train_dataset=TextCourse(tokenizer, settings),
+        data_collator=operator.itemgetter(0),
+        optimizers=(optimizer, schedule),
+        place=place,
+        loss=functools.partial(next_word_loss, tokenizer=tokenizer, words=words),
+        log=lambda line: log(f"text {'flat ' if settings.flat else ''}{line}"),
     )
-    for step, examples in enumerate(batches):
-        loss = next_word_loss(model, tokenizer, examples, words)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        curve.append(float(loss.detach()))
-        if step % 100 == 99:
-            log(f"text {'flat ' if settings.flat else ''}step {step + 1}/{steps}  loss {np.mean(curve[-50:]):.3f}")
+    curve = [step["loss"] for step in trainer.run()]
     model.eval()
     history = {
         "settings": {**asdict(settings), "vocabulary": len(tokenizer)},

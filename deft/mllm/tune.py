@@ -5,6 +5,7 @@ Examples and their order: `deft.mllm.examples`; what is finished is left alone (
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
 import time
@@ -15,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase
 
 from deft import cache, runtime, systems
 from deft.experts import draws
@@ -26,47 +28,85 @@ from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
 from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
 from deft.parallel import in_parallel, quiet_worker  # noqa: F401
+from deft.restart import Place, RestartTrainer, arguments, sweep
 from deft.unimer import lessons
 
 
-class JointTrainer(Trainer):
-    """The Hugging Face Trainer, with the order of `plan` and a record of each part of the loss."""
+class JointTrainer(RestartTrainer):
+    """Joint tuning in the order of `plan`, with a record of each part of the loss.
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    The examples come in *groups* of `batch` rows, which are never split: decorrelation is a statistic of a group. The
+    loss of a step over several groups is the mean over all their words for the text, and the mean over groups for every
+    other part. So the same groups give the same step on one process that accumulates and on several that share them.
+
+    clips: name of each clip, for a message that must name some."""
+
+    def __init__(self, *args: Any, clips: Sequence[str], **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.curve: list[dict[str, float]] = []
-
-    def _get_train_sampler(self, train_dataset=None):
-        return torch.utils.data.SequentialSampler(self.train_dataset)
+        self.clips, self.met = clips, []
+        self.loss_is_scaled_for_ga = True  # by `compute_loss`
 
     def compute_loss(
         self,
         model: nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: int | None = None,
+        num_items_in_batch: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, DeftOutput]:
-        """The loss of one batch (scalar), its parts kept in `curve`; with `return_outputs` also what the model
-        returned.
+        """What one group adds to the loss of its step (scalar); the step's parts are kept in `curve`; with
+        `return_outputs` also what the model returned. num_items_in_batch: words of the step that are scored, over all
+        processes. RuntimeError names the clips of a group whose loss is no number.
         """
-        out = model(**inputs)
-        self.curve.append({"loss": round(out.loss.item(), 5), **{k: round(v.item(), 5) for k, v in out.parts.items()}})
-        return (out.loss, out) if return_outputs else out.loss
+        out, here, processes = model(**inputs), self.current_gradient_accumulation_steps, self.accelerator.num_processes
+        if not torch.isfinite(out.loss):
+            raise RuntimeError(self._lost(out))
+        loss, groups, share = out.loss, here * processes, 1.0
+        if groups > 1:
+            scored = inputs["labels"][:, 1:] != prompt.IGNORE
+            text = nn.functional.cross_entropy(out.logits, inputs["labels"][:, 1:][scored])
+            share = float(scored.sum() / num_items_in_batch)
+            loss = out.loss / here + text * (share * processes - 1 / here)  # processes take the mean of gradients
+        self.met.append((share, {"loss": out.loss.item(), **{k: v.item() for k, v in out.parts.items()}}))
+        if len(self.met) == here:
+            self.curve.append(self._step(gather_object(self.met) if processes > 1 else self.met))
+            self.met = []
+        return (loss, out) if return_outputs else loss
+
+    @staticmethod
+    def _step(groups: list[tuple[float, dict[str, float]]]) -> dict[str, float]:
+        """The parts of a step, of (share of its words, parts) of each of its groups."""
+        names = dict.fromkeys(name for _, parts in groups for name in parts)
+        step = {name: sum(parts.get(name, 0.0) for _, parts in groups) / len(groups) for name in names}
+        shift = sum((share - 1 / len(groups)) * parts["text"] for share, parts in groups)
+        return {k: round(v + shift if k in ("loss", "text") else v, 5) for k, v in step.items()}
+
+    def _lost(self, out: DeftOutput) -> str:
+        """What became of the loss, in words, and in which clips."""
+        size, processes = self.args.per_device_train_batch_size, self.accelerator.num_processes
+        group = (self.state.global_step * self.args.gradient_accumulation_steps + len(self.met)) * processes
+        group += self.accelerator.process_index
+        clips = {self.clips[example["row"]] for example in self.train_dataset[group * size : (group + 1) * size]}
+        parts = ", ".join(f"{name} {value.item():.3g}" for name, value in out.parts.items())
+        kept = f"; the last checkpoint stays in {self.place.folder}" if self.place else ""
+        return (
+            f"the loss became {out.loss.item()} in step {self.state.global_step + 1} ({parts}), in a group of the clips"
+            f" {', '.join(sorted(clips))}: look at their features, or lower `lr`{kept}"
+        )
 
 
 # ---------------------------------------------------------------- one run
 def build(
-    work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0
+    work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0, base: Path | None = None
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and
-    heads.
+    """(tokenizer, model) of a system before tuning: the base of draw `draw`, or the one in the folder `base`, with
+    fresh adapters, projectors and heads.
     """
     entry = systems.model(system)
-    tokenizer, base = language.load_base(base_of(work, entry.base, draw))
-    classes.taught_words(tokenizer, base, settings.classes, seed)
+    tokenizer, text = language.load_base(base or base_of(work, entry.base, draw))
+    classes.taught_words(tokenizer, text, settings.classes, seed)
     sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
-    config = DeftLLMConfig.of(base, tokenizer, entry.streams, **sizes, seed=seed)
-    return tokenizer, DeftLLMForConditionalGeneration(config, base)
+    config = DeftLLMConfig.of(text, tokenizer, entry.streams, **sizes, seed=seed)
+    return tokenizer, DeftLLMForConditionalGeneration(config, text)
 
 
 def train(
@@ -77,64 +117,90 @@ def train(
     settings: TuneSettings,
     seed: int,
     flat: bool = False,
+    place: Place | None = None,
 ) -> list[dict[str, float]]:
     """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without
-    emotion knowledge.
+    emotion knowledge. place: of its checkpoints; without one nothing is kept. Raises ValueError for groups that the
+    processes cannot share, RuntimeError for a loss that is no number, `restart.Stopped` after SIGTERM.
     """
     examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat)
-    cpu = not torch.cuda.is_available()
-    with tempfile.TemporaryDirectory() as scratch:  # the Trainer wants a folder; nothing is kept there
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=1,
+    step = settings.batch * settings.groups
+    if settings.groups > 1:
+        examples = examples[: len(examples) // step * step]
+    if not examples:
+        raise ValueError(f"too few clips for one step of {settings.groups} groups of {settings.batch}")
+    with contextlib.ExitStack() as stack:  # the Trainer wants a folder, also where nothing is kept
+        given = arguments(
+            place.folder if place else stack.enter_context(tempfile.TemporaryDirectory()),
             per_device_train_batch_size=settings.batch,
             learning_rate=settings.lr,
             lr_scheduler_type="cosine",
-            warmup_steps=min(10, max(1, len(examples) // settings.batch // 10)),
+            warmup_steps=min(10, max(1, len(examples) // step // 10)),
             weight_decay=0.01,
             max_grad_norm=1.0,
             seed=runtime.seed_of(seed, "mllm/trainer") % 2**32,
-            use_cpu=cpu,
-            dataloader_pin_memory=not cpu,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
         )
+        if settings.groups % given.world_size:
+            raise ValueError(
+                f"a step of {settings.groups} groups cannot be shared by {given.world_size} processes: give `groups` a"
+                " multiple of them"
+            )
+        given.gradient_accumulation_steps = settings.groups // given.world_size
         trainer = JointTrainer(
             model=model,
-            args=arguments,
+            args=given,
             train_dataset=examples,
             data_collator=functools.partial(collate, tokenizer=tokenizer, bench=bench, streams=model.streams),
+            place=place,
+            clips=list(bench.index["clip"]),
         )
-        trainer.remove_callback(PrinterCallback)  # progress is told per run, by `in_parallel`
-        trainer.train()
+        curve = trainer.run()
     model.eval()
-    return trainer.curve
+    return curve
 
 
 def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None = None) -> dict:
     """Run one job unless a finished run of the same inputs is there; returns its history. bench: as `read_bench` gives
     it.
 
-    Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported.
+    Validation subjects choose nothing: the number of epochs is fixed, their accuracy is only reported. A run that was
+    stopped goes on from its last checkpoint.
     """
-    entry, folder, state = systems.model(job.system), job.folder(work), state_of(job, work, settings)
+    folder, state = job.folder(work), state_of(job, work, settings)
     if state:
         return {**runtime.read_json(folder / "history.json"), **state.about}
+    started = time.perf_counter()
+    sweep(folder.parent)
+    tokenizer, model, history = learn(job, work, settings, Place(folder / ".checkpoints", state.key), bench)
+    with runtime.atomic(folder) as fresh:  # the folder appears whole or not at all
+        write(fresh, tokenizer, model, history)
+    state.seal(**(about := {"seconds": round(time.perf_counter() - started, 1)}))
+    return {**history, **about}
+
+
+def learn(
+    job: Job,
+    work: Path,
+    settings: TuneSettings,
+    place: Place | None = None,
+    bench: TuningData | None = None,
+    base: Path | None = None,
+) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration, dict]:
+    """(tokenizer, tuned model, history) of one job; place: of its checkpoints; bench: as `read_bench` gives it; base:
+    a folder that takes the place of the draw's own.
+    """
+    entry, seed = systems.model(job.system), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
     bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
     if entry.construction != "both":
         bench = taught(bench, work, entry.construction)
     bench = classes.named(bench, settings.classes)
-    started, seed = time.perf_counter(), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
-    tokenizer, model = build(work, job.system, settings, seed, job.seed)
+    tokenizer, model = build(work, job.system, settings, seed, job.seed, **({"base": base} if base else {}))
     rows = np.array(
         [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion], int
     )
     if not len(rows):
         raise ValueError(f"fold {job.fold} has no training clip with a Uni-MER record; rerun 05_uni_mer")
-    curve = train(tokenizer, model, bench, rows, settings, seed, flat=entry.base == "base-flat")
+    curve = train(tokenizer, model, bench, rows, settings, seed, flat=entry.base == "base-flat", place=place)
     report = {"validation_accuracy_kept": float("nan"), "validation_accuracy_broken": float("nan")}
     for condition in ("kept", "broken"):
         held = bench.rows(job.fold, "validation", condition)
@@ -152,22 +218,28 @@ def tune(job: Job, work: Path, settings: TuneSettings, bench: TuningData | None 
         **report,
         "curve": curve,
     }
-    with runtime.atomic(folder) as fresh:  # the folder appears whole or not at all
-        model.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
-        runtime.write_json(fresh / "history.json", history)
-    state.seal(**(about := {"seconds": round(time.perf_counter() - started, 1)}))
-    return {**history, **about}
+    return tokenizer, model, history
+
+
+def write(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, model: DeftLLMForConditionalGeneration, history: dict
+) -> None:
+    """The files of a finished run."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    runtime.write_json(folder / "history.json", history)
 
 
 # ---------------------------------------------------------------- what is finished
-def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
+def state_of(
+    job: Job, work: Path, settings: TuneSettings, base: Path | None = None, folder: Path | None = None
+) -> cache.State:
     """Whether a run is finished, over everything it reads: base, features, records or lessons, folds, settings, and
-    the code that tunes.
+    the code that tunes. base, folder: in place of the draw's base and the run's folder.
     """
     work, entry = Path(work), systems.model(job.system)
     inputs = [
-        base_of(work, entry.base, job.seed),
+        base or base_of(work, entry.base, job.seed),
         work / "clips" / "folds.csv",
         (
             work / "unimer" / "bench.jsonl"
@@ -185,7 +257,7 @@ def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
         "base": entry.base,
         "construction": entry.construction,
     }
-    return cache.fresh(job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
+    return cache.fresh(folder or job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
 def _unless_finished(

@@ -1,0 +1,108 @@
+"""`python -m deft tune`: one run of joint tuning into a folder of one's own, with any base, on one process or several.
+
+    python -m deft tune --profile demo --system deft --fold 0 --out runs/fold0
+    accelerate launch --config_file docs/accelerate/8-gpus.yaml -m deft tune --profile demo --fold 0 --out runs/fold0
+
+While it trains, the folder holds the checkpoints; it ends with model.safetensors, config, tokenizer, history.json and,
+written last, MANIFEST.json (`deft.restart`)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import PartialState
+
+from deft import cache, restart, runtime, systems
+from deft.mllm import tune
+from deft.mllm.examples import TuneSettings
+from deft.mllm.runs import Job
+
+
+class TuneError(ValueError):
+    """The run cannot be made as it was asked for; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. work: folder of the profile's data. out: where the run goes. base: folder of a language model
+    in place of the profile's own. resume: go on from a checkpoint in `out`. groups: of `settings.batch` examples in one
+    step (0: one per process)."""
+
+    job: Job
+    work: Path
+    settings: TuneSettings
+    out: Path
+    base: Path | None = None
+    resume: bool = False
+    groups: int = 0
+
+
+def run(asked: Request) -> str:
+    """Tune, and write the folder; -> what was done, in words. Raises TuneError for a folder that holds something else
+    and for a job that the profile does not have, `restart.Stopped` after SIGTERM."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    settings = replace(asked.settings, groups=asked.groups or processes)
+    _check(asked)
+    state = tune.state_of(asked.job, asked.work, settings, asked.base, asked.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    key = cache.hash_of([state.key, device, processes])
+    if _finished(asked, key):
+        return f"{asked.out} was finished before: {asked.job}"
+    place = restart.Place(asked.out, key, strict=True)
+    began = any(asked.out.glob("checkpoint-*")) if asked.out.is_dir() else False
+    if began and not asked.resume:
+        raise TuneError(f"{asked.out} holds checkpoints: say --resume to go on, or remove them to start over")
+    tokenizer, model, history = tune.learn(asked.job, asked.work, settings, place, base=asked.base)
+    if PartialState().is_main_process:
+        restart.sweep(asked.out.parent)
+        with runtime.atomic(asked.out) as fresh:
+            tune.write(fresh, tokenizer, model, history)
+            runtime.write_jsonl(fresh / restart.CURVE, history["curve"])
+            about = {"system": asked.job.system, "draw": asked.job.seed, "fold": asked.job.fold}
+            restart.seal(fresh, key=key, steps=history["steps"], groups=settings.groups, **about)
+    PartialState().wait_for_everyone()
+    return (
+        f"{asked.out}: {asked.job}, {history['steps']} steps of {settings.groups} x {settings.batch} examples on"
+        f" {processes} process{'es' * (processes > 1)} ({device}), {history['trained_parameters']:,} of"
+        f" {history['parameters']:,} numbers learned"
+    )
+
+
+def _check(asked: Request) -> None:
+    """Raise TuneError for a base that is no folder, a profile without data, and a fold that it does not have."""
+    systems.model(asked.job.system)
+    if asked.base is not None and not (asked.base / "config.json").is_file():
+        raise TuneError(
+            f"--base {asked.base}: not a folder with config.json, tokenizer and *.safetensors of a causal language"
+            " model; on a machine with a network `hf download ID --local-dir FOLDER` brings one"
+        )
+    table = asked.work / "clips" / "folds.csv"
+    if not table.is_file():
+        raise TuneError(f"{table} is missing: run `python -m deft run` for this profile first, up to 07_joint_tuning")
+    folds = sorted(pd.read_csv(table).fold.unique())
+    if asked.job.fold not in folds:
+        raise TuneError(f"--fold {asked.job.fold}: the profile has the folds {', '.join(map(str, folds))}")
+
+
+def _finished(asked: Request, key: str) -> bool:
+    """Whether `out` holds this run, whole; one that was damaged is made again. Raises TuneError when it holds another
+    run, or anything that is no part of one."""
+    if asked.out.exists() and not asked.out.is_dir():
+        raise TuneError(f"--out {asked.out} is a file")
+    if not (asked.out / restart.MANIFEST).is_file():
+        names = [path.name for path in asked.out.iterdir()] if asked.out.is_dir() else []
+        if strange := [name for name in names if not name.startswith((".", "checkpoint-"))]:
+            raise TuneError(f"--out {asked.out} holds {strange[0]} and no {restart.MANIFEST}: name a new folder")
+        return False
+    manifest, wrong = restart.read(asked.out)
+    if manifest.get("key") != key:
+        wrong = wrong or f"{asked.out} holds another run: other data, base, settings, code, versions or processes"
+        raise TuneError(f"{wrong}; name another folder, or remove this one")
+    if wrong:
+        warnings.warn(f"{wrong}; it is made again", RuntimeWarning, stacklevel=2)
+    return not wrong
