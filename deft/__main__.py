@@ -1,5 +1,5 @@
-"""`python -m deft run|status|see|verify|check|reference|analyse|data-check|licensed|forget`: the command line.
-Nothing heavy is imported before it is needed.
+"""`python -m deft run|status|see|verify|check|reference|analyse|tune|plan|data-check|licensed|forget`: the command
+line. Nothing heavy is imported before it is needed.
 """
 
 import argparse
@@ -22,7 +22,20 @@ except ModuleNotFoundError as error:
         " .venv/bin/python"
     ) from error
 
-COMMANDS = ("run", "status", "see", "verify", "check", "reference", "analyse", "data-check", "licensed", "forget")
+COMMANDS = (
+    "run",
+    "status",
+    "see",
+    "verify",
+    "check",
+    "reference",
+    "analyse",
+    "tune",
+    "plan",
+    "data-check",
+    "licensed",
+    "forget",
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,6 +121,24 @@ def parser() -> argparse.ArgumentParser:
     analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
+    tune = commands.add_parser("tune", help="one fold of joint tuning into a folder of your own, with any base")
+    tune.add_argument("--profile", default="demo", help="whose data and settings are used (default: demo)")
+    tune.add_argument("--system", default="deft", help="what is tuned (default: deft)")
+    tune.add_argument("--draw", type=int, default=0, help="number of the draw (default: 0)")
+    tune.add_argument("--fold", type=int, required=True, help="number of the fold whose people are left out")
+    tune.add_argument("--base", type=Path, help="folder of a causal language model (default: the profile's own)")
+    tune.add_argument("--out", type=Path, required=True, help="folder of the run; while it trains, of its checkpoints")
+    tune.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint in that folder")
+    tune.add_argument(
+        "--groups", type=int, default=0, help="groups of examples per step, never split (default: one per process)"
+    )
+    plan = commands.add_parser("plan", help="memory and hours of tuning on a real base, from its config alone")
+    plan.add_argument("--base", help="0.5b, 3b, 7b, 32b, or a folder with a config.json (default: these four)")
+    plan.add_argument("--gpus", type=int, help="how many (default: 1, 8 and 64)")
+    plan.add_argument("--efficiency", type=float, help="share of a GPU's peak that you measured (assumed: .35)")
+    plan.add_argument("--peak", type=float, default=989.0, help="TFLOP/s of dense bf16 products (default: 989, H100)")
+    plan.add_argument("--memory", type=float, default=80.0, help="GiB of a GPU (default: 80)")
+    plan.add_argument("--json", action="store_true", help="machine-readable")
     check = commands.add_parser(
         "data-check", help="what your copy of a licensed data set holds, and what is odd about it"
     )
@@ -164,6 +195,35 @@ def status(profile: str, notebooks: Path, as_json: bool, deep: bool = False, dat
     else:
         for row in rows:
             print(f"{row['stage']:<20} {row['state']:<12} {row['reason']}")
+    return 0
+
+
+def tune(given: argparse.Namespace) -> int:
+    """Tune one fold as `given` says; 143 when it was stopped and has kept a checkpoint."""
+    from deft.mllm import command
+    from deft.restart import Stopped
+    from deft.run import book
+    from deft.run.chain import Chain
+
+    chain = Chain(given.profile)
+    try:
+        parameters = chain.parameters(book.find(chain.stages, "07"))
+        print(command.run(command.request(chain.work, given, parameters)), flush=True)
+    except Stopped as stopped:
+        print(f"{stopped}; say --resume", file=sys.stderr)
+        return 143
+    return 0
+
+
+def plan(given: argparse.Namespace) -> int:
+    """Print what tuning takes; returns 0."""
+    from deft.mllm import planning
+
+    machine = planning.Machine(given.peak, given.efficiency or planning.Machine.efficiency, given.memory)
+    bases, gpus = [given.base] if given.base else list(planning.SHAPES), [given.gpus] if given.gpus else planning.GPUS
+    task = planning.Task()
+    rows = planning.table(bases, gpus, task, machine)
+    print(json.dumps(rows, indent=1) if given.json else planning.words(rows, task, machine, bool(given.efficiency)))
     return 0
 
 
@@ -230,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             licensed.run(licensed.recipe_of(*what))
             return 0
+        if given.command in ("tune", "plan"):
+            return {"tune": tune, "plan": plan}[given.command](given)
         if given.command == "forget":
             from deft.forget import forget
 
@@ -247,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except ValueError as error:
-        if given.command not in ("analyse", "licensed") and not getattr(given, "dataset", ""):
+        if given.command not in ("analyse", "licensed", "tune", "plan") and not getattr(given, "dataset", ""):
             raise  # in the driver this would be a mistake of ours, so the traceback stays
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -199,6 +199,7 @@ def arguments(folder: Path | str, **given: Any) -> TrainingArguments:
         output_dir=str(folder),
         num_train_epochs=1,
         use_cpu=cpu,
+        bf16=not cpu and torch.cuda.is_bf16_supported(),
         dataloader_pin_memory=not cpu,
         save_strategy="no",
         logging_strategy="no",

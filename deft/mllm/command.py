@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, replace
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -30,8 +33,7 @@ class TuneError(ValueError):
 @dataclass(frozen=True)
 class Request:
     """What is asked for. work: folder of the profile's data. out: where the run goes. base: folder of a language model
-    in place of the profile's own. resume: go on from a checkpoint in `out`. groups: of `settings.batch` examples in one
-    step (0: one per process)."""
+    in place of the profile's own. resume: go on from a checkpoint in `out`."""
 
     job: Job
     work: Path
@@ -39,36 +41,49 @@ class Request:
     out: Path
     base: Path | None = None
     resume: bool = False
-    groups: int = 0
+
+
+def request(work: Path, given: Namespace, parameters: Mapping[str, Any]) -> Request:
+    """What a command line asks for (`deft.__main__`); parameters: of the profile's joint tuning. A step has one group
+    per process unless `given` says how many."""
+    if given.groups < 0 or given.draw < 0:
+        raise TuneError(f"--groups {given.groups} --draw {given.draw}: whole numbers from 0")
+    settings = TuneSettings(
+        **{name: parameters[name] for name in ("epochs", "batch", "seed", "draw")},
+        groups=given.groups or _processes(),
+    )
+    job = Job(given.system, given.draw, given.fold)
+    return Request(job, work, settings, given.out.absolute(), given.base and given.base.absolute(), given.resume)
+
+
+def _processes() -> int:
+    """How many processes the launcher has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def run(asked: Request) -> str:
     """Tune, and write the folder; -> what was done, in words. Raises TuneError for a folder that holds something else
     and for a job that the profile does not have, `restart.Stopped` after SIGTERM."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    settings = replace(asked.settings, groups=asked.groups or processes)
     _check(asked)
-    state = tune.state_of(asked.job, asked.work, settings, asked.base, asked.out)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    state = tune.state_of(asked.job, asked.work, asked.settings, asked.base, asked.out)
+    device, processes = "cuda" if torch.cuda.is_available() else "cpu", _processes()
     key = cache.hash_of([state.key, device, processes])
     if _finished(asked, key):
         return f"{asked.out} was finished before: {asked.job}"
-    place = restart.Place(asked.out, key, strict=True)
-    began = any(asked.out.glob("checkpoint-*")) if asked.out.is_dir() else False
-    if began and not asked.resume:
+    if not asked.resume and any(asked.out.glob("checkpoint-*")):
         raise TuneError(f"{asked.out} holds checkpoints: say --resume to go on, or remove them to start over")
-    tokenizer, model, history = tune.learn(asked.job, asked.work, settings, place, base=asked.base)
+    place = restart.Place(asked.out, key, strict=True)
+    tokenizer, model, history = tune.learn(asked.job, asked.work, asked.settings, place, base=asked.base)
     if PartialState().is_main_process:
         restart.sweep(asked.out.parent)
         with runtime.atomic(asked.out) as fresh:
             tune.write(fresh, tokenizer, model, history)
-            runtime.write_jsonl(fresh / restart.CURVE, history["curve"])
             about = {"system": asked.job.system, "draw": asked.job.seed, "fold": asked.job.fold}
-            restart.seal(fresh, key=key, steps=history["steps"], groups=settings.groups, **about)
+            restart.seal(fresh, key=key, steps=history["steps"], **about)
     PartialState().wait_for_everyone()
     return (
-        f"{asked.out}: {asked.job}, {history['steps']} steps of {settings.groups} x {settings.batch} examples on"
-        f" {processes} process{'es' * (processes > 1)} ({device}), {history['trained_parameters']:,} of"
+        f"{asked.out}: {asked.job}, {history['steps']} steps of {asked.settings.groups} x {asked.settings.batch}"
+        f" examples on {processes} process{'es' * (processes > 1)} ({device}), {history['trained_parameters']:,} of"
         f" {history['parameters']:,} numbers learned"
     )
 

@@ -4,11 +4,11 @@
     python -m deft plan --base FOLDER --gpus 4
 
 Weights are counted on a model without storage (torch's meta device), and so is what one step keeps for its backward
-pass: two layers minus one are a layer. A token costs 4 operations per frozen weight that it meets in a product (forward,
-and the gradient of its input; no weight's own gradient), 6 per learned one, and 2 more per frozen weight where
-activations are computed again. Attention's own products are left out: below 1 % at this length. Folds are dealt to GPUs,
-each with a base of its own; a base that is too large for one GPU is sharded over several (FSDP). Hours follow from a
-stated efficiency, which is assumed until somebody measures one."""
+pass: two layers minus one are a layer. A token costs 4 operations per frozen weight that it meets in a product
+(forward, the gradient of its input; never a weight's own gradient), 6 per learned one, and 2 more per frozen weight
+where layers are computed again. Attention's own products are left out: below 1 % at this length. Folds are dealt to
+GPUs, each with a base of its own; a base that is too large for one GPU is sharded over several (FSDP), each with a
+group of its own. Hours follow from a stated efficiency, which is assumed until somebody measures one."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ GPUS = (1, 8, 64)
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained. clips: of all folds' training parts, the size of CASME II; folds: leave one subject out there.
-    length: positions of an example, scored: those with a word to learn, both counted with the project's own tokenizer
-    (a base's own splits more). streams: experts. epochs, batch, rank: as in joint tuning."""
+    """What is trained. clips: that a fold trains on, folds: one per subject (CASME II: 247 clips of 26 people). length:
+    positions of an example, scored: those with a word to learn, both with the project's own tokenizer (a base's own
+    splits more). streams: experts. epochs, batch, rank: as in joint tuning."""
 
     clips: int = 247
     folds: int = 26
@@ -104,7 +104,7 @@ def config_of(base: str) -> PreTrainedConfig:
 
 
 def _model(config: PreTrainedConfig, rank: int, layers: int | None = None) -> PreTrainedModel:
-    """The base with adapters on every linear layer but the word head, without storage. layers: so many instead of all."""
+    """The base with adapters on every linear layer but the word head, without storage. layers: so many, not all."""
     config = copy.deepcopy(config)
     if layers:
         config.num_hidden_layers = layers
@@ -129,8 +129,9 @@ def _kept(model: PreTrainedModel, rows: int, length: int) -> int:
 
     hidden = model.get_input_embeddings().embedding_dim
     embedded = torch.empty(rows, length, hidden, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    mask = torch.zeros(rows, 1, length, length, dtype=torch.bfloat16, device="meta")  # nothing looks into it
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        out = model.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state  # the graph lives until here
+        out = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)  # the graph lives on
     return sum(found.values()) if out is not None else 0
 
 
@@ -211,7 +212,7 @@ def words(rows: list[dict], task: Task, machine: Machine, measured: bool) -> str
         parts = "{weights_gib:.1f} + {learned_gib:.1f} + {activations_gib:.1f}".format(**row)
         over = f", over {row['gpus_per_fold']}" if row["gpus_per_fold"] > 1 else ""
         memory = f"{parts}{over}{', layers computed again' if row['computed_again'] else ''}"
-        fits = f"{row['folds_at_once']}", f"{row['hours']:.2f}"
+        fits = f"{row['folds_at_once']}", f"{row['hours']:.2g}"
         lines.append(
             (
                 row["base"],
@@ -225,8 +226,8 @@ def words(rows: list[dict], task: Task, machine: Machine, measured: bool) -> str
     wide = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
     text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, wide)) for line in (head, *lines))
     return (
-        f"{text}\n{task.folds} folds of {task.tokens:,} tokens ({task.clips} clips x {task.epochs} epochs x {task.length}"
-        f" positions), groups of {task.batch}, LoRA of rank {task.rank}.\n"
+        f"{text}\n{task.folds} folds of {task.tokens:,} tokens ({task.clips} clips x {task.epochs} epochs x"
+        f" {task.length} positions), groups of {task.batch}, LoRA of rank {task.rank}.\n"
         f"A GPU: {machine.peak:g} TFLOP/s at {'given' if measured else 'assumed'} {machine.efficiency:.0%},"
         f" {machine.memory:g} GiB, weights read at {machine.reading:g} GB/s. Experts, flow and answers are not in it."
     )
