@@ -103,20 +103,22 @@ def config_of(base: str) -> PreTrainedConfig:
     return AutoConfig.from_pretrained(base, local_files_only=True)
 
 
-def _model(config: PreTrainedConfig, rank: int, layers: int | None = None) -> PreTrainedModel:
-    """The base with adapters on every linear layer but the word head, without storage. layers: so many, not all."""
+def bare(config: PreTrainedConfig, rank: int, layers: int | None = None, device: str = "meta") -> PreTrainedModel:
+    """The base with adapters on every linear layer but the word head; on "meta" without storage. layers: so many, not
+    all.
+    """
     config = copy.deepcopy(config)
     if layers:
         config.num_hidden_layers = layers
         config.layer_types = getattr(config, "layer_types", None) and config.layer_types[:layers]
-    with torch.device("meta"):
+    with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         head = model.get_output_embeddings()
         names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and part is not head]
         return inject_adapter_in_model(LoraConfig(r=rank, target_modules=names), model)
 
 
-def _kept(model: PreTrainedModel, rows: int, length: int) -> int:
+def kept_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
     """Bytes that autograd keeps of one forward pass, without the weights."""
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
     found: dict[int, int] = {}
@@ -128,8 +130,8 @@ def _kept(model: PreTrainedModel, rows: int, length: int) -> int:
         return x
 
     hidden = model.get_input_embeddings().embedding_dim
-    embedded = torch.empty(rows, length, hidden, dtype=torch.bfloat16, device="meta", requires_grad=True)
-    mask = torch.zeros(rows, 1, length, length, dtype=torch.bfloat16, device="meta")  # nothing looks into it
+    embedded = torch.empty(rows, length, hidden, dtype=torch.bfloat16, device=model.device, requires_grad=True)
+    mask = torch.zeros(rows, 1, length, length, dtype=torch.bfloat16, device=model.device)  # nothing looks into it
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         out = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)  # the graph lives on
     return sum(found.values()) if out is not None else 0
@@ -137,7 +139,7 @@ def _kept(model: PreTrainedModel, rows: int, length: int) -> int:
 
 def size(config: PreTrainedConfig, task: Task = Task()) -> Size:
     """Count weights and what a step keeps; nothing is allocated."""
-    whole = _model(config, task.rank)
+    whole = bare(config, task.rank)
     head = whole.get_output_embeddings()
     hidden = whole.get_input_embeddings().embedding_dim
     layers = sum(
@@ -150,7 +152,7 @@ def size(config: PreTrainedConfig, task: Task = Task()) -> Size:
         own = nn.ModuleList([Projector(task.width, hidden, 1.0) for _ in range(task.streams)])
         own += [nn.Linear(hidden, len(EMOTIONS)), nn.Linear(hidden, 2 * len(UNITS))]
     count = config.num_hidden_layers
-    one, two = (_kept(_model(config, task.rank, n), task.batch, task.length) for n in (1, 2))
+    one, two = (kept_bytes(bare(config, task.rank, n), task.batch, task.length) for n in (1, 2))
     logits = task.batch * task.scored * head.weight.shape[0] * 4 * 2  # float32, and their gradient
     inputs = count * task.batch * task.length * hidden * 2
     return Size(
@@ -165,6 +167,8 @@ def size(config: PreTrainedConfig, task: Task = Task()) -> Size:
 
 def plan(of: Size, gpus: int, task: Task = Task(), machine: Machine = Machine()) -> dict[str, float]:
     """Memory (GiB per GPU), layout and hours of all folds on `gpus` GPUs; `fits` False where no layout does."""
+    if gpus < 1 or not 0 < machine.efficiency <= 1:
+        raise ValueError(f"{gpus} GPUs at an efficiency of {machine.efficiency:g}: at least 1, and a share up to 1")
     weights, learned = 2 * of.total, 16 * of.learned  # bf16; float32 with gradient and two moments
     room = 0.9 * machine.memory * GIB
     layouts = [

@@ -44,7 +44,7 @@ class JointTrainer(RestartTrainer):
     def __init__(self, *args: Any, clips: Sequence[str], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.clips, self.met = clips, []
-        self.loss_is_scaled_for_ga = True  # by `compute_loss`
+        self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True  # words are counted; `compute_loss` divides
 
     def compute_loss(
         self,
