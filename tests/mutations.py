@@ -367,8 +367,8 @@ MUTATIONS = (
     _m(
         "one-base-for-all-draws",
         "mllm/tune",
-        "tokenizer, model = build(work, job.system, settings, seed, job.seed)",
-        "tokenizer, model = build(work, job.system, settings, seed, 0)",
+        "tokenizer, model = build(work, job.system, settings, seed, job.seed, base)",
+        "tokenizer, model = build(work, job.system, settings, seed, 0, base)",
         "mllm",
         "another_draw",
     ),

@@ -388,7 +388,7 @@ def test_a_run_meets_kept_clips_of_training_subjects_only(work, monkeypatch):
 
 
 def test_another_draw_begins_from_a_base_of_its_own(work, monkeypatch):
-    def build(work, system, settings, seed, draw):
+    def build(work, system, settings, seed, draw, base):
         raise Seen(seed, tune.base_of(work, "base", draw))
 
     monkeypatch.setattr(tune, "build", build)

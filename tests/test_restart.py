@@ -227,8 +227,7 @@ def test_one_process_that_accumulates_equals_two_that_share(work, tmp_path):
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     first, second = (json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two"))
     assert one.keys() == two.keys() and max(float((one[n] - two[n]).abs().max()) for n in one) < 1e-5
-    start = load_file(work / "mllm" / "base" / "model.safetensors")
-    assert any(not torch.equal(one[n], torch.zeros_like(one[n])) for n in one if "lora_B" in n) and start
+    assert max(float(one[n].abs().max()) for n in one if "lora_B" in n) > 1e-3  # they have learned something
     for mine, theirs in zip(first["curve"], second["curve"], strict=True):
         assert mine == pytest.approx(theirs, abs=2e-5)
 
@@ -251,14 +250,14 @@ def test_the_command_ends_with_weights_and_a_manifest(work, kept, tmp_path, monk
     assert "steps of 1 x 8 examples on 1 process (cpu)" in said(tmp_path / "run")
     manifest, wrong = restart.read(tmp_path / "run")
     assert not wrong and {"model.safetensors", "config.json", "history.json"} <= manifest["files"].keys()
-    again = tune.tune(tune.Job("deft-m", 0, 1), work, tune.TuneSettings(epochs=2, batch=8))
-    stage = tune.Job("deft-m", 0, 1).folder(work) / "model.safetensors"
-    assert stage.read_bytes() == (tmp_path / "run" / "model.safetensors").read_bytes() and again["fold"] == 1
+    tune.tune(tune.Job("deft-m", 0, 1), work, tune.TuneSettings(epochs=2, batch=8))
+    stage = tune.Job("deft-m", 0, 1).folder(work) / "model.safetensors"  # stage 07 writes the same
+    assert stage.read_bytes() == (tmp_path / "run" / "model.safetensors").read_bytes()
     assert "was finished before" in said(tmp_path / "run")
     assert "holds another run" in said(tmp_path / "run", "--groups", "2", code=2)
     assert "the profile has the folds 0, 1, 2" in said(tmp_path / "x", fold="9", code=2)
     assert "not a folder with config.json" in said(tmp_path / "x", "--base", str(tmp_path), code=2)
-    assert "holds run, which" in said(tmp_path, code=2) or "no MANIFEST.json" in said(tmp_path, code=2)
+    assert "holds run and no MANIFEST.json" in said(tmp_path, code=2)
     shutil.copytree(kept, tmp_path / "began")
     assert "say --resume to go on" in said(tmp_path / "began", code=2)
     assert "belongs to another run" in said(tmp_path / "began", "--resume", code=2)

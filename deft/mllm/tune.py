@@ -194,7 +194,7 @@ def learn(
     if entry.construction != "both":
         bench = taught(bench, work, entry.construction)
     bench = classes.named(bench, settings.classes)
-    tokenizer, model = build(work, job.system, settings, seed, job.seed, **({"base": base} if base else {}))
+    tokenizer, model = build(work, job.system, settings, seed, job.seed, base)
     rows = np.array(
         [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion], int
     )
