@@ -40,7 +40,7 @@ def test_a_known_base_has_the_weights_that_its_makers_state(base, published):
 
 def test_what_a_step_keeps_is_counted_as_on_real_tensors():
     config = AutoConfig.for_model("qwen2", **TINY | {"hidden_size": 64, "intermediate_size": 128})
-    unreal, real = planning.bare(config, 4), planning.bare(config, 4, device="cpu")
+    unreal, real = planning.bare(config, 4), planning.bare(config, 4, device="cpu", attention="sdpa")
     one, other = (planning.kept_bytes(model, 3, 16) for model in (unreal, real))
     assert 0.8 < one / other < 1.25 and one > 3 * 16 * 2 * (6 * 64 + 4 * 128) * 2  # at least its products' inputs
 

@@ -256,7 +256,7 @@ def test_the_command_ends_with_weights_and_a_manifest(work, kept, tmp_path, monk
     assert "was finished before" in said(tmp_path / "run")
     assert "holds another run" in said(tmp_path / "run", "--groups", "2", code=2)
     assert "the profile has the folds 0, 1, 2" in said(tmp_path / "x", fold="9", code=2)
-    assert "not a folder with config.json" in said(tmp_path / "x", "--base", str(tmp_path), code=2)
+    assert "no language model in" in said(tmp_path / "x", "--base", str(tmp_path), code=2)
     assert "holds run and no MANIFEST.json" in said(tmp_path, code=2)
     shutil.copytree(kept, tmp_path / "began")
     assert "say --resume to go on" in said(tmp_path / "began", code=2)

@@ -33,7 +33,8 @@ class TuneError(ValueError):
 @dataclass(frozen=True)
 class Request:
     """What is asked for. work: folder of the profile's data. out: where the run goes. base: folder of a language model
-    in place of the profile's own. resume: go on from a checkpoint in `out`."""
+    in place of the profile's own. resume: go on from a checkpoint in `out`.
+    """
 
     job: Job
     work: Path
@@ -64,9 +65,10 @@ def _processes() -> int:
 def run(asked: Request) -> str:
     """Tune, and write the folder; -> what was done, in words. Raises TuneError for a folder that holds something else
     and for a job that the profile does not have, `restart.Stopped` after SIGTERM."""
+    device, processes = "cuda" if torch.cuda.is_available() else "cpu", _processes()
+    PartialState(cpu=device == "cpu")  # each process has its own GPU from here on
     _check(asked)
     state = tune.state_of(asked.job, asked.work, asked.settings, asked.base, asked.out)
-    device, processes = "cuda" if torch.cuda.is_available() else "cpu", _processes()
     key = cache.hash_of([state.key, device, processes])
     if _finished(asked, key):
         return f"{asked.out} was finished before: {asked.job}"
@@ -93,8 +95,8 @@ def _check(asked: Request) -> None:
     systems.model(asked.job.system)
     if asked.base is not None and not (asked.base / "config.json").is_file():
         raise TuneError(
-            f"--base {asked.base}: not a folder with config.json, tokenizer and *.safetensors of a causal language"
-            " model; on a machine with a network `hf download ID --local-dir FOLDER` brings one"
+            f"no language model in '{asked.base}': name a folder with config.json, tokenizer and *.safetensors; on a"
+            " machine with a network `hf download ID --local-dir FOLDER` brings one"
         )
     table = asked.work / "clips" / "folds.csv"
     if not table.is_file():

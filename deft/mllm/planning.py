@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm.examples import TuneSettings
@@ -103,7 +103,30 @@ def config_of(base: str) -> PreTrainedConfig:
     return AutoConfig.from_pretrained(base, local_files_only=True)
 
 
-def bare(config: PreTrainedConfig, rank: int, layers: int | None = None, device: str = "meta") -> PreTrainedModel:
+class _Attention(torch.autograd.Function):
+    """What fused attention keeps: its three inputs and what comes out. Nothing is computed."""
+
+    @staticmethod
+    def forward(ctx, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+
+def _attention(module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_, **__):
+    return _Attention.apply(query, key, value).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("counted", _attention)
+
+
+def bare(
+    config: PreTrainedConfig,
+    rank: int,
+    layers: int | None = None,
+    device: str = "meta",
+    attention: str = "counted",
+) -> PreTrainedModel:
     """The base with adapters on every linear layer but the word head; on "meta" without storage. layers: so many, not
     all.
     """
@@ -112,28 +135,29 @@ def bare(config: PreTrainedConfig, rank: int, layers: int | None = None, device:
         config.num_hidden_layers = layers
         config.layer_types = getattr(config, "layer_types", None) and config.layer_types[:layers]
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention)
         head = model.get_output_embeddings()
         names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and part is not head]
-        return inject_adapter_in_model(LoraConfig(r=rank, target_modules=names), model)
+        return inject_adapter_in_model(LoraConfig(r=rank, target_modules=names), model).to(torch.bfloat16)
 
 
 def kept_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
-    """Bytes that autograd keeps of one forward pass, without the weights."""
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    """Bytes that autograd keeps of one forward pass, without the weights (known by their shapes: a copy of a weight
+    counts as the weight).
+    """
+    shapes = {shape for p in model.parameters() for shape in (tuple(p.shape), tuple(p.shape)[::-1])}
     found: dict[int, int] = {}
 
     def pack(x: torch.Tensor) -> torch.Tensor:
-        storage = x.untyped_storage()
-        if storage._cdata not in weights:
+        if tuple(x.shape) not in shapes:
+            storage = x.untyped_storage()
             found[storage._cdata] = storage.nbytes()
         return x
 
     hidden = model.get_input_embeddings().embedding_dim
     embedded = torch.empty(rows, length, hidden, dtype=torch.bfloat16, device=model.device, requires_grad=True)
-    mask = torch.zeros(rows, 1, length, length, dtype=torch.bfloat16, device=model.device)  # nothing looks into it
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-        out = model.base_model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)  # the graph lives on
+        out = model.base_model(inputs_embeds=embedded, use_cache=False)  # the graph lives on
     return sum(found.values()) if out is not None else 0
 
 
@@ -152,7 +176,7 @@ def size(config: PreTrainedConfig, task: Task = Task()) -> Size:
         own = nn.ModuleList([Projector(task.width, hidden, 1.0) for _ in range(task.streams)])
         own += [nn.Linear(hidden, len(EMOTIONS)), nn.Linear(hidden, 2 * len(UNITS))]
     count = config.num_hidden_layers
-    one, two = (kept_bytes(bare(config, task.rank, n), task.batch, task.length) for n in (1, 2))
+    one, two = (task.batch * kept_bytes(bare(config, task.rank, n), 1, task.length) for n in (1, 2))
     logits = task.batch * task.scored * head.weight.shape[0] * 4 * 2  # float32, and their gradient
     inputs = count * task.batch * task.length * hidden * 2
     return Size(
