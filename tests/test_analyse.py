@@ -25,6 +25,7 @@ FPS, HOSTILE = 100.0, '<img src=x onerror=alert(1)> & "q" {{ 7*7 }}.avi'
 TIMING = simulator.Timing(130, 40, 170)
 TIMES = np.arange(-60, 400, 1000 / FPS)  # ms; the onset is frame 6, the apex frame 21, the offset frame 40
 CAMERA = simulator.Camera(noise=2.0, head_drift=1.5, jpeg=85)
+PICTURES = dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,10 @@ def test_the_pictures_are_pictures(film, report):
 def test_a_trained_answer_is_marked_and_escaped(report):
     record = dict(report[1])
     record["answer"] = {
+        "moving": True,
+        "sure": True,
+        "dropped": [{"text": "au9 <u>both</u>", "why": "not seen", "instead": ""}],
+        "written": "",
         "text": "class : <b>anger</b> .",
         "scores": {"anger": 0.7},
         "source": "made up",
@@ -151,7 +156,7 @@ def test_a_trained_answer_is_marked_and_escaped(report):
     }
     text = page.html(
         record,
-        dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,"),
+        PICTURES,
         draw.MAGNIFY,
     )
     assert (
@@ -159,7 +164,13 @@ def test_a_trained_answer_is_marked_and_escaped(report):
         and "&lt;b&gt;anger" in text
         and "<i>left" not in text
         and "✗ not measured" in text
+        and "&lt;u&gt;both" in text
+        and "No class is more probable" not in text
     )
+    record["answer"] |= {"moving": False, "text": "no movement found .", "written": "class : <b>anger</b> ."}
+    text = page.html(record, PICTURES, draw.MAGNIFY)
+    shown, folded = text.split("<details>")  # what rests on nothing is there for who asks, and nowhere else
+    assert "no movement found" in shown and "anger" not in shown and "&lt;b&gt;anger" in folded
 
 
 def test_the_moving_picture_moves(film):

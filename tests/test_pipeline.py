@@ -20,10 +20,11 @@ from deft.clips.record import Clip
 from deft.experts import pretrain
 from deft.faces import landmarks
 from deft.mllm import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftLLMProcessor, card, data, runs, score
+from deft.mllm.checked import checked
 from deft.mllm.pipeline import DeftPipeline
-from deft.motion import evidence, prepare
+from deft.motion import evidence, prepare, stillness
 from deft.systems import SYSTEMS
-from deft.unimer.check import check
+from deft.unimer.check import Evidence, check
 
 FPS, MOMENTS = 100.0, {"onset": 0, "apex": 13, "offset": 24}
 
@@ -37,19 +38,23 @@ def work(tmp_path_factory):
     return work
 
 
-@pytest.fixture(scope="module")
-def frames():
-    person = simulator.sample_identity(1021, size=160)
+def film(actions, drift=0.0):
+    """The frames of a clip with the moments MOMENTS."""
     return simulator.render_clip(
-        person,
-        {"6": 0.3, "12": 0.35},
+        simulator.sample_identity(1021, size=160),
+        actions,
         times_ms=np.arange(0, 260, 1000 / FPS),
         truth="none",
         timing=simulator.Timing(130, 40, 80),
-        camera=simulator.Camera(noise=2.0, jpeg=85),
+        camera=simulator.Camera(noise=2.0, head_drift=drift, jpeg=85),
         seed=3,
         fps=FPS,
     ).frames
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return film({"6": 0.3, "12": 0.35})
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,7 @@ def test_it_says_what_the_stages_say(work, frames, said):
         said["scores"] == {emotion: float(p) for emotion, p in zip(facs.EMOTIONS, likelihood)}
         and said["emotion"] == facs.EMOTIONS[likelihood.argmax()]
     )
-    assert [said["text"]] == score.answers(model, tokenizer, bench, np.array([0]))
+    assert [said["written"]] == score.answers(model, tokenizer, bench, np.array([0]))
     units = np.mean([bench.features[f"{name}_units"][0] for name in ("texture", "motion")], axis=0)
     assert {(row["unit"], row["side"]): row["probability"] for row in said["units"]} == {
         (unit, side): float(units[u, s])
@@ -111,7 +116,23 @@ def test_it_says_what_the_stages_say(work, frames, said):
         said["statements"]
         == check(said["text"], {"region": peak, "noise": found["noise"], "probability": probability})["statements"]
     )
-    assert set(said) == {"emotion", "scores", "units", "text", "statements", "evidence"} and json.dumps(said)
+    assert said["text"] == checked(said["written"], units, Evidence(peak, found["noise"], probability)).text
+    keys = "moving emotion sure scores units text written dropped statements evidence"
+    assert said["moving"] and set(said) == set(keys.split()) and json.dumps(said)
+
+
+def test_of_a_still_face_it_says_nothing_and_of_a_strong_unit_what_it_wrote(pipeline, monkeypatch):
+    """Whatever the model writes: a face that only drifts has no emotion and no unit; of a face that moves the statement
+    that the flow bears out stays and the other one goes."""
+    wrote = "class : happiness . evidence : au12 lip corner puller both . reasoning : the lip corners move up ."
+    monkeypatch.setattr(score, "answers", lambda *_: [wrote.replace(" .", " , the inner brows move down .")])
+    still = pipeline(film({}, drift=3.0), fps=FPS, **MOMENTS)
+    assert (still["moving"], still["emotion"], still["sure"], still["units"]) == (False, "", False, [])
+    assert still["text"] == stillness.NOTHING and not still["statements"] and "lip corners" in still["written"]
+    smile = pipeline(film({"12": 0.4}), fps=FPS, **MOMENTS)
+    assert smile["moving"] and smile["emotion"] in facs.EMOTIONS
+    assert "lip corners move up" in smile["text"] and "inner brows" not in smile["text"]
+    assert any("inner brows" in one["text"] for one in smile["dropped"])
 
 
 def test_moments_that_are_not_given_are_found(pipeline, frames):

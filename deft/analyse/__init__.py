@@ -131,10 +131,8 @@ def _answer(clip, work):
     said = pipeline.answer(clip)
     right = [statement["supported"] for statement in said["statements"]]
     return {
-        "text": said["text"],
-        "scores": said["scores"],
+        **{name: said[name] for name in ("moving", "text", "written", "dropped", "sure", "scores", "statements")},
         "source": pipeline.source,
-        "statements": said["statements"],
         "precision": float(np.mean(right)) if right else 1.0,
         "expert_units": [row for row in said["units"] if row["probability"] >= UNIT_THRESHOLD],
     }
@@ -148,10 +146,10 @@ def _notes(clip, work):
             "No movement stands out clearly from the rest of this clip: the moments found are guesses. Give ONSET, APEX"
             " and OFFSET if you know them."
         )
-    if not any(side["moves"] for row in clip.regions() for name, side in row.items() if name != "region"):
+    if not clip.moving:
         notes.append(
-            "No region moves enough for a statement: nothing was measured on this clip. A class or a unit that the"
-            " model names below rests on nothing."
+            "No movement found: no region, or none that speaks for an action unit, moves beyond the noise of this clip."
+            " Whatever the model writes about it rests on nothing and is folded away."
         )
     seen = work / "motion" / "corpus" / "noise.npy"  # what the calibration of the evidence was fitted on
     if seen.is_file() and clip.noise > (most := float(runtime.load_array(seen.parent, "noise").max())):

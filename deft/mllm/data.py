@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from deft import runtime
+from deft.clips.facs import SIDES, UNITS
 from deft.clips.splits import roles
 from deft.clips.store import ClipStore
 from deft.experts import draws
@@ -82,6 +83,12 @@ def taught(bench: TuningData, work: Path, construction: str) -> TuningData:
 def cached_bench(work: Path, expert_draw: int = 0) -> TuningData:
     """The bench as one draw of the experts describes it, read once per process."""
     return read_bench(work, draw=expert_draw)
+
+
+def heard(clips: TuningData, streams: Sequence[str]) -> np.ndarray:
+    """(N, 17, 2) mean calibrated unit probability of the experts in `streams` that name units; NaN where none does."""
+    named = [clips.features[f"{name}_units"] for name in streams if name in prompt.UNIT_STREAMS]
+    return np.mean(named or [np.full((len(clips.index), len(UNITS), len(SIDES)), np.nan)], axis=0)
 
 
 def unconfirmed(records: Iterable[dict]) -> set[str]:

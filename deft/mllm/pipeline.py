@@ -2,9 +2,10 @@
 are checked.
 
     pipeline = DeftPipeline.from_pretrained("work/demo")    # a finished work folder, or what `save_pretrained` wrote
-    answer = pipeline(frames, fps=200)                       # {"emotion", "scores", "units", "text", "statements",
-    "evidence"}
+    answer = pipeline(frames, fps=200)                       # a dict: "emotion", "text", "units", ...
     transformers.pipeline("micro-expression", folder)("clip.mp4")    # the same, of what `save_pretrained` wrote
+
+A text is checked before it is said (`deft.mllm.checked`), and a face on which nothing moves has no emotion and no unit.
 
 Nothing is prepared a second way: the functions, experts, calibrations and prompts of stages 02 to 08 see the clip, so
 its answer differs from a benchmark answer in the face alone."""
@@ -14,7 +15,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,13 @@ from deft.experts import data, draws, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
 from deft.mllm import card, hub, score
-from deft.mllm.data import TuningData
+from deft.mllm.checked import checked
+from deft.mllm.data import TuningData, heard
 from deft.mllm.processor import DeftLLMProcessor
 from deft.mllm.runs import Job
 from deft.motion import evidence
 from deft.systems import DEFT
-from deft.unimer.check import check
+from deft.unimer.check import CLASS_THRESHOLD, check
 from deft.unimer.measure import Measurement, measure, unit_rows
 
 RECORD = "pipeline.json"
@@ -177,10 +179,12 @@ class DeftPipeline:
         """Answer one clip.
 
         frames: (H, W, 3) RGB or (H, W) uint8 each, of one size, or an open `Footage`; fps: 1/s; onset, apex, offset:
-        frame numbers from 0, found from the motion when None. -> `emotion`; `scores` {emotion: probability}; `units`
-        rows {unit, side, name, probability} of the experts, most probable first; `text`; `statements` of the text, each
-        held against the evidence (`deft.unimer.check`); `evidence` (`Measurement.report`). Raises ClipError, FaceError
-        or FootageError (all ValueError) with a remedy."""
+        frame numbers from 0, found from the motion when None. -> `moving`: does anything move on the face; `emotion`
+        ("" if nothing does); `sure`: is it more probable than all others together; `scores` {emotion: probability} as
+        the model gives them; `units` rows {unit, side, name, probability} of the experts, most probable first ([] if
+        nothing moves); `text`, checked; `written`: the same before the check; `dropped` rows {text, why, instead};
+        `statements` of the text, each held against the evidence (`deft.unimer.check`); `evidence`
+        (`Measurement.report`). Raises ClipError, FaceError or FootageError (all ValueError) with a remedy."""
         footage = frames if isinstance(frames, Footage) else Frames(frames)
         return self.answer(measure(footage, fps, onset, apex, offset, None, self.cascade, self.calibration))
 
@@ -188,17 +192,19 @@ class DeftPipeline:
         """The same, of a clip that was measured with this pipeline's cascade and calibration."""
         bench, row = self._features(clip), np.array([0])
         likelihood = score.emotion_scores(self.model, self.tokenizer, bench, row)[0]
-        (text,) = score.answers(self.model, self.tokenizer, bench, row)
-        units = np.mean(
-            [bench.features[f"{name}_units"][0] for name in self.model.unit_streams] or [np.full((17, 2), np.nan)],
-            axis=0,
-        )
+        (written,) = score.answers(self.model, self.tokenizer, bench, row)
+        units = heard(bench, self.model.unit_streams)[0]
+        said, classes = checked(written, units, clip.evidence, clip.moving), self.model.config.classes
         return {
-            "emotion": self.model.config.classes[int(likelihood.argmax())],
-            "scores": {e: float(p) for e, p in zip(self.model.config.classes, likelihood)},
-            "units": unit_rows(units),
-            "text": text,
-            "statements": check(text, clip.evidence)["statements"],
+            "moving": clip.moving,
+            "emotion": classes[int(likelihood.argmax())] if clip.moving else "",
+            "sure": bool(clip.moving and likelihood.max() >= CLASS_THRESHOLD),
+            "scores": {e: float(p) for e, p in zip(classes, likelihood)},
+            "units": unit_rows(units) if clip.moving else [],
+            "text": said.text,
+            "written": written,
+            "dropped": [asdict(one) for one in said.dropped],
+            "statements": check(said.text, clip.evidence)["statements"],
             "evidence": clip.report(),
         }
 

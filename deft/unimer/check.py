@@ -35,6 +35,7 @@ from deft.unimer.wording import SIDE_WORD
 MIN_PX = 0.08  # below this no estimator of ours tells motion from nothing at 128 px
 NOISE_FACTOR = 1.65  # times the noise floor (RMS per axis): a still region exceeds it once in twenty times
 UNIT_THRESHOLD = 0.5  # probabilities are calibrated, so one half is the natural cut
+CLASS_THRESHOLD = 0.5  # below it a class is withheld: the others together are more probable; natural, not chosen
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,8 @@ LISTS = ("units", "motions", "denied", "times")  # the fields of Facts that hold
 @dataclass(frozen=True)
 class Facts:
     """emotion: one of EMOTIONS or "". coarse: positive, surprise, negative or "". units, motions: what is said to be
-    so. denied: facts said *not* to be so. times: when regions move. unknown: words a parser could not place (not part
-    of equality)."""
+    so. denied: facts said *not* to be so. times: when regions move. Not part of equality: unknown, words a parser could
+    not place; repeated, facts that a text says again."""
 
     emotion: str = ""
     coarse: str = ""
@@ -116,6 +116,7 @@ class Facts:
     denied: tuple[Fact, ...] = ()
     times: tuple[TimeFact, ...] = ()
     unknown: int = field(default=0, compare=False)
+    repeated: tuple[Fact, ...] = field(default=(), compare=False)
 
     @classmethod
     def one(cls, fact: Fact, denied: bool = False) -> Facts:

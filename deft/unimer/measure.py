@@ -13,7 +13,7 @@ from deft.clips.facs import NAMES, SIDES, UNITS
 from deft.clips.footage import Footage, Frames
 from deft.faces import landmarks
 from deft.faces.regions import region_rows
-from deft.motion import courses, evidence
+from deft.motion import courses, evidence, stillness
 from deft.motion.locate import ClipError, Located, check_inside, check_order, locate
 from deft.motion.moments import RULE, Moments
 from deft.unimer.check import UNIT_THRESHOLD, Evidence
@@ -52,6 +52,12 @@ class Measurement:
         return float(self.described["noise"])
 
     @property
+    def moving(self) -> bool:
+        """Does anything move on the face (`deft.motion.stillness`)?"""
+        whole = self.when.apex < self.when.offset
+        return bool(stillness.moves(self.described["courses"], self.noise, whole))
+
+    @property
     def evidence(self) -> Evidence:
         """The measurements that statements of a text are compared with."""
         return Evidence(self.motion, self.noise, self.probability)
@@ -85,8 +91,8 @@ class Measurement:
         ]
 
     def report(self) -> dict:
-        """Everything in plain rows: moments, noise_px, regions, evidence (per unit and side, with what speaks for
-        those that moved).
+        """Everything in plain rows: moments, noise_px, moving, regions, evidence (per unit and side, with what speaks
+        for those that moved).
         """
         return {
             "moments": {
@@ -99,6 +105,7 @@ class Measurement:
                 "key_frames": list(self.keys),
             },
             "noise_px": self.noise,
+            "moving": self.moving,
             "regions": self.regions(),
             "evidence": {
                 "note": self.calibrated,

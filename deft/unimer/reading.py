@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from types import MappingProxyType
@@ -46,7 +47,8 @@ def _tables() -> tuple[dict[str, list[tuple[list[str], str]]], frozenset[str]]:
 
 
 def parse(text: str) -> Facts:
-    """Any text -> Facts. Unknown words are passed over and counted in `.unknown`; repeated facts are kept once."""
+    """Any text -> Facts. Unknown words are passed over and counted in `.unknown`; a repeated fact is kept once, and in
+    `.repeated` for every further time."""
     words = tokens(str(text))
     emotion, coarse, found = "", "", {name: [] for name in LISTS}
     for sentence in _sentences(words):
@@ -66,8 +68,9 @@ def parse(text: str) -> Facts:
         found["denied" if negative else "units"] += units
         found["denied" if negative else "motions"] += _read_motions(rest, places)
     lists = {name: tuple(dict.fromkeys(facts)) for name, facts in found.items()}
+    repeated = tuple((Counter(sum(found.values(), [])) - Counter(sum(lists.values(), ()))).elements())
     unknown = sum(word not in _tables()[1] for word in words)
-    return Facts(emotion, coarse or COARSE.get(emotion, ""), unknown=unknown, **lists)
+    return Facts(emotion, coarse or COARSE.get(emotion, ""), unknown=unknown, repeated=repeated, **lists)
 
 
 def _sentences(words: list[str]) -> list[list[str]]:
