@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ from deft.faces import landmarks
 from deft.mllm import card, hub, score
 from deft.mllm.checked import checked
 from deft.mllm.data import TuningData, heard
+from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.processor import DeftLLMProcessor
 from deft.mllm.runs import Job
 from deft.motion import evidence
@@ -242,7 +244,7 @@ class MicroExpressionPipeline(Pipeline):
 
     _load_tokenizer = _load_processor = _load_image_processor = _load_video_processor = _load_feature_extractor = False
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model: DeftLLMForConditionalGeneration, **kwargs: Any):
         super().__init__(model=model, **kwargs)
         folder = Path(model.name_or_path)
         folder = folder if folder.is_dir() else hub.fetch(model.name_or_path)
