@@ -101,7 +101,7 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
     folds = pd.read_csv(recipe.work / "clips" / "folds.csv")["fold"]
     trained = bool((store.ClipStore(recipe.work / "clips" / "bench").index["emotion"] != "").any())
     jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(folds.unique())) if trained else []
-    return jobs, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed)
+    return jobs, tune.TuneSettings(epochs=recipe.epochs, instruct=recipe.instruct, batch=recipe.batch, seed=recipe.seed)
 
 
 def answering(recipe: Recipe, described: str, log: Callable[[str], None] = print) -> Step:

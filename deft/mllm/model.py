@@ -40,8 +40,9 @@ IGNORE = prompt.IGNORE
 class DeftLLMConfig(PreTrainedConfig):
     """Everything that rebuilds the model: the base's own config, which streams are on, adapter rank, loss weights.
 
-    streams: letters among s, t, m, r. markers: stream or
-    stream-unit name -> token id of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`.
+    streams: letters among s, t, m, r. markers: stream or stream-unit name -> token id of its slot.
+    unit_words: token ids of the 21 words of `prompt.unit_words`. tokens: projected tokens of each stream, 0 for a model
+    that is shown soft words alone; words_shown: False for one that is shown none.
     """
 
     model_type = "deft-llm"
@@ -62,6 +63,7 @@ class DeftLLMConfig(PreTrainedConfig):
         align_weight: float = 0.1,
         disentangle_weight: float = 0.1,
         seed: int = 7,
+        words_shown: bool = True,
         **kwargs: Any,
     ):
         if isinstance(text_config, dict):
@@ -78,6 +80,7 @@ class DeftLLMConfig(PreTrainedConfig):
         self.markers, self.unit_words = dict(markers or {}), [list(w) for w in unit_words or []]
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
+        self.words_shown = words_shown
         super().__init__(**kwargs)
 
     @classmethod
@@ -176,8 +179,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     @property
     def unit_streams(self) -> tuple[str, ...]:
-        """Those of them that carry unit probabilities."""
-        return tuple(name for name in self.streams if name in prompt.UNIT_STREAMS)
+        """Those of them whose unit probabilities are shown as soft words."""
+        return tuple(name for name in self.streams if self.config.words_shown and name in prompt.UNIT_STREAMS)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings of the base (vocabulary, H)."""
@@ -190,8 +193,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     # ------------------------------------------------------------ inputs
     def project(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Expert tokens (B, 4, 64) of each stream that is on -> (B, 4, H)."""
-        return {name: self.projectors[name](features[name]) for name in self.streams}
+        """Expert tokens (B, 4, 64) of each stream that is on -> (B, 4, H); none where words alone are shown."""
+        return {name: self.projectors[name](features[name]) for name in self.streams if self.config.tokens}
 
     def embed(self, input_ids: Tensor, features: dict[str, Tensor], projected: dict[str, Tensor]) -> Tensor:
         """Token ids with slots (B, L) -> (B, L, H): word embeddings, projected tokens and soft words, each in its
@@ -200,7 +203,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         embedded = self.get_input_embeddings()(input_ids)
         words = self.words() if self.unit_streams else None
         for name in self.streams:
-            embedded = prompt.splice(embedded, input_ids, self.config.markers[name], projected[name])
+            if name in projected:
+                embedded = prompt.splice(embedded, input_ids, self.config.markers[name], projected[name])
             if name in self.unit_streams:
                 said = prompt.soft_words(words, features[f"{name}_units"])
                 embedded = prompt.splice(embedded, input_ids, self.config.markers[f"{name}-unit"], said)
@@ -244,9 +248,9 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         """input_ids, attention_mask, labels (B, L); prompt_end (B,) position of the prompt's last token.
 
         features: <stream> (B, 4, 64) and <stream>_units (B, 17, 2) in [0, 1] for each stream that is on.
-        emotion (B,) index into EMOTIONS; units (B, 17, 2) in {0, 1}; present (B, S) bool, streams not dropped.
-        lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no clip: no alignment
-        loss there."""
+        emotion (B,) index into EMOTIONS, IGNORE where none is told; units (B, 17, 2) in {0, 1}; present (B, S) bool,
+        streams not dropped. lived (B,) bool: False for a rehearsal example, whose units are simulated and belong to no
+        clip: no alignment loss there."""
         projected = self.project(features)
         out = self.hidden(self.embed(input_ids, features, projected), attention_mask, use_cache=use_cache)
         hidden = out.last_hidden_state  # (B, L, H)
@@ -264,13 +268,14 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         scored = labels[:, 1:] != IGNORE
         result.logits = self.word_logits(hidden[:, :-1][scored])  # the word head meets label positions only
         parts = {"text": F.cross_entropy(result.logits, labels[:, 1:][scored])}
-        if emotion is not None:
+        if emotion is not None and bool((emotion != IGNORE).any()):
             parts["emotion"] = F.cross_entropy(emotion_logits, emotion)
         if units is not None:
             parts["units"] = F.binary_cross_entropy_with_logits(unit_logits, units)
             own = slice(None) if lived is None else lived
-            if self.unit_streams and (lived is None or bool(lived.any())):
-                parts["align"] = self.alignment(projected[self.unit_streams[-1]][own], units[own])
+            told = [name for name in projected if name in prompt.UNIT_STREAMS]
+            if told and (lived is None or bool(lived.any())):
+                parts["align"] = self.alignment(projected[told[-1]][own], units[own])
         if len(projected) > 1:
             parts["disentangle"] = self.disentangling(projected)
         weights = {

@@ -15,17 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
 
 from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.experts import draws
-from deft.mllm import language, prompt, score
+from deft.experts.encoder import TOKENS
+from deft.mllm import detectors, language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
-from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
+from deft.mllm.runs import Job, base_of, instructed_of, jobs_asked, jobs_of  # noqa: F401
 from deft.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.unimer import lessons
 
@@ -59,13 +61,19 @@ class JointTrainer(Trainer):
 def build(
     work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a system before tuning: the base of draw `draw` with fresh adapters, projectors and
-    heads.
-    """
+    """(tokenizer, model) of a system before it meets a fold: the base of draw `draw` with fresh adapters, projectors
+    and heads, or with what these learned on the corpus (`settings.instruct` > 0; FileNotFoundError before that)."""
     entry = systems.model(system)
     tokenizer, base = language.load_base(base_of(work, entry.base, draw))
-    config = DeftLLMConfig.of(base, tokenizer, entry.streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed)
-    return tokenizer, DeftLLMForConditionalGeneration(config, base)
+    shown = {"tokens": TOKENS if "tokens" in entry.shows else 0, "words_shown": "words" in entry.shows}
+    config = DeftLLMConfig.of(
+        base, tokenizer, entry.streams, rank=settings.rank, alpha=2 * settings.rank, seed=seed, **shown
+    )
+    model = DeftLLMForConditionalGeneration(config, base)
+    if settings.instruct:
+        learned, own = load_file(instructed_of(work, entry.base, draw) / "model.safetensors"), model.state_dict()
+        model.load_state_dict({name: value for name, value in learned.items() if name in own}, strict=False)
+    return tokenizer, model
 
 
 def train(
@@ -80,7 +88,8 @@ def train(
     """Tune `model` in place on clips `rows`; returns the loss parts of every step. flat: rehearse text without
     emotion knowledge.
     """
-    examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat)
+    slots = {"tokens": model.config.tokens, "words": model.config.words_shown}
+    examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat, **slots)
     cpu = not torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as scratch:  # the Trainer wants a folder; nothing is kept there
         arguments = TrainingArguments(
@@ -166,6 +175,8 @@ def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
     work, entry = Path(work), systems.model(job.system)
     inputs = [
         base_of(work, entry.base, job.seed),
+        *([instructed_of(work, entry.base, job.seed)] if settings.instruct else ()),
+        detectors.path_of(work, job.seed),
         work / "clips" / "folds.csv",
         (
             work / "unimer" / "bench.jsonl"
@@ -180,13 +191,14 @@ def state_of(job: Job, work: Path, settings: TuneSettings) -> cache.State:
         **asdict(job),
         **asdict(settings),
         "streams": [entry.streams, *systems.STREAMS.items()],
+        "shows": entry.shows,
         "base": entry.base,
         "construction": entry.construction,
     }
     return cache.fresh(job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
-def _unless_finished(
+def unless_finished(
     states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str
 ) -> list:
     """Histories of all runs: what is finished is read here, only the others need processes of their own."""
@@ -202,18 +214,25 @@ def _unless_finished(
 def pretrain_all(
     settings: Sequence[language.LanguageSettings],
     folders: Sequence[Path],
+    heard: Sequence[Path],
     workers: int | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
-    asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
-    return _unless_finished(
-        [language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases"
+    """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept.
+
+    heard: file of the detectors that each base learns to hear (`detectors.prepare`).
+    """
+    asked = [
+        ("/".join(Path(folder).parts[-2:]), one, Path(folder), file)
+        for one, folder, file in zip(settings, folders, heard)
+    ]
+    return unless_finished(
+        [language.state_of(*one[1:]) for one in asked], _pretrain_quietly, asked, workers, log, "bases"
     )
 
 
-def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path) -> dict:
-    return language.pretrain(settings, folder, log=lambda line: None)
+def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path, heard: Path) -> dict:
+    return language.pretrain(settings, folder, heard, log=lambda line: None)
 
 
 def tune_all(
@@ -230,4 +249,4 @@ def tune_all(
         Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs]
     )  # what was asked for, for 08
     states = [state_of(job, work, settings) for job in jobs]
-    return _unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")
+    return unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")
