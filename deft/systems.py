@@ -24,7 +24,8 @@ class System:
     """One system. spoken: its name in figures. note: what it is, in T2.
 
     Of a model: streams (letters of `STREAMS`), base ("base", or "base-flat": text pretrained without emotion
-    prototypes), construction of Uni-MER that it is taught. on_experts: a reader of what one draw of the experts says.
+    prototypes), construction of Uni-MER that it is taught, what of a stream it is shown (projected "tokens", soft
+    "words"). on_experts: a reader of what one draw of the experts says.
     """
 
     name: str
@@ -33,12 +34,14 @@ class System:
     streams: str = ""
     base: str = "base"
     construction: str = "both"
+    shows: tuple[str, ...] = ("tokens", "words")
     on_experts: bool = False
 
     @property
     def parts(self) -> str:
         """The experts of a model, in words: "structure + texture"."""
-        return " + ".join(STREAMS[letter] for letter in self.streams)
+        alone = f", {self.shows[0]} only" if len(self.shows) == 1 else ""
+        return " + ".join(STREAMS[letter] for letter in self.streams) + alone
 
 
 def _subset(streams: str) -> System:
@@ -48,6 +51,8 @@ def _subset(streams: str) -> System:
 _ROWS = (
     System("deft", "DEFT", "three experts, soft words, small language model", "stm"),
     *map(_subset, ("s", "t", "m", "st", "sm", "tm")),
+    System("deft-words", "DEFT, words only", "deft without projected tokens", "stm", shows=("words",)),
+    System("deft-tokens", "DEFT, tokens only", "deft without soft words", "stm", shows=("tokens",)),
     System("rgb-only", "RGB-only LM", "the same language model on an RGB encoder of the same size and training", "r"),
     System(
         "deft-flat",
@@ -85,7 +90,7 @@ UNTRAINED = tuple(name for name in PEERS if not SYSTEMS[name].on_experts)  # no 
 OPPONENTS = (RGB, "lr-flow", "lr-experts", BLIND, "lr-pixels", MAJORITY)  # DEFT is held against each of them
 LISTED = {  # where -> its systems, in the order of rows or panels
     "T2": (DEFT, *OPPONENTS, "deft-flat"),
-    "T3": ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm", DEFT),
+    "T3": ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm", "deft-words", "deft-tokens", DEFT),
     "T4": ("deft-none", "deft-au", "deft-flow", DEFT),
     "F1": ("lr-pixels", RGB, "lr-flow", DEFT),
     "F4": (DEFT, RGB),

@@ -10,10 +10,19 @@ import pandas as pd
 from deft import runtime
 from deft.clips import splits, store
 from deft.clips.facs import COARSE, EMOTIONS, UNITS
-from deft.mllm.language import simulate_probability
-from deft.unimer.facts import text_facts, unit_array
+from deft.mllm import detectors, prompt
+from deft.unimer.facts import Facts, text_facts, unit_array
 
 TIE = 0.85
+
+
+def heard(units, rng, quality, rate=0.09, leak=0.35):
+    """What a calibrated, noisy detector reports of (17, 2) bool: Bayes' rule on d * x + noise, d' from the range
+    `quality`.
+    """
+    d, x = rng.uniform(*quality), np.maximum(units, leak * units[..., ::-1])
+    noise = np.sqrt(0.5) * (rng.standard_normal((len(units), 1)) + rng.standard_normal(units.shape))
+    return detectors.expit(d * (d * x + noise - d / 2) + np.log(rate / (1 - rate)))
 
 
 def write(work: Path, subjects: int = 12, clips: int = 6, folds: int = 3, seed: int = 0) -> Path:
@@ -73,12 +82,18 @@ def write(work: Path, subjects: int = 12, clips: int = 6, folds: int = 3, seed: 
                     noisy = value + 0.5 * rng.standard_normal(256)
                     columns.setdefault(name, []).append(noisy.reshape(4, 64).astype(np.float32))
                 for name, quality in (("motion", (1.6, 2.2)), ("texture", (0.9, 1.5)), ("rgb", (0.1, 0.6))):
-                    columns.setdefault(f"{name}_units", []).append(simulate_probability(units, rng, quality, rate=0.09))
+                    columns.setdefault(f"{name}_units", []).append(heard(units, rng, quality))
             store.write_shard(
                 work / "clips" / which / f"{person.subject}.npz", rows, "fake", look=np.array([r["look"] for r in rows])
             )
         for name, values in columns.items():
             runtime.save_array(work / "features" / which, name, np.stack(values))
+        if which == "bench":
+            there = np.stack([unit_array(Facts.from_json(r["facts"]).units) for r in records])
+            said = {name: np.stack(columns[f"{name}_units"]) for name in prompt.UNIT_STREAMS}
+            detectors.Detectors.fit(said, there, people["subject"].to_numpy().repeat(2 * clips)).save(
+                detectors.path_of(work)
+            )
         runtime.write_jsonl(work / "unimer" / f"{which}.jsonl", records)
         if which == "bench":  # a sheet that says less: the first unit only
             runtime.write_jsonl(

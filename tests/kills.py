@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deft import restart, runtime
-from deft.mllm import command, language, tune
+from deft.mllm import command, detectors, language, tune
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_bench
@@ -42,9 +42,9 @@ def tuned(work: Path, out: Path, settings: tune.TuneSettings = SETTINGS) -> None
     command.run(command.Request(tune.Job("deft-m", 0, 0), work, settings, out, resume=True))
 
 
-def schooled(_: Path, out: Path) -> None:
+def schooled(work: Path, out: Path) -> None:
     """Text pretraining into `out`, from the newest checkpoint there."""
-    language.pretrain(BASE, out, log=lambda line: None)
+    language.pretrain(BASE, out, detectors.path_of(work), log=lambda line: None)
 
 
 def content(folder: Path) -> dict[str, bytes]:

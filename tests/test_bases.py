@@ -14,7 +14,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from deft import config, paths
 from deft.clips.facs import EMOTIONS
-from deft.mllm import DeftLLMConfig, DeftLLMForConditionalGeneration, base, hub, language, prompt, score, tune
+from deft.mllm import (
+    DeftLLMConfig,
+    DeftLLMForConditionalGeneration,
+    base,
+    detectors,
+    hub,
+    language,
+    prompt,
+    score,
+    tune,
+)
 from deft.run import book
 from deft.unimer.facts import text_facts
 
@@ -398,7 +408,10 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     place, said = tune.base_of(work, "base", 0), []
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(there, place)  # put there by hand
-    for overwrite in (lambda: language.pretrain(SHORT, place), lambda: hub.name(place, str(there))):
+    for overwrite in (
+        lambda: language.pretrain(SHORT, place, detectors.path_of(work)),
+        lambda: hub.name(place, str(there)),
+    ):
         with pytest.raises(base.BaseError, match="put there by hand; it is not overwritten"):
             overwrite()
     shutil.rmtree(place)
@@ -423,7 +436,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
 
 def test_answers_that_are_not_finite_stop(work):
     shutil.rmtree(tune.base_of(work, "base", 0), ignore_errors=True)
-    language.pretrain(SHORT, tune.base_of(work, "base", 0), log=lambda line: None)
+    language.pretrain(SHORT, tune.base_of(work, "base", 0), detectors.path_of(work), log=lambda line: None)
     bench = tune.read_bench(work)
     tokenizer, model = tune.build(work, "deft-m", tune.TuneSettings(rank=2), 1)
     with torch.no_grad():

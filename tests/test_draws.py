@@ -12,7 +12,7 @@ import torch
 
 from deft import paths, runtime, systems
 from deft.experts import draws
-from deft.mllm import language, score, tune
+from deft.mllm import detectors, language, score, tune
 from deft.run import book
 from deft.run.chain import Chain
 
@@ -37,6 +37,7 @@ def world(folder, first=0):
     tune.pretrain_all(
         [replace(TINY, seed=language.seed_of_draw(7, first + d)) for d in (0, 1)],
         [tune.base_of(work, "base", d) for d in (0, 1)],
+        [detectors.path_of(work)] * 2,
         workers=1,
         log=lambda line: None,
     )
@@ -93,6 +94,7 @@ def test_a_draw_with_experts_of_its_own_reads_them(tmp_path):
     draws.record(work, 2)
     for path in (work / "features" / "bench").glob("*.npy"):
         runtime.save_array(draws.features(work, "bench", 1), path.stem, np.load(path) * 0.5)
+    detectors.Detectors.load(detectors.path_of(work)).save(detectors.path_of(work, 1))
     assert np.allclose(tune.read_bench(work, draw=1).features["motion"], shared.features["motion"] * 0.5)
     with pytest.raises(ValueError, match="expert_draws to 3"):
         tune.read_bench(work, draw=2)

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deft.clips import simulator
+from deft.clips import keyframes, simulator
 from deft.clips.facs import REGION_INDEX, REGIONS, SIDES, UNIT_INDEX, UNITS
 from deft.evaluation import distractors
 from deft.faces import align
-from deft.motion import courses, evidence
+from deft.motion import courses, envelope, evidence
 
 TIMES = np.array([0, 45, 90, 140, 180, 220, 260, 300, 340.0])
 LEFT, RIGHT = SIDES.index("L"), SIDES.index("R")
@@ -72,7 +72,7 @@ def test_a_step_or_a_flicker_does_not_score_like_rise_hold_fall(smile):
     parts = {
         name: evidence.parts(np.asarray(shape, float)[:, None, None] * peak, smile["noise"])
         for name, shape in {
-            "movement": evidence.ENVELOPE,
+            "movement": envelope.ENVELOPE,
             "step": np.ones(8),
             "flicker": (0, 1, 1, 1, 0, 1, 0, 1),
             "late": (0, 0.5, 1, 1, 1, 1, 1, 0.9),
@@ -92,8 +92,8 @@ def test_without_a_course_time_is_neutral(smile):
 
 
 def test_the_filter_is_unbiased_and_halves_the_variance():
-    peak, both, time, both_noise, time_noise = evidence.filters(8)
-    assert both @ evidence.ENVELOPE == pytest.approx(1) and both_noise**2 < 0.55
+    peak, both, time, both_noise, time_noise = envelope.filters(8)
+    assert both @ envelope.ENVELOPE == pytest.approx(1) and both_noise**2 < 0.55
     covariance = np.eye(8) + 1
     assert peak @ covariance @ time == pytest.approx(0, abs=1e-12)  # the halves have independent noise
 
@@ -293,3 +293,14 @@ def test_still_faces_confirm_nothing_by_themselves(monkeypatch):
     table = distractors.study(calibration, people=3)
     assert list(table["case"]) == ["head drift", "blink", "flicker"] and (table["reported"] <= 1 / 3).all()
     assert (table["confirmed"] < 0.3).all() and (table["confirmed"] <= table["by_word"]).all()
+
+
+def test_the_filter_of_all_flows_measures_what_the_peak_measures_with_less_noise():
+    rng, truth = np.random.default_rng(0), np.array([0.6, -0.3])
+    shared, own = rng.normal(size=(4000, 1, 2)), rng.normal(size=(4000, 8, 2))
+    flows = envelope.ENVELOPE[:, None] * truth + 0.1 * (shared + own)  # every flow starts at the same noisy onset
+    peak, filtered = keyframes.peak_mean(flows, 1), envelope.at_peak(flows, 1)
+    assert np.allclose(filtered[0].mean(0), peak.mean(0), atol=0.01)
+    assert filtered[0].std(0) == pytest.approx(filtered[1] * peak.std(0), rel=0.05) and filtered[1] < 0.75
+    short = flows[:, :2]  # onset, apex, hold: nothing but the mean is known
+    assert np.array_equal(envelope.at_peak(short, 1)[0], short.mean(1)) and envelope.at_peak(short, 1)[1] == 1

@@ -3,7 +3,6 @@ configurations).
 """
 
 import copy
-import inspect
 import multiprocessing
 import os
 import shutil
@@ -16,15 +15,16 @@ import fake_bench
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from deft import parallel, runtime, systems
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.clips.splits import roles
-from deft.mllm import classes, data, language, prompt, score, tune
+from deft.mllm import classes, data, detectors, language, prompt, score, tune
 from deft.mllm import examples as drawn
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
-from deft.unimer.facts import text_facts, unit_array
+from deft.unimer.facts import text_facts
 
 TINY = language.LanguageSettings(
     hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2
@@ -48,7 +48,7 @@ def tokenizer():
 def work(tmp_path_factory):
     """A made-up bench with a tiny pretrained base."""
     folder = fake_bench.write(tmp_path_factory.mktemp("mllm"))
-    language.pretrain(TINY, folder / "mllm" / "base", log=lambda line: None)
+    language.pretrain(TINY, folder / "mllm" / "base", detectors.path_of(folder), log=lambda line: None)
     return folder
 
 
@@ -101,17 +101,70 @@ def test_soft_words_at_the_end_points():
     assert torch.allclose(prompt.soft_words(words, one_sided)[0], unit + 0.5 * left)
 
 
-def test_simulated_probabilities_are_calibrated():
-    rng = np.random.default_rng(0)
-    units = rng.random((4000, 17, 2)) < 0.10
-    p = language.simulate_probability(units, rng, rate=0.10, leak=0.0)
-    for low, high in ((0.05, 0.15), (0.4, 0.6), (0.85, 0.95)):
-        inside = (p > low) & (p < high)
-        assert abs(units[inside].mean() - p[inside].mean()) < 0.03
-    told = np.mean(
-        [unit_array(text_facts(rng).units) > 0 for _ in range(2000)]
-    )  # the rate it assumes is the text's own
-    assert told == pytest.approx(inspect.signature(language.simulate_probability).parameters["rate"].default, rel=0.05)
+def correlated(clips=600, share=0.6, seed=0):
+    """Two experts' probabilities of made-up clips, and the truth: `share` of the variance of their errors is common
+    to both.
+    """
+    rng = np.random.default_rng(seed)
+    strength = (rng.random((clips, 17, 2)) < 0.15) * rng.uniform(0.2, 1, (clips, 17, 2))
+    common = rng.standard_normal(strength.shape)
+    said = {
+        name: detectors.expit(
+            gain * strength - 2 + np.sqrt(share) * common + np.sqrt(1 - share) * rng.standard_normal(strength.shape)
+        )
+        for name, gain in (("texture", 1.5), ("motion", 6.0))
+    }
+    return said, strength, np.arange(clips) // 20
+
+
+def together(said, there):
+    """Correlation of the two experts' log odds among unit sides that moved, and among those that did not."""
+    odds = [detectors.logit(said[name]) for name in ("texture", "motion")]
+    return [np.corrcoef(odds[0][mask], odds[1][mask])[0, 1] for mask in (there, ~there)]
+
+
+def test_simulated_detectors_err_as_the_real_ones_do():
+    """As good, as sure, and wrong together: else text pretraining teaches the model to count one piece of evidence
+    twice.
+    """
+    real, strength, people = correlated()
+    model, rng, there = detectors.Detectors.fit(real, strength, people), np.random.default_rng(1), strength > 0
+    drawn = [model.simulate(clip, rng) for clip in there]
+    made = {name: np.stack([clip[name] for clip in drawn]) for name in real}
+    for name in real:
+        assert roc_auc_score(there.ravel(), made[name].ravel()) == pytest.approx(
+            roc_auc_score(there.ravel(), real[name].ravel()), abs=0.02
+        )
+        odds, true = (detectors.logit(p[name]) for p in (made, real))
+        for mask in (there, ~there):
+            assert abs(odds[mask].mean() - true[mask].mean()) < 0.25 and odds[mask].std() == pytest.approx(
+                true[mask].std(), rel=0.15
+            )
+    assert together(made, there) == pytest.approx(together(real, there), abs=0.1) and min(together(made, there)) > 0.4
+    apart = {name: correlated(share=0.0, seed=3)[0][name] for name in real}
+    alone = detectors.Detectors.fit(apart, correlated(share=0.0, seed=3)[1], people)
+    drawn = [alone.simulate(clip, rng) for clip in there]
+    assert abs(together({name: np.stack([clip[name] for clip in drawn]) for name in real}, there)[1]) < 0.1, (
+        "no correlation is made up"
+    )
+
+
+def test_detectors_know_sides_and_come_back_from_disk(tmp_path):
+    real, strength, people = correlated()
+    model = detectors.Detectors.fit(real, strength, people)
+    left = np.zeros((17, 2), bool)
+    left[3, 0] = True
+    drawn = np.mean([model.simulate(left, np.random.default_rng(i))["motion"] for i in range(200)], axis=0)
+    assert drawn[3, 0] > 0.5 and np.delete(drawn.ravel(), 6).max() < 0.35
+    model.save(tmp_path / "d.safetensors")
+    again = detectors.Detectors.load(tmp_path / "d.safetensors")
+    one, two = (m.simulate(left, np.random.default_rng(5)) for m in (model, again))
+    assert again.names == model.names and all(np.array_equal(one[name], two[name]) for name in one)
+    (tmp_path / "d.safetensors").write_bytes((tmp_path / "d.safetensors").read_bytes()[:-50])
+    with pytest.raises(ValueError, match="damaged"):
+        detectors.Detectors.load(tmp_path / "d.safetensors")
+    with pytest.raises(ValueError, match="at least two"):
+        detectors.Detectors.fit(real, strength, np.zeros(len(strength)))
 
 
 # ---------------------------------------------------------------- model
@@ -194,6 +247,23 @@ def test_dropping_a_stream_is_the_same_as_a_prompt_without_it(tokenizer):
     dropped = model(**examples(tokenizer, model, 2, dropped=("structure",)), **features).logits
     model.config.streams = "tm"
     assert torch.allclose(model(**examples(tokenizer, model, 2), **features).logits, dropped, atol=1e-5)
+
+
+@pytest.mark.parametrize("system, blind", [("deft-words", "tokens"), ("deft-tokens", "words")])
+def test_a_system_that_is_shown_words_or_tokens_alone_sees_nothing_else(work, system, blind):
+    words, model = tune.build(work, system, tune.TuneSettings(rank=4), seed=1)
+    features, other = made_up(2), made_up(2, seed=1)
+    swapped = {key: other[key] for key in features if key.endswith("_units") == (blind == "words")}
+    batch = score.prompts(model, words, 2, score.PREFIX)
+    outs = [model(**batch, **given) for given in (features, features | swapped, other)]
+    said = [torch.cat([out.last_hidden_state[:, -1], out.unit_logits.flatten(1)], 1) for out in outs]
+    assert torch.allclose(said[0], said[1], atol=1e-6) and not torch.allclose(said[0], said[2], atol=1e-3)
+    bench, rows = data.read_bench(work), np.arange(8)
+    slots = {"tokens": model.config.tokens, "words": model.config.words_shown}
+    course = drawn.plan(words, bench, rows, model.streams, tune.TuneSettings(epochs=1, batch=4), 1, **slots)
+    shown = {i for example in course for i in example["input_ids"]}
+    assert (words.convert_tokens_to_ids("<motion>") in shown) == (blind == "words")
+    assert (words.convert_tokens_to_ids("<motion-unit>") in shown) == (blind == "tokens")
 
 
 def test_an_example_may_be_closed_up_without_changing_what_is_said(tokenizer):
@@ -563,17 +633,21 @@ def test_a_local_folder_of_any_causal_model_serves_as_base(tokenizer, tmp_path):
         language.load_base(Path(tmp_path) / "nowhere")
 
 
-def test_pretraining_is_repeatable_and_kept(tmp_path):
+def test_pretraining_is_repeatable_and_kept(work, tmp_path):
+    heard = detectors.path_of(work)
     short = replace(TINY, text_steps=4, soft_steps=4)
-    first, second = (language.pretrain(short, tmp_path / name, log=lambda line: None) for name in "ab")
+    first, second = (language.pretrain(short, tmp_path / name, heard, log=lambda line: None) for name in "ab")
     assert first["loss"] == second["loss"]
     stamp = (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns
-    language.pretrain(short, tmp_path / "a", log=lambda line: None)
+    language.pretrain(short, tmp_path / "a", heard, log=lambda line: None)
     assert (tmp_path / "a" / "model.safetensors").stat().st_mtime_ns == stamp
     shutil.copytree(tmp_path / "a", tmp_path / "linked", copy_function=os.link)  # as runs of several draws share a base
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     language.pretrain(
-        replace(short, hidden=2 * TINY.hidden, text_steps=1, soft_steps=1), tmp_path / "linked", log=lambda line: None
+        replace(short, hidden=2 * TINY.hidden, text_steps=1, soft_steps=1),
+        tmp_path / "linked",
+        heard,
+        log=lambda line: None,
     )
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
     assert (tmp_path / "linked" / "config.json").read_bytes() != before["config.json"]

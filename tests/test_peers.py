@@ -177,6 +177,25 @@ def test_bad_features_are_named():
         linear.fit(x[:3], index, folds)
 
 
+def test_bayes_learns_how_sure_it_may_be_and_how_common_classes_are():
+    rng, shares = np.random.default_rng(3), np.array([0.5, 0.2, 0.1, 0.1, 0.1])
+    truth = rng.choice(5, 4000, p=shares)
+    logit = 1.2 * rng.standard_normal((4000, 5)) + np.eye(5)[truth] * 1.44  # log odds that are right at temperature 1
+    honest = np.exp(logit) / np.exp(logit).sum(1, keepdims=True)
+    boastful = honest**2 / (honest**2).sum(1, keepdims=True)  # the same evidence, counted twice
+    temperature, found = bayes.fit(boastful, truth)
+    assert 1.8 < temperature < 2.2
+    np.testing.assert_allclose(found, np.log(shares) - np.log(shares).mean(), atol=0.2)
+
+    def loss(p):
+        return -np.log(p[np.arange(len(truth)), truth]).mean()
+
+    assert loss(bayes.adjusted(boastful, temperature, found)) < loss(honest) < loss(boastful)
+    assert np.isfinite(bayes.fit(boastful[truth > 0], truth[truth > 0])[1]).all()  # a class without a clip
+    with pytest.raises(ValueError, match="no training clip"):
+        bayes.fit(boastful[:0], truth[:0])
+
+
 def test_bayes_reads_the_textbook():
     base = np.full(len(UNITS), 0.2)
     unit = np.full((3, len(UNITS)), 0.05)

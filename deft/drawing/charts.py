@@ -1,8 +1,8 @@
-"""The two charts: motion per region against the noise floor, and evidence per action unit."""
+"""Charts: motion per region against the noise floor, evidence per action unit, real experts beside simulated ones."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import matplotlib
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deft.clips import facs
 from deft.drawing.style import INK, PAPER
 from deft.faces.regions import region_rows
-from deft.palette import GREY, LEFT, RIGHT, TRUTH
+from deft.palette import BLUE, GREY, LEFT, ORANGE, RIGHT, TRUTH
 from deft.unimer.check import Evidence
 
 
@@ -113,3 +113,21 @@ def unit_legend(ax: Axes | Figure, annotated: bool = True, truth: bool = True, *
     if truth:
         keys.append(Line2D([], [], ls="", marker="D", color=TRUTH, ms=3.6, label="truly moved"))
     ax.legend(handles=keys, **place)
+
+
+def detector_chart(axes: Sequence[Axes], said: dict[str, dict[str, np.ndarray]], there: np.ndarray) -> None:
+    """One panel per expert: densities of log odds of unit sides that moved and that did not, real ones filled,
+    simulated ones as lines.
+
+    said: {expert: {"real": (N, 17, 2) probabilities, "simulated": ...}}; there: (N, 17, 2) bool.
+    """
+    edges = np.linspace(-9, 9, 37)
+    for ax, (name, pair) in zip(axes, said.items()):
+        for kind, p in pair.items():
+            odds = np.log(np.clip(p, 1e-4, 1 - 1e-4) / np.clip(1 - p, 1e-4, 1 - 1e-4))
+            for mask, colour, words in ((there, BLUE, "moved"), (~there, ORANGE, "did not move")):
+                look = {"histtype": "step", "lw": 1.4} if kind == "simulated" else {"alpha": 0.35}
+                ax.hist(odds[mask], edges, density=True, color=colour, label=f"{words}, {kind}", **look)
+        ax.set(title=name, xlabel="log odds of a unit side")
+    axes[0].set_ylabel("density")
+    axes[-1].legend(fontsize="small")

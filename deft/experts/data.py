@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from deft import runtime
+from deft.clips import keyframes
 from deft.clips.facs import FURROWS, REGIONS
-from deft.clips.keyframes import peak_mean
 from deft.clips.store import ClipStore
 from deft.faces import regions
+from deft.motion import envelope
 
 INPUTS = {"structure": ("onset",), "texture": ("residual",), "motion": ("peak", "regions"), "rgb": ("pair",)}
 TARGETS = {
@@ -80,9 +81,12 @@ def _halve(images: np.ndarray) -> np.ndarray:
 
 
 def region_inputs(courses: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """courses (N, T-1, 36, 5), noise (N,) px -> (N, 181): mean of apex and hold, noise."""
-    peak = peak_mean(courses, axis=1)  # (N, 36, 5)
-    return np.concatenate([peak.reshape(len(peak), -1), np.asarray(noise)[:, None]], axis=1).astype(np.float32)
+    """courses (N, T-1, 36, 5), noise (N,) px -> (N, 181): vectors at the peak by the filter of all flows, the rest by
+    the mean of apex and hold (lengths and shares are never negative, so noise does not cancel in them), and the noise
+    of the vectors."""
+    peak = keyframes.peak_mean(courses, axis=1)  # (N, 36, 5)
+    peak[..., :2], share = envelope.at_peak(courses[..., :2], axis=1)
+    return np.concatenate([peak.reshape(len(peak), -1), share * np.asarray(noise)[:, None]], axis=1).astype(np.float32)
 
 
 def _truth(store: ClipStore, work: Path, name: str, which: str) -> np.ndarray:

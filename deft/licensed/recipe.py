@@ -18,7 +18,12 @@ from deft.run import book
 from deft.run.chain import Chain
 from deft.systems import DEFT, RGB
 
-BORROWED = (*(f"experts/{name}" for name in EXPERTS), "mllm/base", "evidence/calibration.json", "faces/landmarks")
+BORROWED = (
+    *(f"experts/{name}" for name in EXPERTS),
+    "mllm/detectors.safetensors",
+    "evidence/calibration.json",
+    "faces/landmarks",
+)
 LOSO = "loso"
 
 
@@ -32,8 +37,9 @@ class Recipe:
     folder that holds theirs. folds: a number as text, or "loso" for one per subject. protocol: a name of
     `deft.evaluation.protocols`, then folds may be "" (its own); "": the five emotions that a simulated profile names.
     landmarks: folder of points that another detector found (`deft.licensed.points`). errata: see `readers.errata`.
-    seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. subjects,
-    clips_each: take only so many (0: all), those with the most classes first. name: of work/<name>. workers: processes
+    seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. instruct: > 0
+    where it starts from the profile's bases as they were instructed on the corpus. subjects, clips_each: take only so
+    many (0: all), those with the most classes first. name: of work/<name>. workers: processes
     that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
 
     dataset: str
@@ -43,6 +49,7 @@ class Recipe:
     systems: tuple[str, ...] = (DEFT, RGB)
     seeds: int = 1
     epochs: int = 10
+    instruct: int = 0
     batch: int = 32
     seed: int = 7
     subjects: int = 0
@@ -174,7 +181,7 @@ def recipe_of(
         protocol=protocol,
         landmarks=landmarks,
         errata=errata,
-        **{name: given[name] for name in ("epochs", "batch", "seed")},
+        **{name: given[name] for name in ("epochs", "instruct", "batch", "seed")},
     )
 
 
@@ -203,7 +210,11 @@ def borrowing(recipe: Recipe) -> Step:
     Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out. How the training
     went (history.json, with its seconds) is copied and decides nothing."""
     source = paths.work(recipe.profile)
-    borrowed = (*BORROWED, *(f"mllm/draw{draw}/base" for draw in range(1, recipe.seeds)))
+    languages = ["base", "instructed"] if recipe.instruct else ["base"]
+    borrowed = [
+        *BORROWED,
+        *(str(paths.of_draw(Path("mllm"), d) / name) for d in range(recipe.seeds) for name in languages),
+    ]
     if absent := next((part for part in (*borrowed, "clips/corpus") if not (source / part).exists()), None):
         raise LicensedError(
             f"profile {recipe.profile} has no {absent}: `make reproduce PROFILE={recipe.profile}` makes experts and"

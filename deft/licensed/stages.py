@@ -121,8 +121,8 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
     folds = pd.read_csv(recipe.work / "clips" / "folds.csv")["fold"]
     trained = bool((store.ClipStore(recipe.work / "clips" / "bench").index["emotion"] != "").any())
     jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(set(folds) - {NEVER})) if trained else []
-    names = agreed.classes_of(recipe)
-    return jobs, tune.TuneSettings(epochs=recipe.epochs, batch=recipe.batch, seed=recipe.seed, classes=names)
+    chosen = {name: getattr(recipe, name) for name in ("epochs", "instruct", "batch", "seed")}
+    return jobs, tune.TuneSettings(**chosen, classes=agreed.classes_of(recipe))
 
 
 def answering(

@@ -25,7 +25,8 @@ class DeftLLMConfig(PreTrainedConfig):
     streams: letters among s, t, m, r. classes: of the head, in its order. markers: stream or stream-unit name -> token
     id of its slot. unit_words: token ids of the 21 words of `prompt.unit_words`. named_base: {id, revision, sha256} of
     a base from elsewhere, which is saved by this reference; none for a base of our own, which is saved whole. rows: of
-    its table of words. experts: {stream: sha256} of the experts whose features it was tuned on.
+    its table of words. experts: {stream: sha256} of the experts whose features it was tuned on. tokens: projected
+    tokens of each stream, 0 for a model that is shown soft words alone; words_shown: False for one that is shown none.
     """
 
     model_type = "deft-llm"
@@ -50,6 +51,7 @@ class DeftLLMConfig(PreTrainedConfig):
         named_base: Mapping[str, str] | None = None,
         rows: int = 0,
         experts: Mapping[str, str] | None = None,
+        words_shown: bool = True,
         **kwargs: Any,
     ):
         if isinstance(text_config, dict):
@@ -68,6 +70,7 @@ class DeftLLMConfig(PreTrainedConfig):
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
         self.named_base, self.rows, self.experts = dict(named_base or {}), rows, dict(experts or {})
+        self.words_shown = words_shown
         super().__init__(**kwargs)
 
     @classmethod

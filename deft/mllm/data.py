@@ -14,11 +14,12 @@ import pandas as pd
 import torch
 
 from deft import runtime
-from deft.clips.facs import SIDES, UNITS
+from deft.clips.facs import COARSE, EMOTIONS, SIDES, UNITS
 from deft.clips.splits import roles
 from deft.clips.store import ClipStore
 from deft.experts import draws
-from deft.mllm import prompt
+from deft.mllm import detectors, prompt
+from deft.mllm.detectors import Detectors
 from deft.unimer import lessons
 from deft.unimer.build import facts_of
 from deft.unimer.facts import Facts
@@ -26,8 +27,8 @@ from deft.unimer.facts import Facts
 
 @dataclass(frozen=True)
 class TuningData:
-    """The data of tuning and scoring for one set: its index, the experts' features, and the facts of its records (None
-    without one).
+    """The data of tuning and scoring for one set: its index, the experts' features, the facts of its records (None
+    without one), and the simulated detectors that rehearsal hears.
 
     complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well
     have moved below the noise: that the record does not list it must not be learned as "absent"."""
@@ -37,6 +38,16 @@ class TuningData:
     facts: list[Facts | None]
     folds: pd.DataFrame | None
     complete: list[bool]
+    detectors: Detectors | None = None
+    textbook: np.ndarray | None = None  # (N, 5): emotions are drawn anew from it each time; rows of zeros have none
+
+    def told(self, row: int, rng: np.random.Generator) -> Facts | None:
+        """The facts of a clip; where emotions come from the textbook, with one drawn for this telling, or none."""
+        if self.textbook is None:
+            return self.facts[row]
+        chance = self.textbook[row]
+        emotion = EMOTIONS[rng.choice(len(EMOTIONS), p=chance)] if chance.any() else ""
+        return replace(self.facts[row], emotion=emotion, coarse=COARSE.get(emotion, ""))
 
     def rows(self, fold: int, role: str, condition: str | None = None) -> np.ndarray:
         """Row numbers of the clips whose subject plays `role` (train, validation, test) in `fold`."""
@@ -50,16 +61,7 @@ def read_bench(
     """Read index, features of a draw and (training needs them) Uni-MER facts of set `which` under work/<profile>."""
     work = Path(work)
     index = ClipStore(work / "clips" / which).index
-    features = {}
-    for name in prompt.streams_of(letters):
-        for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
-            array = np.asarray(runtime.load_array(draws.features(work, which, draw), key, mmap=False), np.float32)
-            if len(array) != len(index) or not np.isfinite(array).all():
-                raise ValueError(
-                    f"{draws.features(work, which, draw) / key}.npy: {array.shape} for {len(index)} clips, or not"
-                    " finite; rerun 06_experts"
-                )
-            features[key] = array
+    features = features_at(draws.features(work, which, draw), letters, len(index))
     records = runtime.read_jsonl(work / "unimer" / f"{which}.jsonl") if facts else []
     found, open_ended = facts_of(records), unconfirmed(records)
     folds = pd.read_csv(work / "clips" / "folds.csv", dtype={"subject": str}) if which == "bench" else None
@@ -69,7 +71,24 @@ def read_bench(
         [found.get(clip) for clip in index["clip"]],
         folds,
         [clip not in open_ended for clip in index["clip"]],
+        Detectors.load(detectors.path_of(work, draw)) if facts else None,
     )
+
+
+def features_at(folder: Path, letters: str, clips: int) -> dict[str, np.ndarray]:
+    """Tokens and unit probabilities of the streams `letters` of a set of `clips`; ValueError for another number of
+    clips, or what is not finite.
+    """
+    features = {}
+    for name in prompt.streams_of(letters):
+        for key in (name, f"{name}_units") if name in prompt.UNIT_STREAMS else (name,):
+            array = np.asarray(runtime.load_array(folder, key, mmap=False), np.float32)
+            if len(array) != clips or not np.isfinite(array).all():
+                raise ValueError(
+                    f"{folder / key}.npy: {array.shape} for {clips} clips, or not finite; rerun 06_experts"
+                )
+            features[key] = array
+    return features
 
 
 def taught(bench: TuningData, work: Path, construction: str) -> TuningData:

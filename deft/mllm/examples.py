@@ -19,7 +19,7 @@ An RGB-only model cannot be treated so: its looks and its motion arrive in the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerBase
 
 from deft import runtime
 from deft.clips.facs import EMOTIONS
+from deft.experts.encoder import TOKENS
 from deft.mllm import classes, language, prompt
 from deft.mllm.data import TuningData, features_of
 from deft.unimer.facts import unit_array
@@ -34,10 +35,12 @@ from deft.unimer.facts import unit_array
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
-    rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed
-    counts on from it. classes: what clips are told apart into, in the order of the head. groups: of `batch` examples,
-    that make one step together."""
+    """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing. hide:
+    chance that the tokens of a stream are missing while its soft words stay. rehearse: share of examples about clips
+    that never existed (below). shown: if given, each example shows the streams of one of these (letters), drawn. draw:
+    number of the first draw; a job's seed counts on from it. classes: what clips are told apart into, in the order of
+    the head. groups: of `batch` examples, that make one step together. instruct: epochs on the corpus before the folds
+    (`deft.mllm.instruct`), 0 for none."""
 
     epochs: int = 10
     batch: int = 32
@@ -50,6 +53,9 @@ class TuneSettings:
     draw: int = 0
     classes: tuple[str, ...] = EMOTIONS
     groups: int = 1
+    hide: float = 0.0
+    shown: tuple[str, ...] = ()
+    instruct: int = 0
 
 
 def draw_example(
@@ -62,33 +68,34 @@ def draw_example(
     epoch: int,
     position: int,
     flat: bool = False,
+    tokens: int = TOKENS,
+    words: bool = True,
 ) -> dict:
     """Example `position` of `epoch`: a fresh question and wording, perhaps another clip's structure, perhaps fewer
     streams.
     """
     rng = runtime.rng(seed, f"mllm/tune/{epoch}", position)
     row = int(rows[position])
-    facts = bench.facts[row]
+    facts = bench.told(row, rng)
     partner = int(rng.choice(rows)) if rng.random() < settings.swap else row
-    dropped = [name for name in streams if rng.random() < settings.drop]
+    kept = prompt.streams_of(str(rng.choice(settings.shown))) if settings.shown else streams
+    dropped = [name for name in streams if name not in kept or rng.random() < settings.drop]
     if len(dropped) == len(streams):
-        dropped.remove(str(rng.choice(dropped)))  # an example always keeps one stream
+        dropped.remove(str(rng.choice(kept)))  # an example always keeps one stream
     simulated, complete = {}, bench.complete[row]
-    if set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
+    if words and set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
         facts = classes.rehearsed(rng, settings.classes, (bench.facts[r] for r in rows if bench.facts[r]), flat)
-        active, complete = unit_array(facts.units) > 0, True
-        simulated = {
-            f"{name}_units": language.simulate_probability(active, rng, language.QUALITY[name])
-            for name in streams
-            if name in prompt.UNIT_STREAMS
-        }
+        said, complete = bench.detectors.simulate(unit_array(facts.units) > 0, rng), True
+        simulated = {f"{name}_units": said[name] for name in streams if name in prompt.UNIT_STREAMS}
     kind, question, answer = language.ask(facts, rng, complete)
-    example = prompt.encode(tokenizer, streams, question, answer, dropped, end=complete or kind != "reasoning")
+    ends = complete or kind != "reasoning"
+    example = prompt.encode(tokenizer, streams, question, answer, dropped, tokens, ends, words)
+    if hidden := [name for name in streams if rng.random() < settings.hide]:
+        example = _without_tokens(tokenizer, example, hidden)
+    if simulated and flat:
+        example, facts = language.silenced(tokenizer, example), replace(facts, emotion="")
     if simulated:  # no clip, so no expert tokens: they are masked, soft words remain
-        slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
-        example["attention_mask"] = [
-            0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])
-        ]
+        example = _without_tokens(tokenizer, example, streams)
     return {
         **example,
         "row": row,
@@ -101,6 +108,15 @@ def draw_example(
     }
 
 
+def _without_tokens(tokenizer: PreTrainedTokenizerBase, example: dict, streams: Sequence[str]) -> dict:
+    """The example with the tokens of `streams` masked; their soft words stay."""
+    slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
+    return {
+        **example,
+        "attention_mask": [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])],
+    }
+
+
 def plan(
     tokenizer: PreTrainedTokenizerBase,
     bench: TuningData,
@@ -109,9 +125,11 @@ def plan(
     settings: TuneSettings,
     seed: int,
     flat: bool = False,
+    tokens: int = TOKENS,
+    words: bool = True,
 ) -> list[dict]:
     """All examples of a run in the order they are met: in an epoch every clip once, batches of like length, drawn
-    order.
+    order. tokens, words: slots of the prompt (`prompt.prefix`).
 
     Clips that do not fill a last batch wait for the next epoch, where others are left over.
     """
@@ -120,7 +138,8 @@ def plan(
         shuffled = runtime.rng(seed, "mllm/order", epoch).permutation(len(rows))
         whole = len(rows) // settings.batch * settings.batch or len(rows)
         drawn = [
-            draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p), flat) for p in shuffled[:whole]
+            draw_example(tokenizer, bench, rows, streams, settings, seed, epoch, int(p), flat, tokens, words)
+            for p in shuffled[:whole]
         ]
         drawn.sort(key=lambda e: sum(e["attention_mask"]))  # what is computed once masked positions are left out
         batches = [drawn[i : i + settings.batch] for i in range(0, whole, settings.batch)]

@@ -1,10 +1,11 @@
 """A small causal language model, built and pretrained offline on text that no clip produced.
 
 Two stages: plain text of the grammar, with units written as words, teaches what units mean for an emotion according to
-the literature; then the same units arrive as soft words with *simulated* probabilities, so that the model has learned
-to read uncertain detections before it meets a clip (docs/method.md#what-learns-at-this-size). Neither stage uses a
-frame, a feature or a record of a clip. `flat=True` draws emotion and units independently: the control that shows what
-the prototypes in the text contribute."""
+the literature; then the same units arrive as soft words with *simulated* probabilities (`deft.mllm.detectors`), so that
+the model has learned to read uncertain detections before it meets a clip (docs/method.md#what-learns-at-this-size).
+Neither stage uses a frame, a feature or a record of a clip. `flat=True` is the control that shows what the prototypes
+in the text contribute: emotion and units are drawn independently, and no emotion word is scored. Silence, not denial: a
+text that pairs classes with any units would teach that units say nothing about emotion."""
 
 from __future__ import annotations
 
@@ -29,8 +30,10 @@ from transformers import (
 
 from deft import cache, restart, runtime, systems
 from deft import linear as products
+from deft.clips.facs import COARSE, EMOTIONS
 from deft.mllm import base as bases
 from deft.mllm import hub, prompt
+from deft.mllm.detectors import Detectors
 from deft.unimer.facts import Facts, text_facts, unit_array
 from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary
 
@@ -50,9 +53,6 @@ PROMPT_WORDS = (
     "right",
     "both",
 )
-# d' of the simulated detectors, (lowest, highest) per unit; AUROC = Phi(d' / sqrt 2): motion .80 to .99, texture .53 to
-# .94.
-QUALITY = {"motion": (1.2, 3.2), "texture": (0.1, 2.2), "rgb": (0.6, 2.7)}
 KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}  # every other kind counts 1: reasoning is the answer we score
 
 
@@ -125,30 +125,6 @@ def load_base(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     return tokenizer, model
 
 
-# ---------------------------------------------------------------- what a detector would have said
-def simulate_probability(
-    units: np.ndarray,
-    rng: np.random.Generator,
-    quality: tuple[float, float] = QUALITY["motion"],
-    rate: float = 0.125,
-    leak: float = 0.35,
-    shared: float = 0.5,
-) -> np.ndarray:
-    """What a calibrated but noisy detector would report: (..., 17, 2) bool -> float32 in (0, 1).
-
-    A latent score is d * x + noise, d drawn per unit from the range `quality`; its exact log-likelihood ratio plus the
-    log odds of `rate`, the share of active unit sides in the text, gives a probability that is calibrated by
-    construction. Left and right share half of their noise, and a one-sided unit leaks a part of its score to the other
-    side."""
-    shape = units.shape
-    d = rng.uniform(*quality, size=shape[:-1] + (1,))
-    x = units.astype(np.float64)
-    x = np.maximum(x, leak * x[..., ::-1])
-    noise = np.sqrt(shared) * rng.standard_normal(shape[:-1] + (1,)) + np.sqrt(1 - shared) * rng.standard_normal(shape)
-    ratio = d * (d * x + noise - d / 2)  # log p(score | present) / p(score | absent)
-    return (1 / (1 + np.exp(-(ratio + np.log(rate / (1 - rate)))))).astype(np.float32)
-
-
 # ---------------------------------------------------------------- pretraining
 def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[str, str, str]:
     """(kind, question, answer) about `facts`: reasoning and fine emotion over-weighted, wording and asked fact drawn.
@@ -167,6 +143,12 @@ def ask(facts: Facts, rng: np.random.Generator, complete: bool = True) -> tuple[
     )
 
 
+def silenced(tokenizer: PreTrainedTokenizerBase, example: dict) -> dict:
+    """The example with no loss on an emotion word, fine or coarse."""
+    names = {i for word in (*EMOTIONS, *COARSE.values()) for i in prompt.ids_of(tokenizer, word)}
+    return {**example, "labels": [prompt.IGNORE if i in names else i for i in example["labels"]]}
+
+
 def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
     """Plain text: 'user : units au4 left au7 both question : ... answer : ...', every token scored."""
     _, question, answer = ask(facts, rng)
@@ -177,15 +159,15 @@ def text_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.rando
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": ids, "prompt_length": len(ids)}
 
 
-def soft_example(tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator) -> dict:
-    """The structured prompt without expert tokens: simulated detectors of different quality give the units as soft
-    words.
-    """
+def soft_example(
+    tokenizer: PreTrainedTokenizerBase, facts: Facts, rng: np.random.Generator, detectors: Detectors
+) -> dict:
+    """The structured prompt without expert tokens: simulated detectors give the units as soft words."""
     _, question, answer = ask(facts, rng)
     streams = (("texture", "motion"), ("motion",), ("texture",), ("rgb",))[rng.choice(4, p=(0.6, 0.2, 0.1, 0.1))]
     example = prompt.encode(tokenizer, streams, question, answer, tokens=0)
-    units = unit_array(facts.units) > 0
-    example["probability"] = {name: simulate_probability(units, rng, QUALITY[name]) for name in streams}
+    said = detectors.simulate(unit_array(facts.units) > 0, rng)
+    example["probability"] = {name: said[name] for name in streams}
     return example
 
 
@@ -232,29 +214,31 @@ def text_batches(
     settings: LanguageSettings,
     make: Callable[..., dict],
     steps: int,
-    *,
+    *more: object,
     first: int = 0,
 ) -> Iterator[list[dict]]:
-    """Batches number `first` to `steps` of examples by `make` (`text_example` or `soft_example`), drawn from (seed,
-    pool) alone.
+    """Batches number `first` to `steps` of examples by `make` (`text_example`, or `soft_example` and its detectors),
+    drawn from (seed, pool) alone.
 
     A pool holds 4 batches, sorted by length so that no time goes into padding; its batches come in a drawn order.
     """
     for pool in range(first // 4, -(-steps // 4)):
         rng = runtime.rng(settings.seed, f"mllm/{make.__name__}", pool)
-        drawn = [make(tokenizer, text_facts(rng, flat=settings.flat), rng) for _ in range(4 * settings.batch)]
+        drawn = [make(tokenizer, text_facts(rng, flat=settings.flat), rng, *more) for _ in range(4 * settings.batch)]
+        if settings.flat:
+            drawn = [silenced(tokenizer, example) for example in drawn]
         drawn.sort(key=lambda e: len(e["input_ids"]))
         for turn in rng.permutation(4)[max(0, first - 4 * pool) : steps - 4 * pool]:
             yield drawn[turn * settings.batch : (turn + 1) * settings.batch]
 
 
 class TextCourse(torch.utils.data.Dataset):
-    """The batches of text pretraining in their order, text first, then soft words; drawn when they are asked for, so
-    that a run which goes on begins to draw where it was.
+    """The batches of text pretraining in their order, text first, then soft words by `detectors`; drawn when they are
+    asked for, so that a run which goes on begins to draw where it was.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings):
-        self.tokenizer, self.settings = tokenizer, settings
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: LanguageSettings, detectors: Detectors):
+        self.tokenizer, self.settings, self.detectors = tokenizer, settings, detectors
         self.at, self.batches = -1, iter(())
 
     def __len__(self) -> int:
@@ -263,9 +247,10 @@ class TextCourse(torch.utils.data.Dataset):
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         if step != self.at:
             text, soft = self.settings.text_steps, self.settings.soft_steps
+            batches = functools.partial(text_batches, self.tokenizer, self.settings)
             self.batches = itertools.chain(
-                text_batches(self.tokenizer, self.settings, text_example, text, first=min(step, text)),
-                text_batches(self.tokenizer, self.settings, soft_example, soft, first=max(0, step - text)),
+                batches(text_example, text, first=min(step, text)),
+                batches(soft_example, soft, self.detectors, first=max(0, step - text)),
             )
         self.at = step + 1
         return text_inputs(self.tokenizer, next(self.batches))
@@ -298,21 +283,23 @@ class TextTrainer(restart.RestartTrainer):
         return loss
 
 
-def state_of(settings: LanguageSettings, folder: Path) -> cache.State:
-    """Whether the base of these settings and this code is finished in `folder`."""
+def state_of(settings: LanguageSettings, folder: Path, detectors: Path) -> cache.State:
+    """Whether the base of these settings, these detectors and this code is finished in `folder`."""
     request = {**asdict(settings), "vocabulary": len(build_tokenizer()), "streams": list(systems.STREAMS.items())}
-    return cache.fresh(folder, settings=request, code="deft.mllm.language", apart=("deft.systems",))
+    return cache.fresh(folder, [detectors], request, code="deft.mllm.language", apart=("deft.systems",))
 
 
-def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None] = print) -> dict:
+def pretrain(settings: LanguageSettings, folder: Path, detectors: Path, log: Callable[[str], None] = print) -> dict:
     """Train the base on text only and save tokenizer, safetensors and history.json to `folder`. Returns the history.
+
+    detectors: file of the simulated detectors (`detectors.prepare`).
 
     Draws come from (seed, step), and a checkpoint is kept every minute (`deft.restart`): a run killed and started again
     goes on and writes the same bytes. A finished folder of the same settings and code is kept.
     """
     folder = Path(folder)
     tokenizer = build_tokenizer()
-    state = state_of(settings, folder)
+    state = state_of(settings, folder, detectors)
     if state:
         return runtime.read_json(folder / "history.json")
     hub.refuse_foreign(folder)
@@ -329,7 +316,7 @@ def pretrain(settings: LanguageSettings, folder: Path, log: Callable[[str], None
     trainer = TextTrainer(
         model=model,
         args=restart.arguments(place.folder, per_device_train_batch_size=1, max_grad_norm=1.0, use_cache=True),
-        train_dataset=TextCourse(tokenizer, settings),
+        train_dataset=TextCourse(tokenizer, settings, Detectors.load(detectors)),
         data_collator=operator.itemgetter(0),
         optimizers=(optimizer, schedule),
         place=place,

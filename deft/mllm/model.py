@@ -191,8 +191,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     @property
     def unit_streams(self) -> tuple[str, ...]:
-        """Those of them that carry unit probabilities."""
-        return tuple(name for name in self.streams if name in prompt.UNIT_STREAMS)
+        """Those of them whose unit probabilities are shown as soft words."""
+        return tuple(name for name in self.streams if self.config.words_shown and name in prompt.UNIT_STREAMS)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings of the base (vocabulary, H)."""
@@ -204,8 +204,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
 
     # ------------------------------------------------------------ inputs
     def project(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Expert tokens (B, 4, 64) of each stream that is on -> (B, 4, H)."""
-        return {name: self.projectors[name](features[name]) for name in self.streams}
+        """Expert tokens (B, 4, 64) of each stream that is on -> (B, 4, H); none where words alone are shown."""
+        return {name: self.projectors[name](features[name]) for name in self.streams if self.config.tokens}
 
     def embed(self, input_ids: Tensor, features: dict[str, Tensor], projected: dict[str, Tensor]) -> Tensor:
         """Token ids with slots (B, L) -> (B, L, H): word embeddings, projected tokens and soft words, each in its
@@ -214,7 +214,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         embedded = self.get_input_embeddings()(input_ids)
         words = self.words() if self.unit_streams else None
         for name in self.streams:
-            embedded = prompt.splice(embedded, input_ids, self.config.markers[name], projected[name])
+            if name in projected:
+                embedded = prompt.splice(embedded, input_ids, self.config.markers[name], projected[name])
             if name in self.unit_streams:
                 said = prompt.soft_words(words, features[f"{name}_units"])
                 embedded = prompt.splice(embedded, input_ids, self.config.markers[f"{name}-unit"], said)
@@ -309,8 +310,9 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         if units is not None:
             parts["units"] = F.binary_cross_entropy_with_logits(unit_logits, units)
             own = slice(None) if lived is None else lived
-            if self.unit_streams and (lived is None or bool(lived.any())):
-                parts["align"] = self.alignment(projected[self.unit_streams[-1]][own], units[own])
+            told = [name for name in projected if name in prompt.UNIT_STREAMS]
+            if told and (lived is None or bool(lived.any())):
+                parts["align"] = self.alignment(projected[told[-1]][own], units[own])
         if len(projected) > 1:
             parts["disentangle"] = self.disentangling(projected)
         weights = {

@@ -47,15 +47,17 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 @functools.lru_cache(maxsize=64)
 def prefix(
-    tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS
+    tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS, words: bool = True
 ) -> list[tuple[str, list[int]]]:
-    """The prompt before the question, as (stream or '', ids): the pieces a dropped stream takes away are known."""
+    """The prompt before the question, as (stream or '', ids): the pieces a dropped stream takes away are known.
+
+    tokens: slots for projected tokens in each stream; words: whether it has slots for soft words."""
     marker = {name: tokenizer.convert_tokens_to_ids(name) for name in MARKERS}
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     pieces = [("", start + ids_of(tokenizer, "user :"))]
     for name in streams:
         ids = ids_of(tokenizer, name) + [marker[f"<{name}>"]] * tokens
-        if name in UNIT_STREAMS:
+        if words and name in UNIT_STREAMS:
             ids += ids_of(tokenizer, "units") + [marker[f"<{name}-unit>"]] * len(UNITS)
         pieces.append((name, ids))
     return pieces
@@ -69,13 +71,14 @@ def encode(
     dropped: Sequence[str] = (),
     tokens: int = TOKENS,
     end: bool = True,
+    words: bool = True,
 ) -> dict[str, list[int]]:
     """One example as lists: input_ids, attention_mask (0 over a dropped stream), labels (answer and eos only).
 
     end: False for an answer that breaks off, so that eos is not taught. Without `answer` the prompt ends with 'answer
     :' and nothing is labelled."""
     ids, mask = [], []
-    for name, piece in prefix(tokenizer, tuple(streams), tokens):
+    for name, piece in prefix(tokenizer, tuple(streams), tokens, words):
         ids += piece
         mask += [0 if name in dropped else 1] * len(piece)
     tail = ids_of(tokenizer, "question : " + question + " answer :")

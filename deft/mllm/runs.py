@@ -34,6 +34,11 @@ def base_of(work: Path, name: str, draw: int) -> Path:
     return paths.of_draw(Path(work) / "mllm", draw) / name
 
 
+def instructed_of(work: Path, name: str, draw: int) -> Path:
+    """Where base `name` of a draw lies after instruction tuning on the corpus (`deft.mllm.instruct`)."""
+    return base_of(work, name.replace("base", "instructed"), draw)
+
+
 def jobs_of(systems: Iterable[str], draws: int, folds: Iterable[int]) -> list[Job]:
     """All runs: every system in every fold with the same draws, because rows that are compared must differ in nothing
     else.

@@ -50,7 +50,9 @@ def prompts(
     model: DeftLLMForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, count: int, opening: str = ""
 ) -> dict[str, torch.Tensor]:
     """`count` copies of the reasoning prompt, optionally with the opening of its answer."""
-    encoded = prompt.encode(tokenizer, model.streams, question(), tokens=model.config.tokens)
+    encoded = prompt.encode(
+        tokenizer, model.streams, question(), tokens=model.config.tokens, words=model.config.words_shown
+    )
     if opening:
         ids = prompt.ids_of(tokenizer, opening)
         encoded = {

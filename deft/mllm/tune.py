@@ -17,16 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from deft import cache, runtime, systems
+from deft.clips.facs import EMOTIONS
 from deft.experts import draws
-from deft.mllm import classes, hub, language, prompt, score
+from deft.experts.encoder import TOKENS
+from deft.mllm import base as bases
+from deft.mllm import classes, detectors, hub, language, prompt, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
-from deft.mllm.runs import Job, base_of, jobs_asked, jobs_of  # noqa: F401
+from deft.mllm.runs import Job, base_of, instructed_of, jobs_asked, jobs_of  # noqa: F401
 from deft.parallel import in_parallel, quiet_worker  # noqa: F401
 from deft.restart import Place, RestartTrainer, arguments, sweep
 from deft.unimer import lessons
@@ -98,15 +102,24 @@ class JointTrainer(RestartTrainer):
 def build(
     work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0, base: Path | None = None
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a system before tuning: the base of draw `draw`, or the one in the folder `base`, with
-    fresh adapters, projectors and heads.
+    """(tokenizer, model) of a system before it meets a fold: the base of draw `draw`, or the one in the folder `base`,
+    with fresh adapters, projectors and heads, or with what these learned on the corpus (`settings.instruct` > 0;
+    FileNotFoundError before that). The head of another list of classes than the corpus has starts fresh.
     """
     entry = systems.model(system)
     tokenizer, text = language.load_base(base or base_of(work, entry.base, draw))
     classes.taught_words(tokenizer, text, settings.classes, seed)
     sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
-    config = DeftLLMConfig.of(text, tokenizer, entry.streams, **sizes, seed=seed)
-    return tokenizer, DeftLLMForConditionalGeneration(config, text)
+    shown = {"tokens": TOKENS if "tokens" in entry.shows else 0, "words_shown": "words" in entry.shows}
+    config = DeftLLMConfig.of(text, tokenizer, entry.streams, **sizes, **shown, seed=seed)
+    model = DeftLLMForConditionalGeneration(config, text)
+    if settings.instruct:
+        learned, own = load_file(instructed_of(work, entry.base, draw) / "model.safetensors"), model.state_dict()
+        skipped = () if tuple(settings.classes) == EMOTIONS else ("emotion_head",)
+        model.load_state_dict(
+            {n: v for n, v in learned.items() if n in own and bases.own(n) and not n.startswith(skipped)}, strict=False
+        )
+    return tokenizer, model
 
 
 def train(
@@ -123,7 +136,8 @@ def train(
     emotion knowledge. place: of its checkpoints; without one nothing is kept. Raises ValueError for groups that the
     processes cannot share, RuntimeError for a loss that is no number, `restart.Stopped` after SIGTERM.
     """
-    examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat)
+    slots = {"tokens": model.config.tokens, "words": model.config.words_shown}
+    examples = plan(tokenizer, bench, rows, model.streams, settings, seed, flat, **slots)
     step = settings.batch * settings.groups
     if settings.groups > 1:
         examples = examples[: len(examples) // step * step]
@@ -240,6 +254,8 @@ def state_of(
     work, entry = Path(work), systems.model(job.system)
     inputs = [
         base or base_of(work, entry.base, job.seed),
+        *([instructed_of(work, entry.base, job.seed)] if settings.instruct else ()),
+        detectors.path_of(work, job.seed),
         work / "clips" / "folds.csv",
         (
             work / "unimer" / "bench.jsonl"
@@ -254,13 +270,14 @@ def state_of(
         **asdict(job),
         **asdict(settings),
         "streams": [entry.streams, *systems.STREAMS.items()],
+        "shows": entry.shows,
         "base": entry.base,
         "construction": entry.construction,
     }
     return cache.fresh(folder or job.folder(work), inputs, about, "deft.mllm.tune", apart=("deft.systems",))
 
 
-def _unless_finished(
+def unless_finished(
     states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str
 ) -> list:
     """Histories of all runs: what is finished is read here, only the others need processes of their own."""
@@ -276,18 +293,25 @@ def _unless_finished(
 def pretrain_all(
     settings: Sequence[language.LanguageSettings],
     folders: Sequence[Path],
+    heard: Sequence[Path],
     workers: int | None = None,
     log: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept."""
-    asked = [("/".join(Path(folder).parts[-2:]), one, Path(folder)) for one, folder in zip(settings, folders)]
-    return _unless_finished(
-        [language.state_of(one, folder) for _, one, folder in asked], _pretrain_quietly, asked, workers, log, "bases"
+    """Several bases side by side (the literature's prototypes and the flat control); finished ones are kept.
+
+    heard: file of the detectors that each base learns to hear (`detectors.prepare`).
+    """
+    asked = [
+        ("/".join(Path(folder).parts[-2:]), one, Path(folder), file)
+        for one, folder, file in zip(settings, folders, heard)
+    ]
+    return unless_finished(
+        [language.state_of(*one[1:]) for one in asked], _pretrain_quietly, asked, workers, log, "bases"
     )
 
 
-def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path) -> dict:
-    return language.pretrain(settings, folder, log=lambda line: None)
+def _pretrain_quietly(_: str, settings: language.LanguageSettings, folder: Path, heard: Path) -> dict:
+    return language.pretrain(settings, folder, heard, log=lambda line: None)
 
 
 def tune_all(
@@ -307,4 +331,4 @@ def tune_all(
         Path(work) / "mllm" / "runs" / "jobs.json", [asdict(job) for job in jobs]
     )  # what was asked for, for 08
     states = [state_of(job, work, settings) for job in jobs]
-    return _unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")
+    return unless_finished(states, tune, [(job, Path(work), settings) for job in jobs], workers, log, "tuning")

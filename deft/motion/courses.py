@@ -22,8 +22,8 @@ from deft.clips.facs import REGIONS
 from deft.clips.keyframes import peak_positions
 from deft.clips.store import ClipStore
 from deft.faces import align, regions
+from deft.motion import envelope, meflow, rigid
 from deft.motion import flow as optical
-from deft.motion import meflow, rigid
 
 METHOD = (  # flow of the pipeline: twice the signal of the medium preset at the same noise, see `flow._build`
     "dis-finest"
@@ -130,12 +130,11 @@ def measure_clip(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) 
     weights = regions.masks(landmarks, gray.shape[1])
     field, head = flows(gray, landmarks, method, weights)
     courses = courses_of(field, weights)
-    mean = np.mean([field[t - 1] for t in at], axis=0)
-    whole = mean + np.mean([head[t - 1] for t in at], axis=0)  # the residual must follow the head too
+    whole = np.mean([field[t - 1] + head[t - 1] for t in at], axis=0)  # the residual must follow the head too
     frames = gray.astype(np.float32)
     return {
         "courses": courses,
-        "peak": peak_map(mean),
+        "peak": peak_map(envelope.at_peak(field)[0]),
         "residual": residual(frames[0], frames[at].mean(0), whole),
         "noise": np.float32(noise_floor(courses)),
     }

@@ -31,6 +31,7 @@ from scipy.special import expit, log_ndtr, logit
 from deft import runtime
 from deft.clips import keyframes
 from deft.clips.facs import EXPECTED, REGIONS, SIDES, UNITS, expected_vectors, main_direction, unit_sides
+from deft.motion.envelope import ENVELOPE, filters
 
 # Spread of a region's mean vector when the face is still, relative to the clip's noise floor: bare forehead and jaw are
 # smooth and far from the pixels of the rigid fit, brows and canthi are textured and near. Measured on clips without any
@@ -65,7 +66,6 @@ EXPLAIN = (
 )
 MISFIT = 0.3  # the templates' own error, relative to the root mean square motion of the clip
 ROUNDS = 12
-ENVELOPE = np.array([0.3, 0.8, 1.0, 0.95, 0.75, 0.4, 0.1, 0.0])  # rise, hold, fall at the 8 key frames after the onset
 LATE = 0.2  # tolerated error of ENVELOPE, relative: apex and offset are annotated by eye
 # Precision and recall of a coder, taken as equal: of the unit sides that one writes down, this share moved, and of
 # those that
@@ -101,27 +101,6 @@ class Parts:
     spatial: np.ndarray
     temporal: np.ndarray
     combined: np.ndarray
-
-
-# ---------------------------------------------------------------- time
-
-
-def filters(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """Temporal weights for `count` flows: (peak, both, time) each (count,), then the noise of `both` and of `time`
-    relative to the peak's.
-
-    peak: mean of apex and hold. both: generalised least squares amplitude of ENVELOPE under covariance I + J. time: the
-    part of `both` whose noise is independent of the peak's. With two flows (corpus) both = peak, and time is zero."""
-    peak = np.zeros(count)
-    peak[np.subtract(keyframes.peak_positions(count + 1), 1)] = 0.5
-    if count != len(ENVELOPE):
-        return peak, peak, np.zeros(count), 1.0, 1.0
-    covariance = np.eye(count) + 1.0
-    both = np.linalg.solve(covariance, ENVELOPE)
-    both /= both @ ENVELOPE
-    power = peak @ covariance @ peak
-    time = both - peak * (both @ covariance @ peak) / power
-    return peak, both, time, np.sqrt(both @ covariance @ both / power), np.sqrt(time @ covariance @ time / power)
 
 
 # ---------------------------------------------------------------- space

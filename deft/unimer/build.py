@@ -162,6 +162,18 @@ def clip_facts(constraint: str, emotion: str, annotated: np.ndarray, clip: Measu
     return replace(facts, denied=hard_negatives(facts, _possible(constraint, facts, annotated, clip), rng))
 
 
+def true_facts(units: np.ndarray, clip: Measured, rng: np.random.Generator) -> Facts:
+    """What may be said where the truth is known: the units that moved, and the measured motions that they explain.
+    units: (17, 2) bool.
+    """
+    stated = merge_sides(units)
+    facts, known = (
+        Facts("", "", stated, told_motions(stated, clip, dual=True)),
+        replace(clip, probability=units.astype(float)),
+    )
+    return replace(facts, denied=hard_negatives(facts, _possible("both", facts, units, known), rng))
+
+
 def told_motions(units: Sequence[UnitFact], clip: Measured, dual: bool) -> tuple[MotionFact, ...]:
     """Measured motions in the order in which a text names them. dual: those that a stated unit explains, on its sides;
     if there is no unit, those twice the threshold."""

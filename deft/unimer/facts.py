@@ -298,12 +298,15 @@ def rank_motions(
     return [motion for _, motion in sorted(scored, key=lambda item: -item[0])]
 
 
+MISSING, EXTRA = 0.12, 0.60  # chance that a text leaves out one unit of its prototype, that it adds one unrelated unit
+
+
 def text_facts(
     rng: np.random.Generator,
     flat: bool = False,
     weights: Mapping[str, float] | None = None,
-    missing: float = 0.12,
-    extra: float = 0.60,
+    missing: float = MISSING,
+    extra: float = EXTRA,
 ) -> Facts:
     """Facts of a clip that never existed: an emotion, units of one of its prototypes with noise, and expected motions.
 
@@ -328,6 +331,27 @@ def text_facts(
         units[code] = common if common and code in _ONE_SIDED else str(rng.choice(SIDES)) if alone else "B"
     facts = facts_from_units({code: str(side) for code, side in units.items()}, rng, emotion)
     return replace(facts, denied=hard_negatives(facts, stated_by(facts), rng))
+
+
+def textbook_posterior(codes: Iterable[int], missing: float = MISSING, extra: float = EXTRA) -> np.ndarray:
+    """Units that moved -> (5,) probability of each emotion according to the literature, all equally common; zeros where
+    no prototype is near.
+
+    The exact inverse of how `text_facts` draws units: a prototype, perhaps without one of its units, perhaps with one
+    unrelated unit."""
+    moved, likelihood = frozenset(codes), np.zeros(len(EMOTIONS))
+    for place, emotion in enumerate(EMOTIONS):
+        for chance, prototype in PROTOTYPES[emotion]:
+            drop = missing if len(prototype) > 1 else 0.0
+            for kept, share in (
+                (prototype, 1 - drop),
+                *((prototype - {unit}, drop / len(prototype)) for unit in prototype if drop),
+            ):
+                if kept == moved:
+                    likelihood[place] += chance * share * (1 - extra + extra * len(kept) / len(UNITS))
+                elif kept < moved and len(moved) == len(kept) + 1:
+                    likelihood[place] += chance * share * extra / len(UNITS)
+    return likelihood / likelihood.sum() if likelihood.any() else likelihood
 
 
 def stated_by(facts: Facts) -> Callable[[Fact], bool]:

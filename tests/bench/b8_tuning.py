@@ -67,7 +67,7 @@ def measure() -> list[dict]:
         tune.TuneSettings(epochs=40),
         1,
     )
-    drawn = language.text_batches(tokenizer, SETTINGS, language.soft_example, STEPS)
+    drawn = language.text_batches(tokenizer, SETTINGS, language.soft_example, STEPS, bench.detectors)
     batches = [language.text_inputs(tokenizer, examples) for examples in drawn]
     for what, one in (
         ("joint tuning", lambda ours: _tuning(tokenizer, bench, course, ours)),

@@ -1,9 +1,9 @@
 """The other systems, under the same folds and chosen with the same freedom as the language model.
 
 majority · lr-pixels (apex, 32 px) · lr-flow (linear reader of DIS region flow) · lr-experts (linear reader of what the
-language model is given) · bayes-experts (textbook prototypes on the motion expert's unit probabilities).  The last two
-are the fair opponents: they say what the language model itself adds.  template (those probabilities read out in words)
-is the opponent of its texts.
+language model is given) · bayes-experts (textbook prototypes on the motion expert's unit probabilities; temperature and
+class shares fitted).  The last two are the fair opponents: they say what the language model itself adds.  template
+(those probabilities read out in words) is the opponent of its texts.
 
 The systems of other papers (STSTNet, LBP-TOP + SVM, ...) stand one per file: `build("ststnet", classes, seed)` gives
 one with `fit(inputs, labels)` and `scores(inputs)`, `NAMES` lists them, `network("ststnet", form="published")` is the
@@ -127,13 +127,22 @@ def _answer(
         written = template.texts(said["prediction"].tolist(), _features(work, part, "motion_units", draw), *motion, cut)
         return said.assign(text=written, text_class=said["prediction"])
     if system == BLIND:
-        probability = bayes.probabilities(
-            bayes.clip_units(_features(work, part, "motion_units", draw)), _base_rate(profile)
+        rate = _base_rate(profile)
+        own, told = (
+            bayes.probabilities(bayes.clip_units(_features(work, which, "motion_units", draw)), rate)
+            for which in ("bench", part)
         )
-        fold = np.full(len(asked), -1)
-        if target is None:  # nothing is fitted; the fold is where the other systems test the clip
-            for number in folds["fold"].unique():
-                fold[roles_of(index, folds, number) == "test"] = number
+        probability, fold = np.zeros_like(told), np.full(len(asked), -1)
+        truth = index["emotion"].map(EMOTIONS.index).to_numpy()
+        for number in (numbers := sorted(folds["fold"].unique())):
+            role = roles_of(index, folds, number)
+            learned = (role == "train") & (index["condition"] == "kept").to_numpy()
+            said = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned]))
+            if target is None:
+                here = role == "test"
+                probability[here], fold[here] = said[here], number
+            else:
+                probability += said / len(numbers)
         return linear.answers(asked, probability, EMOTIONS, fold)
     setting = SETTINGS[system]
     try:

@@ -107,7 +107,7 @@ def _probed(part: pd.DataFrame) -> list[str]:
 
 
 def _experts(words: str) -> str:
-    return "all three" if words.count("+") == 2 else words
+    return words.replace("structure + texture + motion", "all three")
 
 
 EXPERTS = (Column("Experts", "experts", spoken=_experts),)
