@@ -146,7 +146,7 @@ MUTATIONS = (
     _m(
         "confirmed-without-pixels",
         "motion/evidence",
-        "return speaks & (posterior(probability, annotated, rate) >= 0.5)",
+        "return posterior(probability, annotated, rate) >= RELIABILITY - 1e-9",
         "return posterior(probability, annotated, rate) >= 0.5",
         "evidence",
     ),
