@@ -100,8 +100,8 @@ MUTATIONS = (
     _m(
         "residual-ignores-the-head",
         "motion/courses",
-        "whole = mean + np.mean([head[t - 1] for t in at], axis=0)",
-        "whole = mean",
+        "residual(gray, field + head, ",
+        "residual(gray, field, ",
         "motion experts",
     ),
     _m(
