@@ -100,8 +100,8 @@ MUTATIONS = (
     _m(
         "residual-ignores-the-head",
         "motion/courses",
-        "whole = mean + np.mean([head[t - 1] for t in at], axis=0)",
-        "whole = mean",
+        "residual(gray, field + head, ",
+        "residual(gray, field, ",
         "motion experts",
     ),
     _m(
@@ -146,7 +146,7 @@ MUTATIONS = (
     _m(
         "confirmed-without-pixels",
         "motion/evidence",
-        "return speaks & (posterior(probability, annotated, rate) >= 0.5)",
+        "return posterior(probability, annotated, rate) >= RELIABILITY - 1e-9",
         "return posterior(probability, annotated, rate) >= 0.5",
         "evidence",
     ),

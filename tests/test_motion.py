@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deft import runtime
-from deft.clips import simulator
+from deft.clips import keyframes, simulator
 from deft.clips.facs import REGION_INDEX, REGIONS
 from deft.faces import align, landmarks, regions
 from deft.motion import courses, flow, rigid
@@ -249,13 +249,18 @@ def test_a_still_face_under_a_moving_head_has_no_courses():
     assert np.hypot(found[..., 0], found[..., 1])[:, face].max() < 0.12
 
 
+def residual_of(onset, later, field, face=None):
+    """Residual of onset, apex and hold, the last two alike."""
+    return courses.residual(np.stack([onset, later, later]).astype(np.float32), np.stack([field, field]), face)
+
+
 def test_the_residual_ignores_shifts_and_light_and_sees_a_furrow(texture):
     onset = texture.astype(np.float32)
     shifted = moved(texture, constant(0.7, 0.3)).astype(np.float32)
-    silent = courses.residual(onset, np.clip(shifted + 6, 0, 255), np.array(constant(0.7, 0.3)))[0, 8:-8, 8:-8]
+    silent = residual_of(onset, np.clip(shifted + 6, 0, 255), np.array(constant(0.7, 0.3)))[0, 8:-8, 8:-8]
     furrow = shifted.copy()
     furrow[60:64, 40:90] -= 25
-    seen = courses.residual(onset, furrow, np.array(constant(0.7, 0.3)))[0]
+    seen = residual_of(onset, furrow, np.array(constant(0.7, 0.3)))[0]
     assert np.abs(silent.astype(float)).mean() * 255 < 2.5 and seen[31, 30].astype(float) * 255 < -8
 
 
@@ -265,9 +270,45 @@ def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shif
     later = moved(texture, constant(*shift)).astype(np.float32)
     missed = cv2.resize(later - texture, (64, 64), interpolation=cv2.INTER_AREA) / 255
     nothing = np.zeros((128, 128, 2), np.float32)
-    left = courses.residual(texture.astype(np.float32), later, nothing)[0].astype(np.float64)
+    left = residual_of(texture, later, nothing)[0].astype(np.float64)
     inner = slice(8, -8)
     assert np.sqrt((left[inner, inner] ** 2).mean()) < 0.33 * np.sqrt((missed[inner, inner] ** 2).mean())
+
+
+def test_the_residual_of_nine_frames_keeps_the_furrow_and_has_less_noise_than_that_of_three(texture):
+    """A furrow that rises, holds and falls, through a camera's noise: the same depth, and all frames count."""
+    from deft.motion import envelope
+
+    generator, nothing = np.random.default_rng(4), np.zeros((8, 128, 128, 2), np.float32)
+    line = np.zeros((128, 128), np.float32)
+    line[60:64, 40:90] = -20
+    depth = {}
+    for kind in ("noise", "furrow"):
+        course = np.r_[0, envelope.ENVELOPE] * (kind == "furrow")
+        noise = generator.normal(0, 4, (9, 128, 128)) * (kind == "noise")
+        frames = np.float32(texture + course[:, None, None] * line + noise)
+        for rows in (list(range(9)), list(keyframes.SHORT)):
+            found = courses.residual(frames[rows], nothing[: len(rows) - 1])[0, 8:-8, 8:-8]
+            depth[kind, len(rows)] = found.astype(float)
+    spread = {key: found.std() for key, found in depth.items()}
+    assert spread["noise", 9] < 0.8 * spread["noise", 3]
+    assert spread["furrow", 9] == pytest.approx(spread["furrow", 3], rel=0.1)
+    assert depth["furrow", 9].min() < -0.02
+
+
+def test_nothing_is_left_over_outside_the_face(texture):
+    """Hair, background and the rows repeated below the picture are no texture; the face itself is untouched."""
+    face, (y, x) = landmarks.mean_shape(), np.indices((128, 128))
+    changed = texture + 20 * np.sin(x / 2 + y / 3)
+    inside = regions.face_mask(face)
+    whole, seen = (residual_of(texture, changed, 0 * constant(0, 0), mask) for mask in (None, inside))
+    share = inside.reshape(64, 2, 64, 2).mean((1, 3))
+    assert np.abs(whole[:, share == 0]).max() > 0.01 and not seen[:, share == 0].any()
+    assert np.array_equal(whole[:, share == 1], seen[:, share == 1]) and 0.2 < (share == 1).mean() < 0.8
+    measured = courses.measure_clip(
+        np.stack([moved(changed * k + texture * (1 - k), constant(0, 0)) for k in (0, 1, 1)]), face
+    )
+    assert not measured["residual"][:, share == 0].any() and measured["residual"][:, share == 1].any()
 
 
 @pytest.mark.parametrize(

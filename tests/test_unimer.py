@@ -597,7 +597,7 @@ def test_constraints_differ_as_they_should(clips):
 def test_verdicts_and_counts_by_hand():
     probability, courses = np.full((17, 2), 0.001), np.zeros((8, 36, 5))
     probability[UNIT_INDEX[12]] = (0.9, 0.01)  # annotated both, moved left
-    probability[UNIT_INDEX[4]] = 0.95  # moved, not annotated
+    probability[UNIT_INDEX[4]] = 0.98  # moved, not annotated
     courses[2:4, REGION_INDEX[("brow_outer", "R")], 1] = 0.5  # unit 2 annotated right, the outer brow sinks
     written = build.annotated_array(["12+R2"])
     rows = build.verdicts(written[0], build.Measured(courses, 0.06, probability))

@@ -117,7 +117,9 @@ REGION_NAMES = (
 MIDLINE = ("glabella", "nose_bridge", "nose_tip", "chin")
 REGIONS = tuple((name, side) for name in REGION_NAMES for side in SIDES) + tuple((name, "") for name in MIDLINE)  # 36
 REGION_INDEX = MappingProxyType({region: i for i, region in enumerate(REGIONS)})
-# No unit of UNITS moves these much: they carry the rigid motion of the head and set the noise floor.
+# No unit of UNITS is told by these: they carry the rigid motion of the head and set the noise floor. They do not lie
+# still (cheek raising pulls at the temples, nose wrinkling at the tip: notebook 03), but evidence that leaves them out,
+# always or only where such a unit is found, is no better (docs/decisions.md).
 STABLE = (("temple", "L"), ("temple", "R"), ("nose_bridge", ""), ("nose_tip", ""))
 
 # Ten places where a unit folds or bulges skin, so that brightness constancy breaks.

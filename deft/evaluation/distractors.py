@@ -45,9 +45,9 @@ def study(
     """One row per case (CASES), on `people` still faces; reported and confirmed ought to be near zero.
 
     reported: share of clips in which at least one unit is reported without any annotation. confirmed: of all (unit,
-    side) pairs, the share that a wrong annotation would turn into a confirmed unit; by_word: the same with the
-    posterior as the only condition of `evidence.is_confirmed`. p_mean: mean probability of a unit from the flow alone
-    (the base rate without evidence)."""
+    side) pairs, the share that a wrong annotation would turn into a confirmed unit; by_word: the same if a
+    posterior of one half were enough. p_mean: mean probability of a unit from the flow alone (the base rate without
+    evidence)."""
     rows = []
     for name, (camera, distractors) in runtime.bar(CASES.items(), len(CASES), "still faces", "case"):
         measured = [_measure(seed, name, person, {**CAMERA, **camera}, distractors, method) for person in range(people)]

@@ -125,5 +125,6 @@ def instruct_all(
     recipe = replace(settings, epochs=settings.instruct, instruct=0, shown=shown, classes=EMOTIONS)
     bases = dict.fromkeys(systems.model(name).base for name in names)
     asked = [(base, draw, Path(work), recipe) for draw in range(draws) for base in bases]
+    workers = workers or hub.room(base_of(work, "base", 0))
     states = [state_of(work, base, draw, recipe) for base, draw, *_ in asked]
     return tune.unless_finished(states, instruct, asked, workers, log, "instruction tuning")

@@ -18,8 +18,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from deft import runtime
+from deft.clips import keyframes
 from deft.clips.facs import REGIONS
-from deft.clips.keyframes import peak_positions
 from deft.clips.store import ClipStore
 from deft.faces import align, regions
 from deft.motion import envelope, meflow, rigid
@@ -88,17 +88,28 @@ def local_contrast(image: np.ndarray, sigma: float = 2.0) -> np.ndarray:
     return np.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), sigma) - mean * mean, 0))
 
 
-def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarray:
-    """What motion does not explain. onset, peak: (S, S) float32 grey levels; field: (S, S, 2) px onset -> peak.
+def residual(frames: np.ndarray, fields: np.ndarray, face: np.ndarray | None = None) -> np.ndarray:
+    """What motion does not explain at the peak, estimated from all frames.
 
+    frames: (T, S, S) grey levels, frame 0 the onset. fields: (T-1, S, S, 2) px, onset -> t. face: (S, S) bool; what
+    lies outside is 0: hair and background, and where the picture ends the rows that alignment repeats.
     Returns (2, 64, 64) float16, grey levels / 255: [change of shading left after warping, change of local contrast].
-    An imperfect flow leaves displacement behind as edges (docs/method.md#traps). A second, local registration removes
-    most of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas and Kanade 1981) and
-    its first-order effect is subtracted. Broad changes of light are removed by subtracting the residual's own wide
-    blur."""
-    moved = optical.warp(onset, field)
-    moved += cv2.GaussianBlur(peak - moved, (0, 0), 16)  # flicker and head shadow: broad, not a furrow
-    difference = peak - moved
+    Like motion, both are weighed over the frames by the course that a movement is expected to have
+    (`envelope.at_peak`). An imperfect flow leaves displacement behind as edges (docs/method.md#traps). A second, local
+    registration removes most of it: in windows of 9 px the remaining shift is solved from the residual itself (Lucas
+    and Kanade 1981) and its first-order effect is subtracted. Broad changes of light are removed by subtracting the
+    residual's own wide blur."""
+    frames = np.asarray(frames, np.float32)
+    carried = np.stack([optical.warp(frames[0], field) for field in fields])
+    for moved, frame in zip(carried, frames[1:]):
+        moved += cv2.GaussianBlur(frame - moved, (0, 0), 16)  # flicker and head shadow: broad, not a furrow
+    difference, _ = envelope.at_peak(frames[1:] - carried)
+    moved = keyframes.peak_mean(carried)
+    if len(fields) == len(envelope.ENVELOPE):
+        change = [local_contrast(frame) - local_contrast(one) for frame, one in zip(frames[1:], carried)]
+        contrast, _ = envelope.at_peak(np.stack(change))
+    else:  # noise adds contrast: of two frames the mean picture shows a furrow better than each
+        contrast = local_contrast(keyframes.peak_mean(frames[1:])) - local_contrast(moved)
     gx, gy = cv2.Sobel(moved, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(moved, cv2.CV_32F, 0, 1, scale=0.125)
 
     def window(image):
@@ -112,8 +123,8 @@ def residual(onset: np.ndarray, peak: np.ndarray, field: np.ndarray) -> np.ndarr
     bx, by = window(gx * difference), window(gy * difference)
     area = xx * yy - xy * xy
     difference = difference - gx * (yy * bx - xy * by) / area - gy * (xx * by - xy * bx) / area
-    contrast = local_contrast(peak) - local_contrast(moved)
-    small = cv2.resize(np.dstack([difference, contrast]), (HALF, HALF), interpolation=cv2.INTER_AREA)
+    both = np.dstack([difference, contrast]) * (1.0 if face is None else face[..., None].astype(np.float32))
+    small = cv2.resize(both, (HALF, HALF), interpolation=cv2.INTER_AREA)
     return (np.moveaxis(small, -1, 0) / 255).astype(np.float16)
 
 
@@ -126,16 +137,13 @@ def measure_clip(gray: np.ndarray, landmarks: np.ndarray, method: str = METHOD) 
     gray = np.asarray(gray)
     if gray.ndim != 3 or gray.dtype != np.uint8 or gray.shape[1] != gray.shape[2]:
         raise ValueError(f"gray must be (T, S, S) uint8 aligned frames, got {gray.dtype} {gray.shape}")
-    at = list(peak_positions(len(gray)))
     weights = regions.masks(landmarks, gray.shape[1])
     field, head = flows(gray, landmarks, method, weights)
     courses = courses_of(field, weights)
-    whole = np.mean([field[t - 1] + head[t - 1] for t in at], axis=0)  # the residual must follow the head too
-    frames = gray.astype(np.float32)
     return {
         "courses": courses,
         "peak": peak_map(envelope.at_peak(field)[0]),
-        "residual": residual(frames[0], frames[at].mean(0), whole),
+        "residual": residual(gray, field + head, regions.face_mask(landmarks, gray.shape[1])),  # it follows the head
         "noise": np.float32(noise_floor(courses)),
     }
 

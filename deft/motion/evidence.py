@@ -378,9 +378,9 @@ def posterior(
 
     probability (..., 17, 2): calibrated, flow alone, for clips in which a share `rate` (scalar or (17,)) of sides
     moves. annotated: bool of the same shape; False means that a coder looked and did not write it. reliability: see
-    RELIABILITY, in (0, 1). Returns (..., 17, 2). Raises ValueError for other shapes or a reliability outside (0, 1). A
-    faint movement that a coder saw becomes probable at a flow probability well below one half; a unit that nobody wrote
-    down needs a flow probability above one half."""
+    RELIABILITY, in (0, 1). Returns (..., 17, 2). Raises ValueError for other shapes or a reliability outside (0, 1).
+    Where the flow says nothing either way (probability = rate), a unit that is written is as probable as the coder is
+    reliable."""
     p = np.asarray(probability, np.float64)
     annotated = np.asarray(annotated, bool)
     if p.shape[-2:] != (len(UNITS), 2) or annotated.shape != p.shape:
@@ -424,14 +424,11 @@ def unit_rows(courses: np.ndarray, noise: float, unit: int, side: str) -> tuple[
 def is_confirmed(probability: np.ndarray, annotated: np.ndarray, rate: float | Sequence[float] = RATE) -> np.ndarray:
     """Which units are confirmed, that is, counted as having moved? Shapes as in `posterior` -> bool (..., 17, 2).
 
-    Two conditions: flow and annotation together make it more probable than not, and the flow alone raises it above the
-    base rate. The second keeps "confirmed" a statement about pixels: without it nearly half of all wrong annotations of
-    a still face would be confirmed by the annotation alone; with it one in twenty (measured by
-    `deft.evaluation.distractors`)."""
-    speaks = (
-        np.asarray(probability, np.float64) >= np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
-    )
-    return speaks & (posterior(probability, annotated, rate) >= 0.5)
+    Those whose posterior reaches RELIABILITY, what the coder's word alone is worth. A written unit reaches it exactly
+    where the flow does not speak against it (probability >= rate); what nobody wrote must be shown by the flow alone.
+    At one half, "confirmed" would say nothing about pixels: nearly half of all wrong annotations of a still face would
+    be confirmed by the annotation alone, here it is one in twenty (measured by `deft.evaluation.distractors`)."""
+    return posterior(probability, annotated, rate) >= RELIABILITY - 1e-9  # rounding: equality counts
 
 
 def verdicts(

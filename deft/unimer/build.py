@@ -1,8 +1,8 @@
 """Records of Uni-MER from clips: the dual constraint between what was annotated and what moved (claim C2).
 
-A unit is stated when it is annotated *and* confirmed by the flow: the flow raises it above its base rate, and flow and
-annotation together make it more probable than not (`deft.motion.evidence.is_confirmed`). A motion is stated when the
-flow alone shows it (spatially above the noise floor; temporally at the apex and still at the hold). The same code with
+A unit is stated when it is annotated *and* confirmed by the flow: together they make it at least as probable as an
+annotation is right where the flow says nothing (`deft.motion.evidence.is_confirmed`). A motion is stated when the flow
+alone shows it (spatially above the noise floor; temporally at the apex and still at the hold). The same code with
 one or both constraints switched off makes the comparison sets of table T4: "none" (class prototype only), "au"
 (annotation only), "flow" (motion only)."""
 
