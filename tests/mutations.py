@@ -245,10 +245,10 @@ MUTATIONS = (
         "reversal or adversary",
     ),
     _m(
-        "texture-taught-by-motion",
+        "texture-without-its-components",
         "experts/texture",
-        "self.unit_head(tokens), self.unit_head(tokens.detach())",
-        "self.unit_head(tokens), self.unit_head(tokens)",
+        "self.tokens(self.trunk(residual)) + self.components(residual)",
+        "self.tokens(self.trunk(residual))",
         "experts",
         "texture",
     ),

@@ -106,14 +106,37 @@ def test_shape_tokens_of_structure_know_only_the_predicted_landmarks():
     assert torch.allclose(tokens[0, :2], tokens[1, :2]) and not torch.allclose(tokens[0, 2:], tokens[1, 2:])
 
 
-def test_texture_teaches_its_tokens_nothing_through_units_without_a_furrow():
-    model = pretrain.build("texture", sizes("texture"), 7)
-    tokens = torch.randn(2, 4, 64, requires_grad=True)
-    bare = facs.UNITS.index(24)
-    model.units(tokens)[:, bare].sum().backward()
-    assert tokens.grad.abs().sum() == 0
-    model.units(tokens)[:, facs.UNITS.index(4)].sum().backward()
-    assert tokens.grad.abs().sum() > 0
+def test_components_hold_a_faint_pattern_at_a_fixed_place_and_its_mirror_image():
+    """Half a standard deviation under noise: the subspace holds what the clips share, and nothing that they do not."""
+    r = torch.Generator().manual_seed(2)
+    place, other = torch.zeros(2, 2, 64, 64)
+    place[0, 20:24, 10:30], other[0, 40:44, 10:30] = 1.0, 1.0
+    images = torch.randn(200, 2, 64, 64, generator=r) + torch.randn(200, 1, 1, 1, generator=r) * place
+    part = encoder.Components(2, count=6).eval()
+    before = torch.random.get_rng_state()
+    part.fit(images)
+    basis = torch.linalg.qr(part.basis).Q
+    first = part.basis.clone()
+    part.fit(images)
+    assert torch.equal(part.basis, first) and torch.equal(torch.random.get_rng_state(), before)
+
+    def held(picture):
+        flat = torch.nn.functional.avg_pool2d(picture[None], 2).flatten()
+        return float((basis.T @ flat).norm() / flat.norm())
+
+    assert min(held(place), held(place.flip(-1))) > 0.9 and max(held(other), held(other.flip(-1))) < 0.3
+    read = part(images)
+    assert read.shape == (200, encoder.TOKENS * encoder.WIDTH) and read.std(0).min() > 0
+
+
+def test_all_units_teach_the_tokens_of_texture_and_its_components_reach_them():
+    model = pretrain.build("texture", sizes("texture"), 7).train()
+    inputs = inputs_of("texture", 8)
+    model.prepare(inputs)
+    for unit in range(len(facs.UNITS)):
+        model.zero_grad()
+        model.units(model(inputs))[:, unit].sum().backward()
+        assert model.tokens.weight.grad.abs().sum() > 0 and model.components.read[1].weight.grad.abs().sum() > 0
 
 
 @pytest.fixture(scope="module")

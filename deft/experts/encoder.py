@@ -12,6 +12,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deft.clips.facs import REGIONS, UNITS
 from deft.experts.data import TARGETS, Jitter, Pairs, mirror, tensor
@@ -71,6 +72,37 @@ class Trunk(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, 64, 64) -> (B, features)."""
         return self.body(image.contiguous(memory_format=torch.channels_last))  # (B, features)
+
+
+class Components(nn.Module):
+    """A linear reading beside the trunk: (B, C, 64, 64) at half size, in its `count` principal components -> (B,
+    TOKENS * WIDTH).
+
+    Faint, fixed places (a furrow of two grey levels under noise of four) are found best by one template over the whole
+    face, which the trunk's few local filters cannot form. The components are a statistic of the training clips, fitted
+    with mirror images; weak ones, mostly noise, are left out, as a ridge would."""
+
+    def __init__(self, channels: int, count: int = 128, dropout: float = 0.3):
+        super().__init__()
+        features = channels * (SIDE // 2) ** 2
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("basis", torch.zeros(features, count))
+        self.read = nn.Sequential(nn.Dropout(dropout), nn.Linear(count, TOKENS * WIDTH))
+
+    def fit(self, image: Tensor) -> None:
+        """Take mean and components from the training clips (N, C, 64, 64); the components have a common spread of 1."""
+        flat = F.avg_pool2d(torch.cat([image, image.flip(-1)]), 2).flatten(1)
+        self.mean.copy_(flat.mean(0))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            count = self.basis.shape[1]
+            _, _, basis = torch.pca_lowrank(flat - self.mean, q=min(count, *flat.shape), center=False, niter=3)
+        self.basis.zero_()
+        self.basis[:, : basis.shape[1]] = basis / ((flat - self.mean) @ basis).std()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, 64, 64) -> (B, TOKENS * WIDTH)."""
+        return self.read((F.avg_pool2d(image, 2).flatten(1) - self.mean) @ self.basis)
 
 
 class Decoder(nn.Module):

@@ -1,11 +1,11 @@
 """Dynamic texture expert: what flow does not explain, furrows, bulges and shading, from `I_peak - warp(I_onset, flow)`.
 
-The residual of an imperfect flow still carries displacement (docs/method.md#traps). Three measures against it:
-1. only units with a furrow (FACS wrinkle texts) train the tokens; the loss of the others stops at the head (`detach`);
-2. an adversary predicts the part of the region motion that furrows do not explain, behind a gradient reversal (a furrow
-   and its motion come from one muscle, so the part that furrows explain is allowed);
-3. adversaries on identity and looks.
-The paper does not say how texture is kept from motion; these are ours. T5 reports what leaks all the same.
+The residual of an imperfect flow still carries displacement (docs/method.md#traps). Against it an adversary predicts
+the part of the region motion that furrows do not explain, behind a gradient reversal (a furrow and its motion come from
+one muscle, so the part that furrows explain is allowed); others do so for identity and looks. All units train the
+tokens, those without a furrow too: FACS scores eyes, lips and mouth by what they show as well (sclera, red of the lips,
+dark of the mouth), and the residual of the *true* flow holds them. The paper does not say how texture is kept from
+motion; these are ours. T5 reports what leaks all the same.
 """
 
 from __future__ import annotations
@@ -15,13 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.clips.facs import UNIT_FURROWS, UNITS
 from deft.experts.data import INPUTS, Jitter, Pairs, mirror
 from deft.experts.disentangle import Adversary
-from deft.experts.encoder import SIDE, TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, UnitHead
-
-FURROWED = tuple(unit in UNIT_FURROWS for unit in UNITS)  # (17,) units whose skin folds
-PATCH = 8  # px at 64: the masked patches
+from deft.experts.encoder import TOKENS, WIDTH, Components, Expert, Standardise, Trunk, UnitHead
 
 
 def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -51,8 +47,8 @@ class Texture(Expert):
         self.standardise = Standardise(2)
         self.trunk = Trunk(2)
         self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
+        self.components = Components(2)
         self.norm = nn.LayerNorm(WIDTH)
-        self.decoder = Decoder(2)
         self.furrow_head = nn.Linear(TOKENS * WIDTH, 10)
         self.unit_head = UnitHead()
         self.adversary = nn.ModuleDict(
@@ -62,7 +58,6 @@ class Texture(Expert):
                 "direction": Adversary(TOKENS, WIDTH, 72),
             }
         )
-        self.register_buffer("furrowed", torch.tensor(FURROWED), persistent=False)
 
     @classmethod
     def targets(
@@ -79,19 +74,15 @@ class Texture(Expert):
 
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         self.standardise.fit(inputs["residual"])
+        self.components.fit(self._seen(inputs["residual"]))
+
+    def _seen(self, residual: Tensor) -> Tensor:
+        return self.standardise(residual).clamp(-6, 6)  # a blink changes far more pixels' grey levels than a furrow
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        residual = self.standardise(inputs["residual"]).clamp(
-            -6, 6
-        )  # a blink changes far more pixels' grey levels than a furrow
-        return self.norm(self.tokens(self.trunk(residual)).view(-1, TOKENS, WIDTH))  # (B, 4, 64)
-
-    def units(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 4, 64) -> logits (B, 17, 2). Units without a furrow are predicted from detached tokens: they
-        train the head only.
-        """
-        open_, closed = self.unit_head(tokens), self.unit_head(tokens.detach())
-        return torch.where(self.furrowed[None, :, None], open_, closed)
+        residual = self._seen(inputs["residual"])
+        tokens = self.tokens(self.trunk(residual)) + self.components(residual)
+        return self.norm(tokens.view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
     def furrows(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 4, 64) -> strength of the ten furrows (B, 10), in units of their common spread on the training
@@ -102,31 +93,21 @@ class Texture(Expert):
     def loss(
         self, inputs: dict[str, Tensor], targets: dict[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
-        """Units, furrows, reconstruction of masked patches, and three adversaries (identity, look, direction).
+        """Units, furrows, and three adversaries (identity, look, direction).
 
         targets: units (B, 17, 2) true intensity, furrows (B, 10), furrow_scale (their common spread), subject and look
         (B,) int64, direction (B, 72): the motion of 36 regions that furrows do not explain, standardised."""
-        residual = inputs["residual"]
-        cells = SIDE // PATCH
-        hidden = (torch.rand(len(residual), 1, cells, cells, generator=generator) < 0.3).float()  # (B, 1, 8, 8)
-        seen = residual * (1 - hidden.repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3))
-        tokens = self({"residual": seen})
-
-        picture = F.avg_pool2d(self.standardise(residual), 4).clamp(-3, 3)  # (B, 2, 16, 16)
-        weight = hidden.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        error = (self.decoder(tokens) - picture).square().mean(1, keepdim=True)
-        masked = (error * weight).sum() / weight.sum().clamp_min(1)
+        tokens = self(inputs)
         furrow = F.mse_loss(self.furrows(tokens), targets["furrows"] / targets["furrow_scale"])
         unit = F.binary_cross_entropy_with_logits(self.units(tokens), (targets["units"] > 0).float())
 
         identity = F.cross_entropy(self.adversary["identity"](tokens, self.strength), targets["subject"])
         look = F.cross_entropy(self.adversary["look"](tokens, self.strength), targets["look"])
         direction = F.mse_loss(self.adversary["direction"](tokens, self.strength), targets["direction"])
-        total = 3 * unit + furrow + 0.3 * masked + 0.1 * identity + 0.1 * look + direction
+        total = 3 * unit + furrow + 0.1 * identity + 0.1 * look + direction
         return total, {
             "units": unit.item(),
             "furrows": furrow.item(),
-            "masked": masked.item(),
             "identity": identity.item(),
             "look": look.item(),
             "direction": direction.item(),
