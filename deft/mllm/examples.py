@@ -29,15 +29,18 @@ from deft import runtime
 from deft.clips.facs import EMOTIONS
 from deft.mllm import classes, language, prompt
 from deft.mllm.data import TuningData, features_of
-from deft.unimer.facts import unit_array
+from deft.unimer.facts import Facts, unit_array
+from deft.unimer.kinds import KINDS
+from deft.unimer.wording import NONE
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing.
-    rehearse: share of examples about clips that never existed (below). draw: number of the first draw; a job's seed
-    counts on from it. classes: what clips are told apart into, in the order of the head. groups: of `batch` examples,
-    that make one step together."""
+    rehearse: share of examples about clips that never existed (below). still: share about clips of the corpus without
+    any unit, whose answer is that nothing moves (off until the numbers are made anew). draw: number of the first draw;
+    a job's seed counts on from it. classes: what clips are told apart into, in the order of the head. groups: of
+    `batch` examples, that make one step together."""
 
     epochs: int = 10
     batch: int = 32
@@ -50,6 +53,7 @@ class TuneSettings:
     draw: int = 0
     classes: tuple[str, ...] = EMOTIONS
     groups: int = 1
+    still: float = 0.0
 
 
 def draw_example(
@@ -74,7 +78,9 @@ def draw_example(
     if len(dropped) == len(streams):
         dropped.remove(str(rng.choice(dropped)))  # an example always keeps one stream
     simulated, complete = {}, bench.complete[row]
-    if set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
+    if settings.still and rng.random() < settings.still:
+        row, facts, complete = int(rng.choice(bench.still)), Facts(), True
+    elif set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
         facts = classes.rehearsed(rng, settings.classes, (bench.facts[r] for r in rows if bench.facts[r]), flat)
         active, complete = unit_array(facts.units) > 0, True
         simulated = {
@@ -82,7 +88,7 @@ def draw_example(
             for name in streams
             if name in prompt.UNIT_STREAMS
         }
-    kind, question, answer = language.ask(facts, rng, complete)
+    kind, question, answer = language.ask(facts, rng, complete) if facts.emotion else ask_still(rng)
     example = prompt.encode(tokenizer, streams, question, answer, dropped, end=complete or kind != "reasoning")
     if simulated:  # no clip, so no expert tokens: they are masked, soft words remain
         slots = {tokenizer.convert_tokens_to_ids(f"<{name}>") for name in streams}
@@ -99,6 +105,13 @@ def draw_example(
         "facts": facts,
         "present": [name not in dropped for name in streams],
     }
+
+
+def ask_still(rng: np.random.Generator) -> tuple[str, str, str]:
+    """(kind, question, answer) about a face on which nothing moves; half are reasonings whose every part is none."""
+    if rng.random() < 0.5:
+        return language.ask(Facts(), rng)
+    return "reasoning", KINDS["reasoning"].question(Facts(), rng), KINDS["reasoning"].put(Facts(NONE), None)
 
 
 def plan(
