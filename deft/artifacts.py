@@ -146,6 +146,13 @@ REGISTRY: tuple[Artifact, ...] = (
         ),
     ),
     _table(
+        "T2b",
+        "An abstention beside the five classes",
+        ("C5",),
+        ("predictions.jsonl",),
+        Cells(("system", "condition"), STATISTICAL, (COUNTED, Rule(EXACT, rows={"system": UNTRAINED}))),
+    ),
+    _table(
         "T3",
         "Experts: each alone, all pairs, all three",
         ("C4",),
@@ -168,6 +175,13 @@ REGISTRY: tuple[Artifact, ...] = (
         ("C6",),
         ("predictions.jsonl", "clips/bench", "evidence/bench"),
         Cells(("system", "condition"), STATISTICAL, (COUNTED,)),
+    ),
+    _table(
+        "T7b",
+        "What is said of faces that show nothing",
+        ("C6",),
+        ("predictions_still.jsonl",),
+        Cells(("system",), STATISTICAL, (COUNTED,)),
     ),
     Artifact(
         "T8",

@@ -16,6 +16,7 @@ DEFT, RGB, BLIND, MAJORITY, TEMPLATE = (
     "template",
 )  # roles in tables and claims; the blind
 # reader sees unit probabilities alone, so no look
+CHECKED = "deft-checked"  # DEFT's answers, their text as it is said after the check (`deft.mllm.checked`)
 ELSEWHERE = "deft-sim"  # DEFT as tuned on a profile's simulated clips, asked about a licensed set
 
 
@@ -75,6 +76,7 @@ _ROWS = (
         on_experts=True,
     ),
     System("template", "template", "the motion expert's unit probabilities read out in words", on_experts=True),
+    System(CHECKED, "DEFT, text checked", "deft's texts without what neither experts nor flow bear out", "stm"),
     System(
         ELSEWHERE,
         "DEFT, tuned on simulated clips",
@@ -83,7 +85,7 @@ _ROWS = (
     ),
 )
 SYSTEMS = {system.name: system for system in _ROWS}
-MODELS = tuple(s.name for s in _ROWS if s.streams and s.name != ELSEWHERE)  # what 07 can tune
+MODELS = tuple(s.name for s in _ROWS if s.streams and s.name not in (ELSEWHERE, CHECKED))  # what 07 can tune
 PEERS = tuple(s.name for s in _ROWS if not s.streams)  # in the order of their answers in predictions.jsonl
 UNTRAINED = tuple(name for name in PEERS if not SYSTEMS[name].on_experts)  # no network in what they read
 
@@ -98,7 +100,8 @@ LISTED = {  # where -> its systems, in the order of rows or panels
     "C5": OPPONENTS,
     "licensed": (MAJORITY, "lr-flow", "lr-experts", BLIND),  # the readers that answer a licensed set
 }
-LISTED["T7"] = tuple(dict.fromkeys((*LISTED["T2"], TEMPLATE, *LISTED["T3"])))
+LISTED["T7"] = tuple(dict.fromkeys((DEFT, CHECKED, *LISTED["T2"], TEMPLATE, *LISTED["T3"])))
+LISTED["T7b"] = (DEFT, CHECKED, TEMPLATE, RGB)
 TAUGHT = {SYSTEMS[name].construction: name for name in LISTED["T4"]}  # construction of Uni-MER -> the model taught it
 
 

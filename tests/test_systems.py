@@ -15,7 +15,7 @@ OWN_PATH = "deft/verify/recompute.py"  # makes the tables again without anything
 def test_every_list_names_registered_systems_once():
     for where, names in systems.LISTED.items():
         assert len(set(names)) == len(names) and set(names) <= set(systems.SYSTEMS), where
-    assert set(systems.MODELS) | set(systems.PEERS) | {systems.ELSEWHERE} == set(systems.SYSTEMS)
+    assert set(systems.MODELS) | set(systems.PEERS) | {systems.ELSEWHERE, systems.CHECKED} == set(systems.SYSTEMS)
     assert set(systems.UNTRAINED) < set(systems.PEERS) and not set(systems.MODELS) & set(systems.PEERS)
 
 
@@ -26,7 +26,7 @@ def test_profiles_tune_registered_models():
         assert [systems.model(name).name for name in given] == given
 
 
-@pytest.mark.parametrize("name", ["oracle", "majority", systems.ELSEWHERE])
+@pytest.mark.parametrize("name", ["oracle", "majority", systems.ELSEWHERE, systems.CHECKED])
 def test_what_cannot_be_tuned_is_refused(name):
     with pytest.raises(ValueError, match=f"'{name}'.*rgb-only"):
         systems.model(name)

@@ -115,14 +115,14 @@ def _annotate(actions: dict[str, float], meant: list[str], spec: BenchmarkSpec, 
     return "+".join(notation(key) for key in units)
 
 
-def _items(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
+def fields_of(fields: CameraSpec | Look) -> tuple[tuple[str, object], ...]:
     """The fields in alphabetical order; frames per second are the plan's own."""
     return tuple(sorted((name, value) for name, value in dataclasses.asdict(fields).items() if name != "fps"))
 
 
-def _appearance(spec: BenchmarkSpec, look: int) -> tuple[tuple[str, object], ...]:
+def appearance_of(spec: BenchmarkSpec, look: int) -> tuple[tuple[str, object], ...]:
     """What a plan sets of a person: the fields of the look, and the devices of the benchmark if it has any."""
-    return _items(spec.looks[look]) + ((("devices", spec.devices),) if spec.devices else ())
+    return fields_of(spec.looks[look]) + ((("devices", spec.devices),) if spec.devices else ())
 
 
 def _distractor(spec: BenchmarkSpec, draw: float) -> str:
@@ -135,7 +135,7 @@ def _distractor(spec: BenchmarkSpec, draw: float) -> str:
     return ""
 
 
-def _moments(spec: BenchmarkSpec, fps: float, rng: np.random.Generator) -> tuple[simulator.Timing, tuple[int, ...]]:
+def moments_of(spec: BenchmarkSpec, fps: float, rng: np.random.Generator) -> tuple[simulator.Timing, tuple[int, ...]]:
     """-> (durations, numbers of the kept frames at `fps` frames per second): apex in the hold, by eye, offset when
     all is back.
     """
@@ -177,7 +177,7 @@ def plan_bench(
                     weights = np.array([weight for weight, _ in options])
                     combination = options[int(rng.choice(len(options), p=weights / weights.sum()))][1]
                     actions, meant = _draw_actions(combination, spec, rng)
-                    timing, frames = _moments(spec, camera.fps, rng)
+                    timing, frames = moments_of(spec, camera.fps, rng)
                     label = (
                         emotion
                         if rng.random() >= spec.rater_disagrees
@@ -199,12 +199,12 @@ def plan_bench(
                             timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
                             fps=camera.fps,
                             key_frames=frames,
-                            camera=_items(camera),
+                            camera=fields_of(camera),
                             landmark_jitter=spec.landmark_jitter,
                             distractor=distractor,
                             split="",
                             seed=runtime.seed_of(seed, f"render/{condition}", identity * 100 + clip),
-                            appearance=_appearance(spec, look),
+                            appearance=appearance_of(spec, look),
                             size=spec.size,
                             apex=spec.apex,
                         )
@@ -238,7 +238,7 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
             for unit in units:
                 side = str(rng.choice(SIDES)) if rng.random() < 0.25 else ""
                 actions[f"{unit}{side}"] = float(rng.uniform(0.05, 0.42))
-            timing, frames = _moments(spec, 200.0, rng)
+            timing, frames = moments_of(spec, 200.0, rng)
             draw = rng.random()
             distractor = "" if draw > 0.20 else "blink" if draw < 0.10 else "gaze" if draw < 0.17 else "macro"
             if spec.chew and draw > 1 - spec.chew:
@@ -258,12 +258,12 @@ def plan_corpus(spec: BenchmarkSpec, subjects: int, pairs: int) -> list[ClipPlan
                     timing=(timing.onset_ms, timing.hold_ms, timing.offset_ms),
                     fps=200.0,
                     key_frames=tuple(frames[position] for position in spec.corpus_frames),
-                    camera=_items(camera),
+                    camera=fields_of(camera),
                     landmark_jitter=spec.landmark_jitter,
                     distractor=distractor if count else "neutral",
                     split="validation" if number % 6 == 5 else "train",
                     seed=runtime.seed_of(spec.seed, "corpus/render", number * 100 + pair),
-                    appearance=_appearance(spec, look),
+                    appearance=appearance_of(spec, look),
                     size=spec.size,
                     apex=1,
                 )
@@ -278,17 +278,20 @@ def identity_of(plan: ClipPlan) -> simulator.Identity:
 
 def film(plan: ClipPlan, identity: simulator.Identity, camera: simulator.Camera, truth: str = "all") -> Clip:
     """Render one planned clip of `identity` through `camera`; truth: as `simulator.render_clip`."""
+    actions, timing = dict(plan.actions), simulator.Timing(*plan.timing)
+    if plan.distractor == "talk":
+        actions, timing = simulator.speech(plan.seed, plan.timing)
     return simulator.render_clip(
         identity,
-        dict(plan.actions),
+        actions,
         times_ms=np.array(plan.key_frames) * 1000.0 / plan.fps,
-        timing=simulator.Timing(*plan.timing),
+        timing=timing,
         camera=camera,
         seed=plan.seed,
         truth=truth,
         truth_index=plan.apex,
         fps=plan.fps,
-        distractors=(plan.distractor,) if plan.distractor not in ("", "neutral") else (),
+        distractors=(plan.distractor,) if plan.distractor in simulator.DISTRACTORS else (),
     )
 
 

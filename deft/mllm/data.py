@@ -31,7 +31,8 @@ class TuningData:
     without one), and the simulated detectors that rehearsal hears.
 
     complete: whether the record confirms every annotated unit. A unit that was annotated but not confirmed may well
-    have moved below the noise: that the record does not list it must not be learned as "absent"."""
+    have moved below the noise: that the record does not list it must not be learned as "absent".
+    still: row numbers of clips on which nothing moves (`with_still`)."""
 
     index: pd.DataFrame
     features: dict[str, np.ndarray]
@@ -40,6 +41,7 @@ class TuningData:
     complete: list[bool]
     detectors: Detectors | None = None
     textbook: np.ndarray | None = None  # (N, 5): emotions are drawn anew from it each time; rows of zeros have none
+    still: np.ndarray | None = None
 
     def told(self, row: int, rng: np.random.Generator) -> Facts | None:
         """The facts of a clip; where emotions come from the textbook, with one drawn for this telling, or none."""
@@ -96,6 +98,26 @@ def taught(bench: TuningData, work: Path, construction: str) -> TuningData:
     found = lessons.read(Path(work) / "unimer", construction)
     told = [found.get(clip, (None, False)) for clip in bench.index["clip"]]
     return replace(bench, facts=[facts for facts, _ in told], complete=[complete for _, complete in told])
+
+
+def with_still(bench: TuningData, work: Path, letters: str, draw: int = 0) -> TuningData:
+    """The same bench and, behind its rows, the corpus clips of training people on which no unit moves. They belong to
+    no fold."""
+    corpus = read_bench(work, "corpus", letters, facts=False, draw=draw)
+    moved = ClipStore(Path(work) / "clips" / "corpus").array("units_true").any((1, 2))
+    rows = np.flatnonzero(~moved & (corpus.index["split"] == "train").to_numpy())
+    if not len(rows):
+        raise ValueError("the corpus has no clip without a unit: render more corpus clips in 01_clips, or tune without")
+    return replace(
+        bench,
+        index=pd.concat([bench.index, corpus.index.iloc[rows]], ignore_index=True),
+        features={
+            name: np.concatenate([bench.features[name], corpus.features[name][rows]]) for name in corpus.features
+        },
+        facts=[*bench.facts, *(Facts() for _ in rows)],
+        complete=[*bench.complete, *(True for _ in rows)],
+        still=len(bench.index) + np.arange(len(rows)),
+    )
 
 
 @functools.lru_cache(maxsize=1)

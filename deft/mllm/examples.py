@@ -30,17 +30,20 @@ from deft.clips.facs import EMOTIONS
 from deft.experts.encoder import TOKENS
 from deft.mllm import classes, language, prompt
 from deft.mllm.data import TuningData, features_of
-from deft.unimer.facts import unit_array
+from deft.unimer.facts import Facts, unit_array
+from deft.unimer.kinds import KINDS
+from deft.unimer.wording import NONE
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing. hide:
     chance that the tokens of a stream are missing while its soft words stay. rehearse: share of examples about clips
-    that never existed (below). shown: if given, each example shows the streams of one of these (letters), drawn. draw:
-    number of the first draw; a job's seed counts on from it. classes: what clips are told apart into, in the order of
-    the head. groups: of `batch` examples, that make one step together. instruct: epochs on the corpus before the folds
-    (`deft.mllm.instruct`), 0 for none."""
+    that never existed (below). still: share about clips of the corpus without any unit, whose answer is that nothing
+    moves (off until the numbers are made anew). shown: if given, each example shows the streams of one of these
+    (letters), drawn. draw: number of the first draw; a job's seed counts on from it. classes: what clips are told apart
+    into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on the
+    corpus before the folds (`deft.mllm.instruct`), 0 for none."""
 
     epochs: int = 10
     batch: int = 32
@@ -56,6 +59,7 @@ class TuneSettings:
     hide: float = 0.0
     shown: tuple[str, ...] = ()
     instruct: int = 0
+    still: float = 0.0
 
 
 def draw_example(
@@ -83,11 +87,13 @@ def draw_example(
     if len(dropped) == len(streams):
         dropped.remove(str(rng.choice(kept)))  # an example always keeps one stream
     simulated, complete = {}, bench.complete[row]
-    if words and set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
+    if still := bool(settings.still and rng.random() < settings.still):
+        row, facts, complete = int(rng.choice(bench.still)), Facts(), True
+    elif words and set(streams) & set(prompt.UNIT_STREAMS) and rng.random() < settings.rehearse:
         facts = classes.rehearsed(rng, settings.classes, (bench.facts[r] for r in rows if bench.facts[r]), flat)
         said, complete = bench.detectors.simulate(unit_array(facts.units) > 0, rng), True
         simulated = {f"{name}_units": said[name] for name in streams if name in prompt.UNIT_STREAMS}
-    kind, question, answer = language.ask(facts, rng, complete)
+    kind, question, answer = ask_still(rng) if still else language.ask(facts, rng, complete)
     ends = complete or kind != "reasoning"
     example = prompt.encode(tokenizer, streams, question, answer, dropped, tokens, ends, words)
     if hidden := [name for name in streams if rng.random() < settings.hide]:
@@ -115,6 +121,13 @@ def _without_tokens(tokenizer: PreTrainedTokenizerBase, example: dict, streams: 
         **example,
         "attention_mask": [0 if i in slots else m for i, m in zip(example["input_ids"], example["attention_mask"])],
     }
+
+
+def ask_still(rng: np.random.Generator) -> tuple[str, str, str]:
+    """(kind, question, answer) about a face on which nothing moves; half are reasonings whose every part is none."""
+    if rng.random() < 0.5:
+        return language.ask(Facts(), rng)
+    return "reasoning", KINDS["reasoning"].question(Facts(), rng), KINDS["reasoning"].put(Facts(NONE), None)
 
 
 def plan(

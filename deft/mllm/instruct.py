@@ -122,7 +122,7 @@ def instruct_all(
     if not settings.instruct:
         return []
     shown = tuple(dict.fromkeys(systems.model(name).streams for name in names))
-    recipe = replace(settings, epochs=settings.instruct, instruct=0, shown=shown, classes=EMOTIONS)
+    recipe = replace(settings, epochs=settings.instruct, instruct=0, still=0.0, shown=shown, classes=EMOTIONS)
     bases = dict.fromkeys(systems.model(name).base for name in names)
     asked = [(base, draw, Path(work), recipe) for draw in range(draws) for base in bases]
     workers = workers or hub.room(base_of(work, "base", 0))

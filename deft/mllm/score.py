@@ -13,18 +13,23 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, Cache, PreTrainedModel, PreTrainedTokenizerBase
 
-from deft import cache
+from deft import cache, runtime
 from deft.clips.facs import EMOTIONS, UNITS
 from deft.mllm import base as bases
 from deft.mllm import classes, hub, prompt
-from deft.mllm.data import TuningData, features_of, read_bench
+from deft.mllm.checked import Checked, checked
+from deft.mllm.data import TuningData, features_of, heard, read_bench
 from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.runs import Job, base_of
+from deft.motion import stillness
 from deft.parallel import in_parallel
+from deft.systems import CHECKED, DEFT
+from deft.unimer.build import measured
 from deft.unimer.facts import Facts
 from deft.unimer.kinds import KINDS
 
 PREFIX = "class :"  # how the grammar opens a reasoning answer
+STILL = "still"  # name of the set of clips without any unit
 
 
 def question(kind: str = "reasoning") -> str:
@@ -278,15 +283,59 @@ def lines(
     return out
 
 
-def predict(job: Job, work: Path, text: bool = True, limit: int = 64) -> list[dict]:
-    """The test clips of one run's fold, both conditions."""
+def predict(job: Job, work: Path, text: bool = True, limit: int = 64, check: bool = False) -> list[dict]:
+    """The test clips of one run's fold, both conditions; check: of DEFT once more, with its texts checked."""
     tokenizer, model = load(job.folder(work))
     bench = read_bench(work, "bench", model.config.streams, facts=False, draw=job.seed)
     rows = bench.rows(job.fold, "test")
-    likelihood, head = emotion_scores(model, tokenizer, bench, rows, head=True)
-    texts = answers(model, tokenizer, bench, rows, limit=limit) if text else [""] * len(rows)
-    names, about = model.config.classes, {"system": job.system, "seed": job.seed, "fold": job.fold, "set": "bench"}
-    return lines(bench, rows, likelihood, head, texts, names, **about)
+    return _answered(job, work, "bench", (tokenizer, model), bench, rows, text, limit, check)
+
+
+def predict_still(job: Job, work: Path, folds: int, limit: int = 64) -> list[dict]:
+    """The clips without any unit (`deft.clips.still`) that fall to the model of this fold: nobody met their people, so
+    they are dealt out, person by person; of DEFT once more, with its texts checked."""
+    tokenizer, model = load(job.folder(work))
+    clips = read_bench(work, STILL, model.config.streams, facts=False, draw=job.seed)
+    people = np.unique(clips.index["subject"].to_numpy(str), return_inverse=True)[1]
+    rows = np.flatnonzero(people % folds == job.fold)
+    return _answered(job, work, STILL, (tokenizer, model), clips, rows, True, limit, True)
+
+
+def _answered(
+    job: Job,
+    work: Path,
+    which: str,
+    reader: tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration],
+    clips: TuningData,
+    rows: np.ndarray,
+    text: bool,
+    limit: int,
+    check: bool,
+) -> list[dict]:
+    tokenizer, model = reader
+    likelihood, head = emotion_scores(model, tokenizer, clips, rows, head=True)
+    texts = answers(model, tokenizer, clips, rows, limit=limit) if text else [""] * len(rows)
+    names, about = model.config.classes, {"seed": job.seed, "fold": job.fold, "set": which}
+    found = lines(clips, rows, likelihood, head, texts, names, system=job.system, **about)
+    if check and text and job.system == DEFT:
+        said = check_texts(texts, heard(clips, model.unit_streams)[rows], work, which, rows)
+        added = lines(clips, rows, likelihood, head, [one.text for one in said], names, system=CHECKED, **about)
+        found += [{**line, "dropped": len(one.dropped)} for line, one in zip(added, said)]
+    return found
+
+
+def check_texts(texts: Sequence[str], experts: np.ndarray, work: Path, which: str, rows: np.ndarray) -> list[Checked]:
+    """Texts about clips `rows` of set `which`, checked. experts: (N, 17, 2) unit probabilities of these clips."""
+    probability, courses, noise = (
+        np.asarray(runtime.load_array(Path(work) / stage / which, name)[rows])
+        for stage, name in (("evidence", "probability"), ("motion", "courses"), ("motion", "noise"))
+    )
+    moving = stillness.moves(courses, noise)
+    clips = measured(probability, courses, noise)
+    return [
+        checked(text, units, clip.evidence, bool(moves))
+        for text, units, clip, moves in zip(texts, experts, clips, moving, strict=True)
+    ]
 
 
 def predict_together(system: str, seed: int, folders: Sequence[Path], work: Path, which: str) -> list[dict]:
@@ -319,8 +368,9 @@ def predict_all(
     workers: int | None = None,
     log: Callable[[str], None] | None = None,
     limit: int = 64,
+    check: bool = False,
 ) -> list[dict]:
-    """Lines of every run, in the order of `jobs`."""
+    """Lines of every run, in the order of `jobs`; check: DEFT's also with their texts checked, as system CHECKED."""
     workers = workers or hub.room(base_of(work, "base", 0))
-    parts = in_parallel(predict, [(job, Path(work), True, limit) for job in jobs], workers, log, "answers")
+    parts = in_parallel(predict, [(job, Path(work), True, limit, check) for job in jobs], workers, log, "answers")
     return [line for part in parts for line in part]

@@ -27,7 +27,7 @@ from deft.experts import draws
 from deft.experts.encoder import TOKENS
 from deft.mllm import base as bases
 from deft.mllm import classes, detectors, hub, language, prompt, score
-from deft.mllm.data import TuningData, cached_bench, read_bench, taught  # noqa: F401 (read_bench: for who tunes)
+from deft.mllm.data import TuningData, cached_bench, read_bench, taught, with_still  # noqa: F401 (for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
 from deft.mllm.runs import Job, base_of, instructed_of, jobs_asked, jobs_of  # noqa: F401
@@ -208,6 +208,8 @@ def learn(
     if entry.construction != "both":
         bench = taught(bench, work, entry.construction)
     bench = classes.named(bench, settings.classes)
+    if settings.still:
+        bench = with_still(bench, work, entry.streams, draws.read_by(work, job.seed))
     tokenizer, model = build(work, job.system, settings, seed, job.seed, base)
     rows = np.array(
         [r for r in bench.rows(job.fold, "train", "kept") if bench.facts[r] and bench.facts[r].emotion], int
@@ -265,7 +267,8 @@ def state_of(
     ]
     features = draws.features(work, "bench", job.seed)
     for name in prompt.streams_of(entry.streams):
-        inputs += [features / f"{name}.npy", *features.glob(f"{name}_units.npy")]
+        for place in (features, draws.features(work, "corpus", job.seed)) if settings.still else (features,):
+            inputs += [place / f"{name}.npy", *place.glob(f"{name}_units.npy")]
     about = {
         **asdict(job),
         **asdict(settings),

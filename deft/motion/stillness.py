@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from deft.motion import evidence
+from deft.motion.envelope import ENVELOPE
 
 # Chosen on the corpus' validation people, filmed with and without a unit, so that of each kind of still clip one in
 # twenty passes at most (`deft.clips.still`).
@@ -32,7 +33,7 @@ def moves(courses: np.ndarray, noise: float | np.ndarray, whole: bool = True) ->
     parts = evidence.parts(many, noise)
     scores = (parts.combined if whole else parts.spatial).reshape(len(many), -1)
     found = scores.max(axis=1) >= MOVES
-    if whole and many.shape[1] == len(evidence.ENVELOPE):
+    if whole and many.shape[1] == len(ENVELOPE):
         found &= stray(many, noise, scores.argmax(axis=1)) <= STRAY
     return found if courses.ndim == 4 else found[0]
 
@@ -46,7 +47,7 @@ def stray(courses: np.ndarray, noise: np.ndarray, unit: np.ndarray) -> np.ndarra
     template /= np.linalg.norm(template, axis=1, keepdims=True)
     vectors = (courses[..., :2] / evidence.RELATIVE[:, None]).reshape(*courses.shape[:2], -1)
     course = np.einsum("ntk,nk->nt", vectors, template) / noise[:, None]
-    shape, weight = evidence.ENVELOPE, np.linalg.inv(FRAME / 2 * (np.eye(courses.shape[1]) + 1.0))
+    shape, weight = ENVELOPE, np.linalg.inv(FRAME / 2 * (np.eye(courses.shape[1]) + 1.0))
     amplitude = course @ weight @ shape / (shape @ weight @ shape)
     rest = course - amplitude[:, None] * shape
     left, power = (np.einsum("nt,ts,ns->n", part, weight, part) for part in (rest, course))

@@ -8,5 +8,6 @@ from deft.clips.simulator.identity import sample_identity
 from deft.clips.simulator.motion import Timing
 from deft.clips.simulator.person import Identity
 from deft.clips.simulator.render import DISTRACTORS, render, render_clip
+from deft.clips.simulator.speech import speech
 
-__all__ = ["Camera", "DISTRACTORS", "Identity", "Timing", "render", "render_clip", "sample_identity"]
+__all__ = ["Camera", "DISTRACTORS", "Identity", "Timing", "render", "render_clip", "sample_identity", "speech"]

@@ -72,14 +72,14 @@ def predict_all(
 ) -> list[dict]:
     """Rows of predictions.jsonl for every peer, kept and broken clips.
 
-    part: 'bench' (each subject answered by the fold that never saw it) or 'heldback' (fitted on the bench, answered by
-    the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
+    part: 'bench' (each subject answered by the fold that never saw it), 'heldback' or 'still' (fitted on the bench,
+    answered by the mean over folds).  Reads clips/, faces/, motion/ and features/ under work/<profile>.
     The solvers are convex and unseeded: another seed gives the same answers. Peers that read the experts answer once
     per draw of the experts, the others once; column `seed` is the draw's number."""
     if unknown := set(systems) - set(PEERS):
         raise ValueError(f"unknown peer {sorted(unknown)}; choose from {', '.join(PEERS)}")
-    if part not in ("bench", "heldback"):
-        raise ValueError(f"part is {part!r}; choose 'bench' or 'heldback'")
+    if part not in ("bench", "heldback", "still"):
+        raise ValueError(f"part is {part!r}; choose 'bench', 'heldback' or 'still'")
     from deft.clips.store import ClipStore
     from deft.evaluation.protocols import read_folds
 
@@ -90,7 +90,7 @@ def predict_all(
     rows: list[dict] = []
     for system in systems:
         for draw in range(draws.count(work) if SYSTEMS[system].on_experts else 1):
-            frame = _answer(system, profile, seed, index, folds, target, draw, classes)
+            frame = _answer(system, profile, seed, index, folds, target, draw, classes, part)
             rows += frame.assign(
                 system=system, text=frame["text"] if "text" in frame else "", seed=draw, set=part
             ).to_dict("records")
@@ -106,18 +106,19 @@ def _answer(
     target: pd.DataFrame | None,
     draw: int = 0,
     classes: tuple[str, ...] = EMOTIONS,
+    part: str = "bench",
 ) -> pd.DataFrame:
     from deft.clips.store import ClipStore
     from deft.evaluation.peers import bayes, linear, majority, template
     from deft.evaluation.protocols import roles_of
 
     work = paths.work(profile)
-    asked, part = (index, "bench") if target is None else (target, "heldback")
+    asked = index if target is None else target
     if system == MAJORITY:
         probability, fold = majority.probabilities(index, folds, target, classes)
         return linear.answers(asked, probability, classes, fold)
     if system == TEMPLATE:
-        said = _answer(BLIND, profile, seed, index, folds, target, draw)
+        said = _answer(BLIND, profile, seed, index, folds, target, draw, classes, part)
         corpus = ClipStore(work / "clips" / "corpus")
         choosing = (corpus.index["split"] == "validation").to_numpy()
         cut = template.threshold(

@@ -25,8 +25,10 @@ from deft.evaluation.tables.common import (
 from deft.evaluation.tables.present import quote, save, show
 from deft.evaluation.tables.t1_data import t1
 from deft.evaluation.tables.t2_main import t2
+from deft.evaluation.tables.t2b_abstention import t2b
 from deft.evaluation.tables.t3_experts import t3
 from deft.evaluation.tables.t7_texts import t7
+from deft.evaluation.tables.t7b_still import t7b
 from deft.evaluation.tables.t9_cost import parameters, t9
 
 __all__ = [
@@ -46,8 +48,10 @@ __all__ = [
     "show",
     "t1",
     "t2",
+    "t2b",
     "t3",
     "t7",
+    "t7b",
     "t9",
     "told",
 ]

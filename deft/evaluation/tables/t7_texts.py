@@ -18,7 +18,8 @@ def t7(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     A system writes text when one of its answers holds any: then every answer counts. An empty text states nothing and
     misses all that moved, so that silence lowers `unit_f1` and `recall`. Row `template` has no language model: it reads
     the motion expert's unit probabilities out (`deft.evaluation.peers.template`). Its motions are read off the flow
-    that judges, so compare units with it. `unit_f1`: macro F1 of the units named.  `unsupported`: share of statements
+    that judges, so compare units with it. Row `deft-checked` is DEFT's text after `deft.mllm.checked`, whose motions
+    need that flow too. `unit_f1`: macro F1 of the units named.  `unsupported`: share of statements
     that neither true nor measured motion bears out.  `precision`, `recall`: of the statements against the truth alone.
     `bleu`, `rouge1`: against the reference answers of Uni-MER.  `text_uf1`: of the class the text names, `head_uf1`: of
     the emotion head.  METEOR is left out: it needs the WordNet files, which cannot be fetched offline. `rgb_minus*`:
@@ -121,6 +122,7 @@ PAGE = Page(
     ),
     "Unit F1: macro over units that occur often enough. Unsupported: share of the stated units that neither true nor"
     " measured motion bears out; precision and recall: of all statements, against the truth alone. The template has no"
-    " language model; its motions are read off the flow that judges, so compare units with it. Brackets: 95 % intervals"
-    " over subjects within looks and over draws. METEOR is left out (needs WordNet).",
+    " language model; its motions are read off the flow that judges, so compare units with it. Text checked: without"
+    " units that neither experts nor flow bear out, without motions that the flow does not show, nothing said twice."
+    " Brackets: 95 % intervals over subjects within looks and over draws. METEOR is left out (needs WordNet).",
 )
