@@ -17,6 +17,7 @@ DEFT, RGB, BLIND, MAJORITY, TEMPLATE = (
     "template",
 )  # roles in tables and claims; the blind
 # reader sees unit probabilities alone, so no look
+OURS, THEIRS = "this work", "another paper"  # family of a system, in T2
 ELSEWHERE = "deft-sim"  # DEFT as tuned on a profile's simulated clips, asked about a licensed set
 
 
@@ -117,6 +118,19 @@ PEERS = tuple(s.name for s in _ROWS if not s.streams and not s.module)  # in the
 FIELD = tuple(s.name for s in _ROWS if s.module)  # systems of other papers
 CONSTANT = (*PEERS, *(name for name in FIELD if not SYSTEMS[name].form))  # nothing random of their own
 UNTRAINED = tuple(name for name in CONSTANT if not SYSTEMS[name].on_experts)  # no network in what they read
+
+# Related systems that are not built, and why: a network of guesses would carry their name and be another.
+NOT_BUILT = {
+    "tsan": "abstract only: architecture, sizes, inputs and recipe are unknown",
+    "atm-gcn": "abstract only: the graph, its nodes and edges, sizes and recipe are unknown",
+    "ammsm": "abstract only: architecture, sizes and recipe are unknown",
+    "affectivenet": "abstract only: sizes, the weights of its affective motion image and the recipe are unknown",
+    "frl-dgt": "abstract only: the displacement generator, its losses, sizes and recipe are unknown",
+    "emr": "no code: the adversarial transfer from macro to micro, its losses and its macro data are unknown",
+    "micron-bert": "no code for tuning, weights behind dead links; pretraining asks for millions of pictures of faces",
+    "causalnet": "two HTNet encoders on motion and position images; what its causal objective adds is unknown here",
+    "slstt": "sizes and recipe of the reported runs are unknown here; its transformer needs weights learned elsewhere",
+}
 
 OPPONENTS = (RGB, "lr-flow", "lr-experts", BLIND, "lr-pixels", MAJORITY)  # DEFT is held against each of them
 LISTED = {  # where -> its systems, in the order of rows or panels

@@ -20,20 +20,7 @@ if TYPE_CHECKING:
 
 NAMES = (systems.MAJORITY, *systems.FIELD)
 NETWORKS = tuple(n for n in systems.FIELD if systems.SYSTEMS[n].form and not systems.SYSTEMS[n].language)
-READS = {name: systems.SYSTEMS[name].note for name in NAMES}
-
-# Related systems that are not built, and why: a network of guesses would carry their name and be another.
-NOT_BUILT = {
-    "tsan": "abstract only: architecture, sizes, inputs and recipe are unknown",
-    "atm-gcn": "abstract only: the graph, its nodes and edges, sizes and recipe are unknown",
-    "ammsm": "abstract only: architecture, sizes and recipe are unknown",
-    "affectivenet": "abstract only: sizes, the weights of its affective motion image and the recipe are unknown",
-    "frl-dgt": "abstract only: the displacement generator, its losses, sizes and recipe are unknown",
-    "emr": "no code: the adversarial transfer from macro to micro, its losses and its macro data are unknown",
-    "micron-bert": "no code for tuning, weights behind dead links; pretraining asks for millions of pictures of faces",
-    "causalnet": "two HTNet encoders on motion and position images; what its causal objective adds is unknown here",
-    "slstt": "sizes and recipe of the reported runs are unknown here; its transformer needs weights learned elsewhere",
-}
+READS, NOT_BUILT = {name: systems.SYSTEMS[name].note for name in NAMES}, systems.NOT_BUILT
 
 
 def _module(name: str) -> ModuleType:

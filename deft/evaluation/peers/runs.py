@@ -116,7 +116,7 @@ def fit(run: Run, work: Path, seed: int) -> dict:
 def fit_all(
     profile: str, seed: int, names: Sequence[str], draws: int, log: Callable[[str], None] | None = None
 ) -> pd.DataFrame:
-    """Every run of these systems: what is finished is kept, the others go side by side, one process each. -> `costs`."""
+    """Every run of these systems: what is finished is kept, the others go side by side in processes. -> `costs`."""
     work = paths.work(profile)
     runs = asked(names, draws, sorted(read_folds(work / "clips" / "folds.csv")["fold"].unique().tolist()))
     for part in SETS if runs else ():
