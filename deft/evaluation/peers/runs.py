@@ -144,7 +144,7 @@ def costs(histories: Sequence[dict]) -> pd.DataFrame:
     return table.assign(all_seconds=each["seconds"].sum() + each["answering"].sum())
 
 
-def answers(profile: str, seed: int, part: str = "bench") -> list[dict]:
+def answers(profile: str, part: str = "bench") -> list[dict]:
     """Rows of predictions.jsonl of every run that `fit_all` was asked for last. part: 'bench' (each subject by the fold
     that never saw it) or 'heldback' (mean over folds).
     """
