@@ -26,6 +26,7 @@ from deft.evaluation.tables.present import quote, save, show
 from deft.evaluation.tables.t1_data import t1
 from deft.evaluation.tables.t2_main import t2
 from deft.evaluation.tables.t3_experts import t3
+from deft.evaluation.tables.t6_cross import t6
 from deft.evaluation.tables.t7_texts import t7
 from deft.evaluation.tables.t9_cost import parameters, t9
 
@@ -47,6 +48,7 @@ __all__ = [
     "t1",
     "t2",
     "t3",
+    "t6",
     "t7",
     "t9",
     "told",

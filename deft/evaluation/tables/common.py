@@ -79,9 +79,9 @@ def told(one: metrics.Sample, system: str) -> dict:
     return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
 
 
-def recognition(rows: pd.DataFrame, seed: int) -> dict:
+def recognition(rows: pd.DataFrame, seed: int, classes: Sequence[str] = EMOTIONS) -> dict:
     """UF1, UAR, accuracy and NLL: mean over draws with intervals, and the spread of UF1 over draws."""
-    mine, lost = sample(rows), nll_sample(rows)
+    mine, lost = sample(rows, classes), nll_sample(rows)
     row: dict = {}
     for name in metrics.SCORES:
         row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)
