@@ -83,8 +83,9 @@ def test_every_word_is_known_and_padding_changes_nothing():
     told = torch.zeros(2, 36, 3)
     told[0, :20] = torch.tensor([3.0, 5.0, 2.0])
     words = f"user : motion {mellm.sentence(told[0].numpy())} {mellm.QUESTION} {' '.join(CLASSES)}"
-    ids = network.tokenizer(words, add_special_tokens=False)["input_ids"]
-    assert network.tokenizer.unk_token_id not in ids and len(ids) == len(words.split())
+    tokenizer = peer.form.make.keywords["tokenizer"]
+    ids = tokenizer(words, add_special_tokens=False)["input_ids"]
+    assert tokenizer.unk_token_id not in ids and len(ids) == len(words.split())
     with torch.no_grad():
         assert torch.allclose(network(told)[1:], network(told[1:]), atol=1e-5)
 

@@ -19,7 +19,7 @@ clear direction; a still face says nothing but the question; no pixel is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -89,19 +89,18 @@ class Mellm(nn.Module):
 
     def __init__(self, count: int, model: PreTrainedModel, pretrained: bool, tokenizer: object, classes: Sequence[str]):
         super().__init__()
-        self.language, self.tokenizer = Adapted(model, pretrained), tokenizer
+        self.language, self.padding = Adapted(model, pretrained), tokenizer.pad_token_id
         self.labels = torch.tensor([prompt.ids_of(tokenizer, name.lower())[0] for name in classes])
         self.level = nn.Parameter(torch.zeros(count))  # how likely a class is before anything is said
+        self.ids = lru_cache(maxsize=None)(lambda text: prompt.ids_of(tokenizer, f"user : motion {text} {QUESTION}"))
 
     def forward(self, told: Tensor) -> Tensor:
         """(B, 36, 3) -> (B, classes)."""
-        texts = [prompt.ids_of(self.tokenizer, f"user : motion {sentence(one)} {QUESTION}") for one in told.numpy()]
-        ids = torch.full((len(texts), max(map(len, texts))), self.tokenizer.pad_token_id)
-        for row, text in enumerate(texts):
-            ids[row, -len(text) :] = torch.tensor(text)  # padded on the left
+        texts = [self.ids(sentence(one)) for one in told.numpy()]
+        ids = torch.full((len(texts), max(map(len, texts))), self.padding)
         mask = torch.zeros_like(ids)
-        for row, text in enumerate(texts):
-            mask[row, -len(text) :] = 1
+        for row, text in enumerate(texts):  # padded on the left
+            ids[row, -len(text) :], mask[row, -len(text) :] = torch.tensor(text), 1
         hidden = self.language(self.language.words(ids), mask)
         return hidden @ self.language.words(self.labels).T + self.level
 
@@ -113,5 +112,5 @@ def peer(classes: Sequence[str], seed: int, base: Path | None = None) -> Network
     tokenizer, model, pretrained = base_of(base, words, seed)
     make = partial(Mellm, model=model, pretrained=pretrained, tokenizer=tokenizer, classes=tuple(classes))
     read = lambda inputs, stretched: handcrafted.read(describe, inputs)
-    recipe = Recipe(epochs=12, rate=2e-3, standardise=False)
+    recipe = Recipe(epochs=8, rate=2e-3, standardise=False)
     return NetworkPeer("mellm", Form(make, read, (len(REGIONS), 3), recipe, None), classes, seed)
