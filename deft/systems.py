@@ -28,7 +28,7 @@ class System:
     Of a model: streams (letters of `STREAMS`), base ("base", or "base-flat": text pretrained without emotion
     prototypes), construction of Uni-MER that it is taught. on_experts: a reader of what one draw of the experts says.
     Of the field: module (file of `deft.evaluation.peers`), form (of a network: the one that is run; "" where nothing is
-    drawn), language (it adapts the base of DEFT).
+    drawn), language (it adapts the base of DEFT), stretched (flow images stretched per image, not at fixed scale).
     """
 
     name: str
@@ -41,6 +41,7 @@ class System:
     module: str = ""
     form: str = ""
     language: bool = False
+    stretched: bool = False
 
     @property
     def parts(self) -> str:
@@ -99,6 +100,14 @@ _ROWS = (
     ),
     _net("offapexnet", "OFF-ApexNet", "flow u, v of the rise, 28 px"),
     _net("ststnet", "STSTNet", f"{_RISE}, 28 px"),
+    System(
+        "ststnet-stretched",
+        "STSTNet, stretched flow",
+        f"{_RISE}, 28 px, each image stretched to its own range",
+        module="ststnet",
+        form="small",
+        stretched=True,
+    ),
     _net("rcn", "RCN", f"{_RISE}, 28 px"),
     _net("htnet", "HTNet", f"four crops of 32 px of {_RISE}, 128 px"),
     _net("htnet-one-token", "HTNet, one token", f"four crops of 14 px of {_RISE}, 28 px", "htnet", "one-token"),

@@ -23,7 +23,7 @@ from deft.clips import labels
 from deft.clips.facs import COARSE, EMOTIONS
 from deft.clips.store import ClipStore
 from deft.evaluation import peers, protocols
-from deft.evaluation.peers import catalogue, linear, prepare
+from deft.evaluation.peers import linear, prepare, runs
 from deft.evaluation.protocols.members import SETS
 from deft.parallel import in_parallel
 
@@ -102,10 +102,11 @@ def _peer(fit: Fit, work: Path, seed: int, index: pd.DataFrame, role: dict) -> t
     learn = np.concatenate([role["train"], role["validation"]])
     truth = index["emotion"].map(COARSE).to_numpy()[learn]
     how = {"base": work / "mllm" / "base"} if systems.SYSTEMS[fit.system].language else {}
-    peer = catalogue.build(fit.system, THREE, runtime.seed_of(seed, f"cross/{fit.system}", fit.draw), **how)
-    peer.fit(prepare.read(work, "bench", learn, np.arange(len(learn)) >= len(role["train"])), truth)
+    inputs = prepare.read(work, "bench", learn, np.arange(len(learn)) >= len(role["train"]))
+    drawn = runtime.seed_of(seed, f"cross/{fit.system}", fit.draw)
+    peer, scores = runs.taught(fit.system, THREE, drawn, inputs, truth, **how)
     blocks = np.array_split(role["test"], max(1, len(role["test"]) // 128))
-    return np.concatenate([peer.scores(prepare.read(work, "bench", block)) for block in blocks]), peer.parameters
+    return np.concatenate([scores(prepare.read(work, "bench", block)) for block in blocks]), peer.parameters
 
 
 def _reader(fit: Fit, work: Path, seed: int, index: pd.DataFrame, role: dict) -> tuple[np.ndarray, int]:

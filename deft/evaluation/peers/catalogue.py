@@ -87,4 +87,6 @@ def build(name: str, classes: Sequence[str], seed: int, **how: object) -> Peer:
         return module.peer(classes, seed, **how)
     from deft.evaluation.peers.training import NetworkPeer
 
+    if systems.SYSTEMS[name].stretched:
+        how.setdefault("stretched", True)
     return NetworkPeer(name, form_of(name, how.pop("form", None)), classes, seed, **how)

@@ -20,6 +20,7 @@ from deft import cache, paths, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
 from deft.evaluation.peers import catalogue, linear, ma2mi, prepare
+from deft.evaluation.peers.inputs import Inputs, Peer
 from deft.evaluation.protocols import read_folds, roles_of
 from deft.parallel import in_parallel
 
@@ -79,6 +80,24 @@ def base_of(run: Run, work: Path) -> Path | None:
     return base(work, "base", run.draw)
 
 
+def taught(
+    name: str, classes: Sequence[str], seed: int, inputs: Inputs, labels: np.ndarray, **how: object
+) -> tuple[Peer, Callable[[Inputs], np.ndarray]]:
+    """-> (the peer fitted on the classes that its training clips show, its scores (N, C) over all `classes`). What
+    nobody taught is never answered: its score is 0.
+    """
+    shown = [one for one in classes if (labels[~inputs.may_choose] == one).any()]
+    known, places = np.isin(labels, shown), [list(classes).index(one) for one in shown]
+    peer = catalogue.build(name, shown, seed, **how).fit(inputs.take(known), labels[known])
+
+    def scores(asked: Inputs) -> np.ndarray:
+        out = np.zeros((len(asked), len(classes)))
+        out[:, places] = peer.scores(asked)
+        return out
+
+    return peer, scores
+
+
 def fit(run: Run, work: Path, seed: int) -> dict:
     """Fit and answer one run unless it is finished: bench.npy (test clips of the fold, C), heldback.npy (N, C),
     history.json. -> history.
@@ -95,15 +114,15 @@ def fit(run: Run, work: Path, seed: int) -> dict:
         how["base"] = base
     if run.system == "ma2mi":
         how["start"] = ma2mi.pretrain(ma2mi.macro_clips(MACRO, run.seed(seed))[0], run.seed(seed))[0]
-    peer = catalogue.build(run.system, EMOTIONS, run.seed(seed), **how)
-    peer.fit(prepare.read(work, "bench", learn, role[learn] == "validation"), truth[learn])
+    inputs = prepare.read(work, "bench", learn, role[learn] == "validation")
+    peer, scores = taught(run.system, EMOTIONS, run.seed(seed), inputs, truth[learn], **how)
     fitted = time.perf_counter()
     with runtime.atomic(run.folder(work)) as fresh:
         fresh.mkdir()
         for part in SETS:
             where = rows[part] if rows[part] is not None else np.arange(len(ClipStore(work / "clips" / part).index))
             blocks = np.array_split(where, max(1, len(where) // BLOCK))
-            said = np.concatenate([peer.scores(prepare.read(work, part, block)) for block in blocks])
+            said = np.concatenate([scores(prepare.read(work, part, block)) for block in blocks])
             runtime.save_array(fresh, part, said)
         told = {"system": run.system, "fold": run.fold, "draw": run.draw, "clips": len(learn)}
         told |= {"parameters": int(peer.parameters), "chosen": getattr(peer, "chosen", None)}
