@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,12 @@ from deft.evaluation.peers import linear, prepare, runs
 from deft.evaluation.protocols.members import SETS
 from deft.parallel import in_parallel
 
+if TYPE_CHECKING:
+    from deft.mllm.examples import TuneSettings
+
 THREE, WITHIN = labels.COARSE_CLASSES, 3  # classes; folds of the diagonal
 READERS = ("lr-flow", "lr-pixels")  # linear readers that need no expert
+HERE = "deft/evaluation/cross.py"
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,17 @@ def parts(fit: Fit, index: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def state_of(fit: Fit, work: Path, seed: int) -> cache.State:
     """Whether a fit is finished, over what it reads, its seed and its code."""
-    inputs = [Path(work) / stage / "bench" for stage in ("motion", "peers/flow")]
+    settings = {"fit": str(fit), "seed": seed, "rule": cache.code_of("deft.evaluation.cross")[HERE]}
+    inputs, code = [work / "faces" / "bench" / "gray.npy", work / "motion" / "bench" / "courses.npy"], ""
     if fit.system == systems.DEFT:
         inputs = [work / "unimer" / "bench.jsonl", work / "features" / "bench", work / "mllm" / "base"]
-    settings = {"fit": str(fit), "seed": seed}
-    return cache.fresh(fit.folder(work), inputs, settings, "deft.evaluation.cross", apart=("deft.systems",))
+        code, settings["recipe"] = "deft.mllm.tune", asdict(recipe(work))
+    elif fit.system in READERS:
+        code, settings["setting"] = "deft.evaluation.peers.linear", asdict(peers.SETTINGS[fit.system])
+    else:
+        inputs += [prepare.folder(work, "bench") / f"{name}.npy" for name in ("rise", "fall")]
+        code, settings["peer"] = runs.module_of(fit.system), runs.code_of(fit.system)
+    return cache.fresh(fit.folder(work), inputs, settings, code, apart=("deft.systems",))
 
 
 def answer(fit: Fit, work: Path, seed: int) -> None:
@@ -135,7 +146,7 @@ def _deft(fit: Fit, work: Path, seed: int, index: pd.DataFrame, role: dict) -> t
     return said @ coarse, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def recipe(work: Path):
+def recipe(work: Path) -> TuneSettings:
     """The settings by which the profile tuned DEFT, as its finished run has them on record."""
     from deft.mllm import tune
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.torch import load_file, save_file
 
 from deft import cache, paths, runtime, systems
 from deft.clips.facs import EMOTIONS
@@ -67,8 +68,38 @@ def state_of(run: Run, work: Path, seed: int) -> cache.State:
         inputs += [work / "faces" / part / "gray.npy", work / "motion" / part / "courses.npy"]
         inputs += [prepare.folder(work, part) / f"{name}.npy" for name in ("rise", "fall")]
     inputs += [base] if (base := base_of(run, work)) else []
-    settings = {"run": str(run), "seed": seed}
-    return cache.fresh(run.folder(work), inputs, settings, "deft.evaluation.peers.catalogue", apart=("deft.systems",))
+    settings = {"run": str(run), "seed": seed, **code_of(run.system)}
+    return cache.fresh(run.folder(work), inputs, settings, module_of(run.system), apart=("deft.systems",))
+
+
+def module_of(system: str) -> str:
+    """The module whose imports are all the code of a system: a change to one peer makes no other one stale."""
+    return f"deft.evaluation.peers.{systems.SYSTEMS[system].module or system}"
+
+
+def code_of(system: str) -> dict:
+    """What else decides a run: the row of the registry, and this file."""
+    entry, here = systems.SYSTEMS[system], "deft/evaluation/peers/runs.py"
+    return {
+        "row": [entry.module, entry.form, entry.stretched],
+        "rule": cache.code_of("deft.evaluation.peers.runs")[here],
+    }
+
+
+def start_of(run: Run, work: Path, seed: int) -> dict | None:
+    """Pretrained weights that a system begins with, made once per draw; None for a system that has none. MA2MI: people
+    of neither benchmark nor corpus, so that every fold may have them.
+    """
+    if run.system != "ma2mi":
+        return None
+    path = Path(work) / "peers" / "start" / f"ma2mi-draw{run.draw}.safetensors"
+    state = cache.fresh_file(path, settings={"seed": run.seed(seed), "clips": MACRO}, code=module_of(run.system))
+    if not state:
+        weights, _ = ma2mi.pretrain(ma2mi.macro_clips(MACRO, run.seed(seed))[0], run.seed(seed))
+        with runtime.atomic(path) as fresh:
+            save_file({name: value.contiguous() for name, value in weights.items()}, fresh)
+        state.seal()
+    return load_file(path)
 
 
 def base_of(run: Run, work: Path) -> Path | None:
@@ -112,8 +143,8 @@ def fit(run: Run, work: Path, seed: int) -> dict:
     began, how = time.perf_counter(), {}
     if base := base_of(run, work):
         how["base"] = base
-    if run.system == "ma2mi":
-        how["start"] = ma2mi.pretrain(ma2mi.macro_clips(MACRO, run.seed(seed))[0], run.seed(seed))[0]
+    if start := start_of(run, work, seed):
+        how["start"] = start
     inputs = prepare.read(work, "bench", learn, role[learn] == "validation")
     peer, scores = taught(run.system, EMOTIONS, run.seed(seed), inputs, truth[learn], **how)
     fitted = time.perf_counter()
@@ -141,6 +172,8 @@ def fit_all(
     for part in SETS if runs else ():
         prepare.measure(work, part)
     waiting = [run for run in runs if not state_of(run, work, seed)]
+    first = {run.draw: run for run in waiting if run.system == "ma2mi"}
+    in_parallel(start_of, [(run, work, seed) for run in first.values()], log=log, what="pretraining")
     in_parallel(fit, [(run, work, seed) for run in waiting], log=log, what="systems of other papers")
     runtime.write_json(work / "peers" / "runs.json", {"systems": list(names), "draws": draws, "seed": seed})
     return costs([fit(run, work, seed) for run in runs])
