@@ -226,7 +226,7 @@ REGISTRY: tuple[Artifact, ...] = (
         "T9",
         "Cost: time and memory of every stage, parameters of every model",
         (),
-        ("status", "experts", "mllm"),
+        ("status", "experts", "mllm", "peers"),
         Cells(("what", "name"), MACHINE, (Rule(EXACT, ("kind", "parameters")),)),
     ),
     _figure(
