@@ -9,6 +9,7 @@ from deft import paths, runtime
 from deft.clips import store
 from deft.clips.facs import COARSE, EMOTIONS
 from deft.clips.keyframes import APEX, COUNT
+from deft.clips.simulator.identity import Geometry, sample_identity
 from deft.evaluation import cross, metrics
 from deft.evaluation.peers import linear, prepare, runs
 from deft.evaluation.protocols import read_folds, roles_of
@@ -36,9 +37,8 @@ def work(tmp_path_factory):
     for module in (runs, cross):
         patch.setattr(module, "in_parallel", lambda function, arguments, **_: [function(*a) for a in arguments])
     place, draw, people = paths.work(PROFILE), np.random.default_rng(0), []
-    points = np.full((68, 2), 64.0, np.float32)
-    points[27:31, 0], points[27:31, 1] = 64, (48, 54, 60, 66)
-    points[36:42], points[42:48], points[48], points[54] = (50, 50), (78, 50), (52, 86), (76, 86)
+    face = Geometry(sample_identity(3))
+    points = face.pixels(face.landmarks()).astype(np.float32)
     for part in runs.SETS:
         gray = []
         for number in range(9 if part == "bench" else 3):

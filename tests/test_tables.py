@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft import artifacts, paths, runtime
+from deft import artifacts, cache, paths, runtime
 from deft.clips import store
 from deft.clips.facs import COARSE, EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.clips.labels import COARSE_CLASSES
@@ -401,6 +401,15 @@ def test_t7_allows_a_subject_that_says_nothing_in_a_draw(world):
 
 def test_t7_leaves_out_systems_that_write_no_text(world):
     assert set(tables.t7(PROFILE)["system"]) == {"deft", "rgb-only", "deft-m", "template"}
+
+
+def test_t9_tells_what_a_system_of_another_paper_costs(world):
+    folder = paths.work(PROFILE) / "peers" / "runs" / "ststnet" / "draw0-fold0"
+    state = cache.fresh(folder)
+    runtime.write_json(folder / "history.json", {"parameters": 2485})
+    state.seal(seconds=12.5)
+    row = tables.t9(PROFILE).set_index("name").loc["ststnet"]
+    assert (row["what"], row["parameters"], row["seconds"]) == ("peer", 2485, 12.5)
 
 
 def test_t9_reads_headers_and_records(world):
