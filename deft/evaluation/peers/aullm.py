@@ -124,5 +124,5 @@ def peer(classes: Sequence[str], seed: int, base: Path | None = None) -> Network
         pretrained=pretrained,
         prompts=(prompt.ids_of(tokenizer, BEFORE), prompt.ids_of(tokenizer, AFTER)),
     )
-    recipe = Recipe(epochs=12, rate=1e-3, standardise=False)
+    recipe = Recipe(epochs=16, rate=2e-3, batch=16, standardise=False)
     return NetworkPeer("au-llm", Form(make, read, (FRAMES, SIDE, SIDE), recipe, None), classes, seed)
