@@ -66,6 +66,7 @@ class Mpt(nn.Module):
         grid = (torch.arange(4) + 0.5) / 4
         self.places = nn.Parameter(torch.cartesian_prod(grid, grid))
         self.log_widths = nn.Parameter(torch.full((WINDOWS,), math.log(0.08)))
+        self.level = nn.BatchNorm1d(2 * WINDOWS, affine=False)  # a window's mean is a few grey levels of 255
         self.token, self.names = nn.Linear(2, WIDE), nn.Parameter(0.02 * torch.randn(1, WINDOWS, WIDE))
         self.adapters = nn.ModuleList(nn.ModuleList(Adapter() for _ in range(3)) for _ in range(DEEP))
         self.decide = nn.Linear(WIDE, classes)
@@ -74,7 +75,7 @@ class Mpt(nn.Module):
         """(B, 128, 128) -> (B, 16, 96)."""
         weight = windows(self.places, self.log_widths.exp(), motion.shape[-1])
         pooled = torch.einsum("bnyx,kyx->bkn", torch.stack([motion, motion.abs()], 1), weight)
-        return self.token(pooled) + self.names
+        return self.token(self.level(pooled.flatten(1)).unflatten(1, (WINDOWS, 2))) + self.names
 
     def tokens(self, images: Tensor, prompts: Tensor) -> Tensor:
         """Apex frames (B, 128, 128) and prompts (B, P, 96) -> (B, 1 + 64 + P, 96)."""
