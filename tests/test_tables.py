@@ -33,9 +33,9 @@ SKILL = {
     "majority": 0.2,
     "template": 0.6,
     "deft-flat": 0.8,
-    "lbptop": 0.88,
-    "ststnet": 0.4,
     **{name: 0.6 for name in ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm")},
+    "lbptop": 0.88,  # last, so that the draws of the others stay
+    "ststnet": 0.4,
 }
 
 
