@@ -22,7 +22,7 @@ from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
 from deft.evaluation.peers import catalogue, linear, ma2mi, prepare
 from deft.evaluation.peers.inputs import Inputs, Peer
-from deft.evaluation.protocols import read_folds, roles_of
+from deft.evaluation.protocols import NEVER, read_folds, roles_of
 from deft.parallel import in_parallel
 
 SETS = ("bench", "heldback")
@@ -168,7 +168,7 @@ def fit_all(
 ) -> pd.DataFrame:
     """Every run of these systems: what is finished is kept, the others go side by side in processes. -> `costs`."""
     work = paths.work(profile)
-    runs = asked(names, draws, sorted(read_folds(work / "clips" / "folds.csv")["fold"].unique().tolist()))
+    runs = asked(names, draws, sorted(set(read_folds(work / "clips" / "folds.csv")["fold"].tolist()) - {NEVER}))
     for part in SETS if runs else ():
         prepare.measure(work, part)
     waiting = [run for run in runs if not state_of(run, work, seed)]
@@ -204,7 +204,7 @@ def answers(profile: str, part: str = "bench") -> list[dict]:
     told = runtime.read_json(work / "peers" / "runs.json")
     folds, rows = read_folds(work / "clips" / "folds.csv"), []
     bench, index = ClipStore(work / "clips" / "bench").index, ClipStore(work / "clips" / part).index
-    runs = asked(told["systems"], told["draws"], sorted(folds["fold"].unique().tolist()))
+    runs = asked(told["systems"], told["draws"], sorted(set(folds["fold"].tolist()) - {NEVER}))
     for system, draw in dict.fromkeys((run.system, run.draw) for run in runs):
         mine = [run for run in runs if (run.system, run.draw) == (system, draw)]
         said = [np.asarray(runtime.load_array(run.folder(work), part)) for run in mine]
