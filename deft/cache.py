@@ -233,6 +233,11 @@ def fresh_file(path: str | Path, inputs: Iterable = (), settings: dict | None = 
     return fresh(path.parent, inputs, settings, code, name=path.name, files=[path.name])
 
 
+def about(folder: str | Path) -> dict:
+    """What `seal` was told of the product in `folder`, e.g. its seconds; {} where nothing is on record."""
+    return _read(Path(folder), "")[0].get("about", {})
+
+
 def damage(folder: str | Path, name: str = "") -> str:
     """The first file of a finished product that is missing or altered, in words; empty when all are whole, or
     nothing is on record.

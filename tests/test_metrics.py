@@ -369,3 +369,23 @@ def test_a_published_number_without_source_or_selection_is_refused(tmp_path, lin
     path.write_text(f"{','.join(reported.COLUMNS)}\n{line}\n")
     with pytest.raises(ValueError, match=words):
         reported.load(path)
+
+
+def test_holm_by_hand():
+    assert metrics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # 3 x .01; 2 x .03; then at least that
+    found = metrics.holm([0.5, float("nan"), 0.02])
+    assert found[[0, 2]] == pytest.approx([0.5, 0.04]) and np.isnan(found[1])
+    assert metrics.holm([0.9, 0.8])[0] == 1 and len(metrics.holm([])) == 0
+
+
+def test_p_of_a_difference_is_small_where_the_interval_is_far_from_zero():
+    rows = pd.DataFrame({"dataset": "a", "subject": [f"s{n:02d}" for n in range(30)], "look": 0})
+    draw = np.random.default_rng(0)
+    right = {name: draw.binomial(20, share, 30) for name, share in (("good", 0.8), ("same", 0.8), ("bad", 0.5))}
+    one = {name: metrics.sample(rows, np.stack([n, np.full(30, 20)], 1)) for name, n in right.items()}
+    assert metrics.p_value(one["good"], one["bad"], metrics.share) < 1e-6
+    assert metrics.p_value(one["good"], one["same"], metrics.share) > 0.05
+    assert metrics.p_value(one["good"], one["good"], metrics.share) == 1
+    assert metrics.p_value(one["bad"], one["good"], metrics.share) == metrics.p_value(
+        one["good"], one["bad"], metrics.share
+    )

@@ -247,6 +247,8 @@ def test_the_command_ends_with_weights_and_a_manifest(work, kept, tmp_path, monk
         assert cli.main(given) == code
         return "".join(capsys.readouterr())
 
+    fresh = tune.build(work, "deft-m", tune.TuneSettings(), 1)
+    tune.write(tune.instructed_of(work, "base", 0), *fresh, {})
     assert "steps of 1 x 8 examples on 1 process (cpu)" in said(tmp_path / "run")
     manifest, wrong = restart.read(tmp_path / "run")
     assert not wrong and {"model.safetensors", "config.json", "history.json"} <= manifest["files"].keys()

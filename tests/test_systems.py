@@ -15,8 +15,10 @@ OWN_PATH = "deft/verify/recompute.py"  # makes the tables again without anything
 def test_every_list_names_registered_systems_once():
     for where, names in systems.LISTED.items():
         assert len(set(names)) == len(names) and set(names) <= set(systems.SYSTEMS), where
-    assert set(systems.MODELS) | set(systems.PEERS) | {systems.ELSEWHERE, systems.CHECKED} == set(systems.SYSTEMS)
-    assert set(systems.UNTRAINED) < set(systems.PEERS) and not set(systems.MODELS) & set(systems.PEERS)
+    kinds = (systems.MODELS, systems.PEERS, systems.FIELD, (systems.ELSEWHERE, systems.CHECKED))
+    assert sorted(name for names in kinds for name in names) == sorted(systems.SYSTEMS)
+    assert set(systems.UNTRAINED) < set(systems.CONSTANT) < {*systems.PEERS, *systems.FIELD}
+    assert not set(systems.NOT_BUILT) & set(systems.SYSTEMS)
 
 
 def test_profiles_tune_registered_models():

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deft import artifacts, paths, runtime
+from deft import artifacts, cache, paths, runtime
 from deft.clips import store
-from deft.clips.facs import EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
+from deft.clips.facs import COARSE, EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
+from deft.clips.labels import COARSE_CLASSES
 from deft.evaluation import claims, constructions, grounding, metrics, tables
 from deft.evaluation.source import Answers
 from deft.evaluation.tables import present
 from deft.motion import evidence
-from deft.systems import LISTED, SYSTEMS, spoken
+from deft.systems import LISTED, NOT_BUILT, SYSTEMS, spoken
 from deft.unimer.facts import Facts, MotionFact, UnitFact
 from deft.unimer.kinds import KINDS
 
@@ -33,6 +34,8 @@ SKILL = {
     "template": 0.6,
     "deft-flat": 0.8,
     **{name: 0.6 for name in ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm")},
+    "lbptop": 0.88,  # last, so that the draws of the others stay
+    "ststnet": 0.4,
 }
 
 
@@ -106,7 +109,7 @@ def world(tmp_path_factory):
     )
     answers = []
     for system, skill in SKILL.items():
-        for seed in (7, 8) if system in ("deft", "rgb-only") else (7,):
+        for seed in (7, 8) if system in ("deft", "rgb-only", "ststnet") else (7,):
             for row in frames:
                 if row["set"] == "heldback" and system in LISTED["T3"] and system != "deft":
                     continue
@@ -123,6 +126,7 @@ def world(tmp_path_factory):
                         "prediction": said,
                         "scores": {e: 0.6 if e == said else 0.1 for e in EMOTIONS},
                         "seed": seed,
+                        "parameters": 2485 if system == "ststnet" else None,
                         "text_class": row["emotion"],
                         "text": (
                             KINDS["reasoning"].answer(facts)
@@ -191,11 +195,51 @@ def test_t2_pools_folds_averages_seeds_and_keeps_kinds_apart(world):
     rgb = table[(table["system"] == "rgb-only") & (table["condition"] == "broken") & (table["set"] == "bench")].iloc[0]
     assert (rgb["interval"], rgb["draws"]) == ("subjects, draws", 2)
     assert rgb["deft_minus"] == pytest.approx(deft["uf1"] - rgb["uf1"], abs=2e-4) and rgb["deft_minus_low"] > 0
-    assert set(table["kind"]) == {"simulated", "reported"} and "deft-m" not in set(table["system"])
+    assert set(table["kind"]) == {"simulated", "reported", "not built"} and "deft-m" not in set(table["system"])
     assert table[table["kind"] == "reported"]["deft_minus"].isna().all()
-    assert (table["set"] == "heldback").sum() == 2 * len(LISTED["T2"])
+    assert (table["set"] == "heldback").sum() == 2 * len(set(SKILL) & set(LISTED["T2"]))
     pixels = table[(table["system"] == "lr-pixels") & (table["set"] == "bench")]
     assert (pixels["kept_minus_broken_low"] > 0).all()
+
+
+def test_t2_holds_deft_against_the_systems_of_other_papers(world):
+    table = tables.t2(PROFILE)
+    here = table[(table["condition"] == "broken") & (table["set"] == "bench")].set_index("system")
+    net, hand = here.loc["ststnet"], here.loc["lbptop"]
+    assert (net["family"], net["benchmark"], net["parameters"], net["draws"]) == ("another paper", "sim-v1", 2485, 2)
+    assert net["deft_minus_low"] > 0 and net["p_holm"] < 0.05 and hand["p_holm"] > 0.05
+    assert hand["interval"] == "subjects; constant over draws" and np.isnan(here.loc["deft", "p_holm"])
+    assert here["p_holm"].notna().sum() == len(here) - 1
+    unbuilt = table[table["kind"] == "not built"].set_index("system")["note"]
+    assert unbuilt.to_dict() == NOT_BUILT
+    page = present.pages("T2", table.to_csv(index=False), "a stamp")["md"]
+    assert "STSTNet" in page and "TSAN" in page.upper() and "Trained numbers" in page
+
+
+def test_t6_has_a_row_per_system_and_pair_of_sets(world):
+    generator, rows = np.random.default_rng(1), []
+    frame = pd.DataFrame(runtime.read_jsonl(paths.work(PROFILE) / "predictions.jsonl"))
+    clips = frame[(frame["system"] == "lbptop") & (frame["set"] == "bench")]
+    for system, skill in (("deft", 0.9), ("ststnet", 0.4)):
+        for train in ("sim-a", "sim-b"):
+            for clip in clips.itertuples():
+                truth = COARSE[clip.truth]
+                away = [name for name in COARSE_CLASSES if name != truth]
+                said = truth if generator.random() < skill else away[generator.integers(2)]
+                about = {name: getattr(clip, name) for name in ("clip", "dataset", "subject", "condition")}
+                scores = {name: 0.8 if name == said else 0.1 for name in COARSE_CLASSES}
+                rows.append({**about, "system": system, "train": train, "truth": truth, "prediction": said, "look": 0,
+                             "scores": scores, "seed": 0, "parameters": 9})  # fmt: skip
+    runtime.write_jsonl(paths.work(PROFILE) / "cross.jsonl", rows)
+    table = tables.t6(PROFILE)
+    assert len(table) == 2 * 2 * 3 * 2 and set(zip(table["train"], table["test"])) == {
+        (a, b) for a in ("sim-a", "sim-b") for b in ("sim-a", "sim-b", "sim-c")
+    }
+    net = table[table["system"] == "ststnet"]
+    assert (net["deft_minus"] > 0).all() and net["p_holm"].between(0, 1).all()  # of two people each: not small
+    assert net["uf1"].mean() == pytest.approx(0.4, abs=0.12)
+    page = present.pages("T6", table.to_csv(index=False), "a stamp")["md"]
+    assert "rained on sim-b" in page and "UF1 on sim-c" in page
 
 
 def test_t3_has_all_subsets(world):
@@ -357,6 +401,15 @@ def test_t7_allows_a_subject_that_says_nothing_in_a_draw(world):
 
 def test_t7_leaves_out_systems_that_write_no_text(world):
     assert set(tables.t7(PROFILE)["system"]) == {"deft", "rgb-only", "deft-m", "template"}
+
+
+def test_t9_tells_what_a_system_of_another_paper_costs(world):
+    folder = paths.work(PROFILE) / "peers" / "runs" / "ststnet" / "draw0-fold0"
+    state = cache.fresh(folder)
+    runtime.write_json(folder / "history.json", {"parameters": 2485})
+    state.seal(seconds=12.5)
+    row = tables.t9(PROFILE).set_index("name").loc["ststnet"]
+    assert (row["what"], row["parameters"], row["seconds"]) == ("peer", 2485, 12.5)
 
 
 def test_t9_reads_headers_and_records(world):

@@ -830,7 +830,7 @@ def test_silence_is_counted(world):
 
 def test_lists_of_systems_agree():
     """The own path imports nothing that a table is made with, so it names them again."""
-    assert set(recompute.CONSTANT) == set(systems.PEERS) and recompute.TAUGHT == systems.TAUGHT
+    assert set(recompute.CONSTANT) == set(systems.CONSTANT) and recompute.TAUGHT == systems.TAUGHT
     assert recompute.ALONE == {
         name: systems.SYSTEMS[name].parts for name in systems.LISTED["T3"] if len(systems.SYSTEMS[name].streams) == 1
     }

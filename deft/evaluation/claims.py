@@ -280,7 +280,7 @@ NOTES = {
         " carry 0 to 6 % of motion's): all three experts are not expected to beat a row that holds motion; where such a"
         " check holds, suspect chance"
     ),
-    "C5": "within one simulated benchmark; transfer across datasets belongs to T6, which this edition does not make",
+    "C5": "within one simulated benchmark; systems of other papers stand in T2, transfer across its three sets in T6",
     "C6": (
         "the template reads out the same motion expert that DEFT hears: the last three checks say what the language"
         " model adds to it, and at what cost; its motions are read off the flow that judges, so units alone are"

@@ -286,6 +286,32 @@ def difference(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: i
     return combined([(a, statistic), (b, statistic)], np.subtract, B, seed)
 
 
+def p_value(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: int = 7) -> float:
+    """Two-sided p that A and B have the same statistic: `difference` over the standard deviation of its replicates,
+    against a t distribution of subjects - 1 degrees. (Counting replicates beyond 0 could give nothing below 2 / B,
+    which thirty comparisons would multiply.) NaN for one subject; 1 where no replicate differs.
+    """
+    from scipy import stats
+
+    if len(a.subjects) == 1:
+        return float("nan")
+    found = replicates([(a, statistic), (b, statistic)], np.subtract, B, seed)
+    value, spread = difference(a, b, statistic, B, seed).value, float(np.nanstd(found, ddof=1))
+    return float(2 * stats.t.sf(abs(value) / spread, len(a.subjects) - 1)) if spread > 0 else float(value == 0)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p values (n,) of n comparisons -> adjusted by Holm (1979), so that the chance of one false finding among all
+    stays what it says; NaN stays NaN and does not count.
+    """
+    p = np.asarray(p, np.float64)
+    order = np.argsort(np.where(np.isnan(p), np.inf, p), kind="stable")
+    steps = int((~np.isnan(p)).sum()) - np.arange(len(p))
+    out = np.full(len(p), np.nan)
+    out[order] = np.minimum(np.maximum.accumulate(p[order] * np.maximum(steps, 1)), 1.0)
+    return np.where(np.isnan(p), np.nan, out)
+
+
 def coverage(draws: int, share: float, subjects: int = 36, trials: int = 4000, B: int = 1000, seed: int = 7) -> float:
     """How often the 95 % interval of a mean over `subjects` and `draws` encloses the truth: share of simulated studies.
 

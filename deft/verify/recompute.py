@@ -31,6 +31,10 @@ CONSTANT = (
     "lr-pixels",
     "majority",
     "template",
+    "lbptop",
+    "mdmo",
+    "biwoof",
+    "dynamic-image",
 )  # one answer stands for every draw
 TAUGHT = {
     "none": "deft-none",

@@ -11,7 +11,7 @@ from deft import drawing as draw
 from deft.clips import facs
 from deft.evaluation import metrics
 from deft.evaluation.figures import data
-from deft.systems import LISTED, spoken
+from deft.systems import FIELD, LISTED, spoken
 
 
 def f6(profile: str) -> tuple[Figure, str]:
@@ -24,6 +24,9 @@ def f6(profile: str) -> tuple[Figure, str]:
         raise data.FigureError(
             f"predictions.jsonl holds none of {', '.join(LISTED['F6'])}; run notebook 08_answers first"
         )
+    theirs = [s for s in FIELD if (s, "broken") in scores]
+    if theirs:  # the best system of another paper takes the last place
+        systems = [*systems[: len(LISTED["F6"]) - 1], max(theirs, key=lambda s: scores[s, "broken"].value)]
     found = []
     with draw.style():
         fig = draw.canvas(4.45)

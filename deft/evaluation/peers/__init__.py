@@ -133,12 +133,12 @@ def _answer(
             bayes.probabilities(bayes.clip_units(_features(work, which, "motion_units", draw)), rate)
             for which in ("bench", part)
         )
-        probability, fold = np.zeros_like(told), np.full(len(asked), -1)
-        truth = index["emotion"].map(EMOTIONS.index).to_numpy()
+        probability, fold = told.copy() if target is None else np.zeros_like(told), np.full(len(asked), -1)
+        truth = index["emotion"].map({name: i for i, name in enumerate(EMOTIONS)}).fillna(-1).to_numpy(int)
         for number in (numbers := sorted(folds["fold"].unique())):
             role = roles_of(index, folds, number)
-            learned = (role == "train") & (index["condition"] == "kept").to_numpy()
-            said = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned]))
+            learned = (role == "train") & (index["condition"] == "kept").to_numpy() & (truth >= 0)
+            said = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned])) if learned.any() else told
             if target is None:
                 here = role == "test"
                 probability[here], fold[here] = said[here], number

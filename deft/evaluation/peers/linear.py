@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,10 +105,12 @@ def fit(
     seed: int = 7,
     classes: tuple[str, ...] = EMOTIONS,
     grid: tuple = GRID,
+    numbers: Sequence[int] | None = None,
 ) -> list[Reader]:
     """One Reader per fold, from the kept clips of its training subjects; the grid is decided on validation subjects.
 
-    x: (N, D), in the order of `index`.  grid: (C, class_weight) pairs to choose from, weakest fit first.
+    x: (N, D), in the order of `index`.  grid: (C, class_weight) pairs to choose from, weakest fit first.  numbers: of
+    the folds that are wanted, default all.
     seed: unused by the convex solver, part of every peer's signature.
     Raises NotConverged, naming fold and grid point, where the solver did not reach its optimum.
     """
@@ -121,7 +124,7 @@ def fit(
     classes = tuple(classes)
     usable = (index["condition"].to_numpy() == "kept") & np.isin(truth, classes)
     readers = []
-    for fold in sorted(set(folds["fold"]) - {NEVER}):
+    for fold in sorted(set(folds["fold"]) - {NEVER}) if numbers is None else numbers:
         role = roles_of(index, folds, fold)
         train, check = usable & (role == "train"), usable & (role == "validation")
         if not train.any():

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from deft import runtime
 from deft.evaluation.peers.inputs import Inputs, flow_images
-from deft.experts.encoder import Standardise, parameter_count
+from deft.experts.encoder import Standardise
 
 Reader = Callable[[Inputs, bool], np.ndarray]  # (clips, whether flow images are stretched) -> (N, ...) float32
 Change = Callable[[Tensor, torch.Generator], Tensor]  # augmentation of a batch (B, ...), same shape
@@ -143,7 +143,7 @@ class NetworkPeer:
         self.name, self.form, self.classes, self.seed, self.start = name, form, tuple(classes), seed, start
         self.stretched = bool(form.stretched if stretched is None else stretched)
         with torch.device("meta"):  # counted without memory
-            self.parameters = parameter_count(form.make(len(classes)))
+            self.parameters = sum(p.numel() for p in form.make(len(classes)).parameters() if p.requires_grad)
         self.network: nn.Module | None = None
         self.history: list[dict[str, float]] = []
         self.chosen, self.seconds = 0, 0.0

@@ -10,7 +10,7 @@ import pandas as pd
 from deft.clips.facs import EMOTIONS
 from deft.evaluation import metrics
 from deft.evaluation.source import Answers
-from deft.systems import PEERS, SYSTEMS
+from deft.systems import CONSTANT, SYSTEMS
 
 FLOOR = 1e-6  # smaller probabilities count as this in the negative log likelihood
 CONDITIONS = ("kept", "broken")
@@ -24,7 +24,7 @@ def predictions(profile: str) -> pd.DataFrame:
 
 def constant(system: str) -> bool:
     """Whether nothing random enters a system beside what its inputs bring: one draw of it stands for every draw."""
-    return system in PEERS
+    return system in CONSTANT
 
 
 def sample(frame: pd.DataFrame, classes: Sequence[str] = EMOTIONS) -> metrics.Sample:
@@ -79,9 +79,9 @@ def told(one: metrics.Sample, system: str) -> dict:
     return {"draws": count, "interval": "subjects, draws" if count > 1 else "subjects"}
 
 
-def recognition(rows: pd.DataFrame, seed: int) -> dict:
+def recognition(rows: pd.DataFrame, seed: int, classes: Sequence[str] = EMOTIONS) -> dict:
     """UF1, UAR, accuracy and NLL: mean over draws with intervals, and the spread of UF1 over draws."""
-    mine, lost = sample(rows), nll_sample(rows)
+    mine, lost = sample(rows, classes), nll_sample(rows)
     row: dict = {}
     for name in metrics.SCORES:
         row |= metrics.interval(mine, getattr(metrics, name), seed=seed).columns(name)

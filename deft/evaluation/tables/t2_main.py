@@ -17,8 +17,9 @@ from deft.evaluation.tables.common import (
     told,
 )
 from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, said
-from deft.systems import BLIND, DEFT, LISTED, MAJORITY, SYSTEMS, spoken
+from deft.systems import BLIND, DEFT, FIELD, LISTED, MAJORITY, NOT_BUILT, OURS, SYSTEMS, THEIRS, spoken
 
+BENCHMARK, ALPHA = "sim-v1", 0.05
 PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
 
 
@@ -30,7 +31,9 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     `over_majority*`: UF1 of the row less that of `majority`. `kept_minus_broken*`: what the system loses when looks no
     longer go with emotions; `kept_minus_broken_over_blind*`: the same less what a reader loses that cannot see looks
     (bayes-experts: the clips themselves differ); `kept_minus_broken_over_deft*`: the same less what DEFT loses. The
-    last three stand in both rows."""
+    last three stand in both rows. `p_holm`: two-sided, of DEFT against the row, adjusted by Holm over all systems of
+    its set and condition. `parameters`: trained numbers of one run. `family`: this work, or another paper. Systems of
+    other papers that are not built stand last, with what is unknown of them."""
     frame = Answers.of(source).predictions
     rows = []
     for part in ("bench", "heldback"):
@@ -42,6 +45,10 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
         }
         for system in LISTED["T2"]:
             rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
+        for condition in CONDITIONS:
+            compared_ = [row for row in rows if (row["set"], row["condition"]) == (part, condition) and "p_holm" in row]
+            for row, p in zip(compared_, metrics.holm([row["p_holm"] for row in compared_])):
+                row["p_holm"] = p
     for line in reported.load().itertuples():
         rows.append(
             {
@@ -54,7 +61,9 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
                 "source": line.source,
             }
         )
-    return pd.DataFrame(rows).round(4)
+    rows += [{"kind": "not built", "system": name, "note": why} for name, why in NOT_BUILT.items()]
+    table = pd.DataFrame(rows)
+    return table.round({name: 6 if name == "p_holm" else 4 for name in table})
 
 
 def _system_rows(
@@ -68,14 +77,18 @@ def _system_rows(
         rows, mine = known[system, condition], sample(known[system, condition])
         row = {
             "kind": "simulated",
+            "benchmark": BENCHMARK,
             "protocol": PROTOCOL,
             "system": system,
+            "family": THEIRS if system in FIELD else OURS,
             "set": part,
             "condition": condition,
             "clips": rows["clip"].nunique(),
             **told(mine, system),
             **recognition(rows, seed),
         }
+        if "parameters" in rows and rows["parameters"].notna().all():
+            row["parameters"] = int(rows["parameters"].max())
         words = [] if row["clips"] == asked[condition] else [f"answered {row['clips']} of {asked[condition]} clips"]
         for other, column, sign in ((DEFT, "deft_minus", 1), (MAJORITY, "over_majority", -1)):
             theirs = known.get((other, condition))
@@ -86,6 +99,8 @@ def _system_rows(
             row |= cells
             words += [word] * bool(word)
             if other == DEFT:
+                if cells:
+                    row["p_holm"] = metrics.p_value(*map(sample, pair), metrics.uf1, seed=seed)
                 row |= compared("deft_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
         out.append({**row, **fall, "note": "; ".join([SYSTEMS[system].note, *words])})
     return out
@@ -129,6 +144,24 @@ def _recognised(part: pd.DataFrame) -> list[str]:
     ]
 
 
+def _against(part: pd.DataFrame) -> list[str]:
+    broken = part[part.condition == "broken"]
+    if not {"deft_minus", "p_holm"} <= set(broken) or not broken.deft_minus.notna().any():
+        return [said("Highest UF1 with the tie broken: {}.", highest(broken, "uf1", "system", spoken))]
+    clear = broken.p_holm < ALPHA
+    sides = {"ahead of": clear & (broken.deft_minus > 0), "behind": clear & (broken.deft_minus < 0)}
+    sides["not told apart from"] = ~clear
+    places = [f"{word} {listed(broken.system[here].map(spoken))}" for word, here in sides.items() if here.any()]
+    return [
+        said("Highest UF1 with the tie broken: {}.", highest(broken, "uf1", "system", spoken)),
+        said(f"At p < {ALPHA} after Holm DEFT is {{}}.", "; ".join(places)),
+        said(
+            "Largest loss when looks no longer go with emotions: {}.",
+            highest(broken, "kept_minus_broken_over_blind", "system", spoken),
+        ),
+    ]
+
+
 def _printed(part: pd.DataFrame) -> list[str]:
     words = []
     for how in ("best epoch on test", "fixed epochs"):
@@ -140,17 +173,40 @@ def _printed(part: pd.DataFrame) -> list[str]:
 
 
 SYSTEM = (Column("System", "system", spoken=spoken),)
-COLUMNS = (
+SCORES = (
     *both("UF1", "uf1", best=max),
     Column("Lost beyond a blind reader", "kept_minus_broken_over_blind", BROKEN),
+)
+COLUMNS = (
+    *SCORES,
     Column("NLL, tie broken", "nll", BROKEN, best=min),
     Column("DEFT less it, tie broken", "deft_minus", BROKEN),
     Column("Draws", "draws", BROKEN, digits=0),
 )
+AGAINST = (
+    *SCORES,
+    Column("DEFT less it, tie broken", "deft_minus", BROKEN),
+    Column("p, Holm", "p_holm", BROKEN),
+    Column("Trained numbers", "parameters", BROKEN, digits=0),
+)
 PAGE = Page(
     (
-        Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench"}),
-        Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback"}),
+        Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench", "family": OURS}),
+        Part(
+            "the benchmark's subjects, systems of other papers",
+            SYSTEM,
+            AGAINST,
+            _against,
+            {"set": "bench", "family": THEIRS},
+        ),
+        Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback", "family": OURS}),
+        Part(
+            "held-back subjects, systems of other papers",
+            SYSTEM,
+            AGAINST,
+            _against,
+            {"set": "heldback", "family": THEIRS},
+        ),
         Part(
             "published numbers, real faces, other protocols",
             (Column("Protocol", "protocol"), Column("Method", "system")),
@@ -163,9 +219,17 @@ PAGE = Page(
             _printed,
             {"kind": "reported"},
         ),
+        Part(
+            "systems of other papers that are not built",
+            SYSTEM,
+            (Column("What is unknown", "note"),),
+            lambda part: ["A network of guesses would carry their name and be another."],
+            {"kind": "not built"},
+        ),
     ),
     "UF1 pooled over folds, mean over draws. Brackets: 95 % intervals over subjects within looks and over draws (with"
     " few draws they enclose the truth less often: docs/rules.md); DEFT less it: difference of UF1, paired. Lost beyond"
     " a blind reader: UF1 kept less broken, less the same of prototype Bayes, which cannot see looks. NLL: lower is"
-    " better.",
+    " better. p: two-sided, of the paired difference over subjects and draws, adjusted by Holm over all systems of the"
+    " set.",
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deft import paths, runtime
+from deft import cache, paths, runtime
 from deft.evaluation.tables.present import Column, Page, Part, highest, quote, said
 from deft.systems import spoken
 
@@ -17,7 +17,8 @@ WHOLE = "all stages above"
 
 
 def t9(profile: str) -> pd.DataFrame:
-    """Cost: minutes and memory of every stage as the driver recorded them, parameters of every saved model.
+    """Cost: minutes and memory of every stage as the driver recorded them, parameters of every saved model, trained
+    numbers and seconds of a fold of every system of another paper.
 
     The stage that writes this table, and those after it, appear with the numbers of their last complete run, if any.
     """
@@ -60,6 +61,18 @@ def t9(profile: str) -> pd.DataFrame:
                 "mib": path.stat().st_size / 2**20,
             }
         )
+    for folder in sorted(path for path in (work / "peers" / "runs").glob("*") if path.is_dir()):
+        told = [(runtime.read_json(path), cache.about(path.parent)) for path in sorted(folder.glob("*/history.json"))]
+        if told:
+            rows.append(
+                {
+                    "kind": "simulated",
+                    "what": "peer",
+                    "name": folder.name,
+                    "seconds": float(np.mean([about.get("seconds", np.nan) for _, about in told])),
+                    "parameters": max(history["parameters"] for history, _ in told),
+                }
+            )
     if not rows:
         raise ValueError(f"nothing to cost under {work}: neither stage records nor models; run the stages first")
     columns = ["kind", "what", "name", "seconds", "peak_memory_gib", "parameters", "mib"]
@@ -107,6 +120,10 @@ def _size(part: pd.DataFrame) -> list[str]:
     ]
 
 
+def _longest(part: pd.DataFrame) -> list[str]:
+    return [said("The longest takes {} seconds to fit.", highest(part, "seconds", "name", spoken, digits=1))]
+
+
 def _named(name: str) -> str:
     """`07_joint_tuning` -> 07 joint tuning; the folder of a model -> the model."""
     folder = name.split("/")
@@ -134,6 +151,13 @@ PAGE = Page(
             (Column("Parameters", "parameters", digits=0), Column("MiB", "mib", digits=2)),
             _size,
             {"what": "model"},
+        ),
+        Part(
+            "systems of other papers",
+            (Column("System", "name", spoken=spoken),),
+            (Column("Trained numbers", "parameters", digits=0), Column("Seconds of one fold", "seconds", digits=1)),
+            _longest,
+            {"what": "peer"},
         ),
     ),
     "Stages after the one that writes this table: their last complete run. Of tuned systems, the first draw and fold.",
