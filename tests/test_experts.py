@@ -11,7 +11,7 @@ import torch
 
 from deft import runtime
 from deft.clips import facs
-from deft.experts import calibrate, disentangle, encoder, motion, pretrain, texture
+from deft.experts import calibrate, disentangle, encoder, motion, pretrain, probes, texture
 from deft.experts import data as pairs
 from deft.experts.pretrain import CLASSES, SPEAKING, Settings
 from deft.faces import regions
@@ -572,14 +572,14 @@ def test_cka_and_hsic_identities():
     r = np.random.default_rng(0)
     x, y = r.normal(size=(300, 8)), r.normal(size=(300, 5))
     q, _ = np.linalg.qr(r.normal(size=(8, 8)))
-    assert disentangle.linear_cka(x, x) == pytest.approx(1) and disentangle.linear_cka(
+    assert probes.linear_cka(x, x) == pytest.approx(1) and probes.linear_cka(
         x, 3 * x @ q + 1
     ) == pytest.approx(1)
-    assert disentangle.linear_cka(x, y) < 0.1 and disentangle.linear_cka(x, y) == pytest.approx(
-        disentangle.linear_cka(y, x)
+    assert probes.linear_cka(x, y) < 0.1 and probes.linear_cka(x, y) == pytest.approx(
+        probes.linear_cka(y, x)
     )
-    assert disentangle.hsic(x, x) == pytest.approx(1) and disentangle.hsic(x, x @ q) == pytest.approx(1, abs=1e-6)
-    assert disentangle.hsic(x, np.abs(x)) > 2 * disentangle.linear_cka(
+    assert probes.hsic(x, x) == pytest.approx(1) and probes.hsic(x, x @ q) == pytest.approx(1, abs=1e-6)
+    assert probes.hsic(x, np.abs(x)) > 2 * probes.linear_cka(
         x, np.abs(x)
     )  # HSIC sees what a linear measure cannot
 
@@ -591,7 +591,7 @@ def test_probes_find_what_is_there_and_nothing_else():
     x = np.concatenate([who + 0.3 * r.normal(size=(300, 16)), np.eye(3)[what] + 0.2 * r.normal(size=(300, 3))], axis=1)
     rows = {
         row["factor"]: row
-        for row in disentangle.probe_matrix(
+        for row in probes.probe_matrix(
             {"e": x},
             {
                 "look": what,
@@ -605,4 +605,4 @@ def test_probes_find_what_is_there_and_nothing_else():
     assert rows["identity"]["score"] > 0.8 and rows["look"]["score"] > 0.95 and rows["unit"]["score"] > 0.95
     assert abs(rows["emotion"]["score"] - 1 / 3) < 0.12 and rows["landmarks"]["score"] < 0.1
     with pytest.raises(ValueError, match="mood"):
-        disentangle.probe_matrix({"e": x}, {"mood": what}, subject)
+        probes.probe_matrix({"e": x}, {"mood": what}, subject)
