@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from deft import paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.experts import draws
 from deft.systems import BLIND, MAJORITY, PEERS, SYSTEMS, TEMPLATE
+
+if TYPE_CHECKING:
+    from deft.evaluation.peers import linear
 
 
 @dataclass(frozen=True)
@@ -128,18 +131,34 @@ def _answer(
         return said.assign(text=written, text_class=said["prediction"])
     if system == BLIND:
         probability = bayes.probabilities(
-            bayes.clip_units(_features(work, part, "motion_units", draw)), _base_rate(profile)
+            bayes.clip_units(_features(work, part, "motion_units", draw)), base_rate(profile)
         )
         fold = np.full(len(asked), -1)
         if target is None:  # nothing is fitted; the fold is where the other systems test the clip
             for number in folds["fold"].unique():
                 fold[roles_of(index, folds, number) == "test"] = number
         return linear.answers(asked, probability, EMOTIONS, fold)
-    setting = SETTINGS[system]
+    readers, view = fitted(system, profile, folds, seed, draw, classes)
+    return linear.predict(readers, views(system, work, part, draw)[view], asked, None if target is not None else folds)
+
+
+def fitted(
+    system: str,
+    profile: str,
+    folds: pd.DataFrame,
+    seed: int = 7,
+    draw: int = 0,
+    classes: tuple[str, ...] = EMOTIONS,
+) -> tuple[list[linear.Reader], str]:
+    """(readers, view): a linear peer as T2 has it, one reader per fold, and the name of what it reads."""
+    from deft.clips.store import ClipStore
+    from deft.evaluation.peers import linear
+
+    setting, work = SETTINGS[system], paths.work(profile)
     try:
         readers = linear.fit(
             views(system, work, "bench", draw)[setting.view],
-            index,
+            ClipStore(work / "clips" / "bench").index,
             folds,
             seed,
             classes,
@@ -147,10 +166,7 @@ def _answer(
         )
     except linear.NotConverged as error:
         raise linear.NotConverged(f"{system}: {error}") from error
-    readers = linear.tempered(readers, setting.temperature)
-    return linear.predict(
-        readers, views(system, work, part, draw)[setting.view], asked, None if target is not None else folds
-    )
+    return linear.tempered(readers, setting.temperature), setting.view
 
 
 def views(system: str, work: Path, part: str, draw: int = 0) -> dict[str, np.ndarray]:
@@ -176,7 +192,7 @@ def _features(work: Path, part: str, name: str, draw: int = 0) -> np.ndarray:
     return runtime.load_array(draws.features(work, part, draw), name)
 
 
-def _base_rate(profile: str) -> np.ndarray:
+def base_rate(profile: str) -> np.ndarray:
     """(17,) how often a unit shows in the corpus that the expert's probabilities were calibrated on (other people,
     no emotions).
     """
