@@ -26,12 +26,15 @@ from deft.evaluation.tables.present import quote, save, show
 from deft.evaluation.tables.t1_data import t1
 from deft.evaluation.tables.t2_main import t2
 from deft.evaluation.tables.t3_experts import t3
+from deft.evaluation.tables.t5_probes import t5
+from deft.evaluation.tables.t5b_exchange import answered, t5b
 from deft.evaluation.tables.t7_texts import t7
 from deft.evaluation.tables.t9_cost import parameters, t9
 
 __all__ = [
     "CONDITIONS",
     "FLOOR",
+    "answered",
     "both_answered",
     "compared",
     "constant",
@@ -47,6 +50,8 @@ __all__ = [
     "t1",
     "t2",
     "t3",
+    "t5",
+    "t5b",
     "t7",
     "t9",
     "told",
