@@ -11,7 +11,7 @@ import torch
 
 from deft import runtime
 from deft.clips import facs
-from deft.experts import calibrate, disentangle, encoder, motion, pretrain, probes, texture
+from deft.experts import calibrate, disentangle, encoder, motion, pretrain, texture
 from deft.experts import data as pairs
 from deft.experts.pretrain import CLASSES, SPEAKING, Settings
 from deft.faces import regions
@@ -566,43 +566,3 @@ def test_phrases_come_to_lie_beside_the_motion_they_describe():
         cosine = model.speech(tokens) @ model.phrases(ids).T
         assert cosine.diagonal().mean() > 0.3 + cosine[~torch.eye(6, dtype=bool)].mean()
         assert model.alignment(tokens, ids) < model.alignment(tokens, ids.roll(1, 0)) - 0.5
-
-
-def test_cka_and_hsic_identities():
-    r = np.random.default_rng(0)
-    x, y = r.normal(size=(300, 8)), r.normal(size=(300, 5))
-    q, _ = np.linalg.qr(r.normal(size=(8, 8)))
-    assert probes.linear_cka(x, x) == pytest.approx(1) and probes.linear_cka(
-        x, 3 * x @ q + 1
-    ) == pytest.approx(1)
-    assert probes.linear_cka(x, y) < 0.1 and probes.linear_cka(x, y) == pytest.approx(
-        probes.linear_cka(y, x)
-    )
-    assert probes.hsic(x, x) == pytest.approx(1) and probes.hsic(x, x @ q) == pytest.approx(1, abs=1e-6)
-    assert probes.hsic(x, np.abs(x)) > 2 * probes.linear_cka(
-        x, np.abs(x)
-    )  # HSIC sees what a linear measure cannot
-
-
-def test_probes_find_what_is_there_and_nothing_else():
-    r = np.random.default_rng(0)
-    subject = np.repeat(np.arange(30), 10)
-    who, what = r.normal(size=(30, 16))[subject], r.integers(0, 3, 300)
-    x = np.concatenate([who + 0.3 * r.normal(size=(300, 16)), np.eye(3)[what] + 0.2 * r.normal(size=(300, 3))], axis=1)
-    rows = {
-        row["factor"]: row
-        for row in probes.probe_matrix(
-            {"e": x},
-            {
-                "look": what,
-                "emotion": r.integers(0, 3, 300),
-                "unit": np.stack([what == 1, what == 2], 1),
-                "landmarks": r.normal(size=(300, 2)),
-            },
-            subject,
-        )
-    }
-    assert rows["identity"]["score"] > 0.8 and rows["look"]["score"] > 0.95 and rows["unit"]["score"] > 0.95
-    assert abs(rows["emotion"]["score"] - 1 / 3) < 0.12 and rows["landmarks"]["score"] < 0.1
-    with pytest.raises(ValueError, match="mood"):
-        probes.probe_matrix({"e": x}, {"mood": what}, subject)
