@@ -154,7 +154,7 @@ def degraded(frames: np.ndarray, plan: benchmark.ClipPlan, version: Version) -> 
     return camera.record(frames.astype(np.float32), times, plan.size, seed, plan.identity)
 
 
-def _measured(frames: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
+def seen(frames: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of stages 02 and 03 that experts and readers see."""
     face = align.align_clip(frames, landmarks)
     shown = face.rgb[keyframes.shown(len(frames))]
@@ -174,15 +174,15 @@ def _of_subject(
     for row, place, plan, face, motion in clips:
         for version in VERSIONS:
             if version.nuisance in RECORDED:
-                seen = degraded(frames[place], plan, version), landmarks[place]
+                taken = degraded(frames[place], plan, version), landmarks[place]
             elif version.nuisance == AS_FILMED:
-                seen = frames[place], landmarks[place]
+                taken = frames[place], landmarks[place]
             elif version.nuisance in (FACE, MOTION):
-                seen = filmed(counterfactual(plan, version, face if version.nuisance == FACE else motion))
+                taken = filmed(counterfactual(plan, version, face if version.nuisance == FACE else motion))
             else:
-                seen = filmed(replanned(plan, version, seed))
+                taken = filmed(replanned(plan, version, seed))
             about.append((row, version))
-            arrays.append(_measured(*seen))
+            arrays.append(seen(*taken))
     return about, {name: np.stack([one[name] for one in arrays]) for name in arrays[0]}
 
 
@@ -190,7 +190,7 @@ def measured(
     work: Path, rows: np.ndarray, pairs: dict[int, tuple[int, int]], seed: int
 ) -> Iterator[tuple[list[tuple[int, Version]], dict[str, np.ndarray]]]:
     """Yield what `_of_subject` returns, subject by subject, as they are finished in parallel processes."""
-    store, plans = ClipStore(work / "clips" / "bench"), _plans(work)
+    store, plans = ClipStore(work / "clips" / "bench"), plans_of(work)
     first = {shard.stem: int(store.index[store.index["subject"] == shard.stem].index[0]) for shard in store.shards}
     by_subject: dict[str, list] = {}
     for row in rows:
@@ -202,7 +202,7 @@ def measured(
     yield from runtime.bar(done, len(by_subject), "versions of clips", "subject")
 
 
-def _plans(work: Path) -> dict[str, benchmark.ClipPlan]:
+def plans_of(work: Path) -> dict[str, benchmark.ClipPlan]:
     """{clip: its plan} of the benchmark that lies in the work folder; ValueError when the code plans another one."""
     record, spec = runtime.read_json(work / "clips" / "benchmark.json"), benchmark.BenchmarkSpec()
     sizes = {name: record[name] for name in ("subjects_per_dataset", "clips_per_subject")}
