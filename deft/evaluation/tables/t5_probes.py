@@ -11,7 +11,7 @@ import pandas as pd
 from deft import paths, runtime
 from deft.clips.store import ClipStore
 from deft.evaluation import metrics
-from deft.evaluation.tables.present import Column, Page, Part, figure, listed, quote
+from deft.evaluation.tables.present import Column, Page, Part, figure, highest, listed, quote, said
 from deft.experts import draws, probes
 from deft.systems import DEFT, STREAMS, SYSTEMS
 
@@ -148,13 +148,16 @@ ENDS = ("low", "high")
 def _read_best(part: pd.DataFrame) -> list[str]:
     best = part.loc[part.groupby("factor", sort=False)["value"].idxmax()]
     words = [f"{row.factor} from {row.expert} ({quote(row, 'value', ends=ENDS)})" for _, row in best.iterrows()]
-    own = part[part.expert.isin(OWN)].pivot(index="expert", columns="factor", values="value")
-    told = []
+    own, told = part[part.expert.isin(OWN)].pivot(index="expert", columns="factor", values="value"), []
     for expert, factor in OWN.items():
-        other = own[factor].drop(expert).idxmax()
-        lead = own[factor][expert] - own[factor][other]
-        told.append(f"{expert} {'leads' if lead > 0 else 'does not lead'} at {factor} ({figure(lead)} to {other})")
+        mine, other = own[factor][expert], own[factor].drop(expert)
+        leads = "leads" if mine > other.max() else "does not lead"
+        told.append(f"{expert} {leads} at {factor} ({figure(mine)}, {other.idxmax()} {figure(other.max())})")
     return [f"Read best: {listed(words)}.", f"Of the three experts at their own factor: {listed(told)}."]
+
+
+def _by_chance(part: pd.DataFrame) -> list[str]:
+    return [said("Highest by chance: {}.", highest(part, "chance", "factor"))]
 
 
 def _dependent(part: pd.DataFrame) -> list[str]:
@@ -179,7 +182,7 @@ PAGE = Page(
             "chance, the same probes with reshuffled labels",
             (Column("Factor", "factor"), Column("Measure", "metric")),
             tuple(Column(name, "chance", {"expert": name}) for name in EXPERTS),
-            lambda part: [],
+            _by_chance,
             {"what": "probe"},
         ),
         Part(
