@@ -158,7 +158,8 @@ def seen(frames: np.ndarray, landmarks: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of stages 02 and 03 that experts and readers see."""
     face = align.align_clip(frames, landmarks)
     shown = face.rgb[keyframes.shown(len(frames))]
-    return {"rgb": shown, **courses.measure_clip(face.gray, face.landmarks.astype(np.float32))}
+    points = face.landmarks.astype(np.float32)
+    return {"rgb": shown, "landmarks": points, **courses.measure_clip(face.gray, points)}
 
 
 def _of_subject(
@@ -204,7 +205,8 @@ def measured(
 
 def plans_of(work: Path) -> dict[str, benchmark.ClipPlan]:
     """{clip: its plan} of the benchmark that lies in the work folder; ValueError when the code plans another one."""
-    record, spec = runtime.read_json(work / "clips" / "benchmark.json"), benchmark.BenchmarkSpec()
+    record = runtime.read_json(work / "clips" / "benchmark.json")
+    spec = benchmark.spec(record["version"])
     sizes = {name: record[name] for name in ("subjects_per_dataset", "clips_per_subject")}
     plans = benchmark.plan_bench(spec, **sizes)
     if record["spec"] != spec.hash or record["plan"] != benchmark.plan_hash(plans):
