@@ -6,6 +6,8 @@ import pandas as pd
 
 from deft import paths, runtime
 from deft.clips import facs, store
+from deft.evaluation import tables, versions
+from deft.experts import probes
 from deft.faces import regions
 from deft.unimer import build, schema
 from deft.unimer.facts import facts_from_units
@@ -142,6 +144,7 @@ def make(profile, subjects=4, emotions=facs.EMOTIONS):
     measured = [np.array(arrays[k], np.float32) for k in ("probability", "courses", "noise")]
     schema.write_records(work / "unimer" / "bench.jsonl", build.build_records(table, *measured))
     _answers(work, rows, generator)
+    _versions(work, rows, generator)
     _histories(work, generator)
     _tables(profile, generator)
     return table
@@ -172,6 +175,58 @@ def _answers(work, rows, generator):
                     )
                 )
     runtime.write_jsonl(work / "predictions.jsonl", lines)
+
+
+def _versions(work, rows, generator):
+    """Answers to versions of the clips, as 08 writes them: the stronger the nuisance, the more are wrong."""
+    lines = []
+    for system in ("deft", "rgb-only", "lr-flow"):
+        for row in [row for row in rows if row["condition"] == "broken"]:
+            common = {key: row[key] for key in ("clip", "dataset", "subject", "look", "condition")}
+            common |= {"truth": row["emotion"], "other": "anger", "system": system, "seed": 0, "fold": 0}
+            asked = [(versions.AS_FILMED, 0.0, "", 0.9)]
+            asked += [
+                (name, level, "", 0.9 - 0.2 * place)
+                for name, levels in versions.LEVELS.items()
+                for place, level in enumerate(levels)
+                if level is not None
+            ]
+            streams = {"deft": ("structure", "texture", "motion", "structure + texture + motion"), "rgb-only": ("rgb",)}
+            asked += [
+                (name, 0.0, one, skill)
+                for name, skill in ((versions.FACE, 0.9), (versions.MOTION, 0.2), (versions.CLIP, 0.1))
+                for one in ("", *streams.get(system, ()))
+            ]
+            for nuisance, level, one, skill in asked:
+                said = row["emotion"] if generator.random() < skill else str(generator.choice(facs.EMOTIONS))
+                about = {"nuisance": nuisance, "level": level, "streams": one, "prediction": said, "scores": {}}
+                lines.append(common | about)
+    runtime.write_jsonl(work / "robustness.jsonl", lines)
+
+
+def _probes(generator):
+    """T5 as 09 writes it."""
+    rows = [
+        {
+            "what": "probe",
+            "expert": expert,
+            "factor": factor,
+            "metric": "R²",
+            "value": v,
+            "low": v - 0.1,
+            "high": v + 0.1,
+        }
+        | {"chance": -0.2, "kind": "simulated"}
+        for expert in ("structure", "texture", "motion", "rgb")
+        for factor, v in zip(probes.FACTORS, generator.uniform(-0.3, 0.9, len(probes.FACTORS)))
+    ]
+    rows += [
+        {"what": "dependence", "expert": pair, "factor": "dependence", "metric": metric, "value": 0.3, "low": 0.2}
+        | {"high": 0.4, "chance": 0.05, "p": 0.01, "kind": "simulated"}
+        for pair in ("structure + texture", "structure + motion", "texture + motion")
+        for metric in ("CKA", "HSIC")
+    ]
+    return pd.DataFrame(rows)
 
 
 def _histories(work, generator):
@@ -218,3 +273,5 @@ def _tables(profile, generator):
     path = paths.figures(profile) / "tables" / "T2.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)
+    _probes(generator).to_csv(path.with_name("T5.csv"), index=False)
+    tables.t5b(profile).to_csv(path.with_name("T5b.csv"), index=False)

@@ -248,7 +248,7 @@ def combined(terms: Sequence[tuple[Sample, Callable]], combine: Callable, B: int
     draws = _compared_draws([one for one, _ in terms])
     whole = [one.at(draws).sum(axis=0) for one, _ in terms]  # (K', ...)
     value = float(
-        combine(*(_over_draws(statistic(counts), np.ones(len(counts))) for counts, (_, statistic) in zip(whole, terms)))
+        combine(*(known_mean(statistic(counts), np.ones(len(counts))) for counts, (_, statistic) in zip(whole, terms)))
     )
     if len(terms[0][0].subjects) == 1:
         return Interval(value, float("nan"), float("nan"), len(draws or (0,)))
@@ -268,7 +268,7 @@ def replicates(
     for one, statistic in terms:
         counts = one.at(draws)
         found.append(
-            _over_draws(
+            known_mean(
                 statistic(np.tensordot(people, counts, axes=(1, 0))),
                 times if counts.shape[1] == times.shape[1] else np.ones((B, 1)),
             )
@@ -331,8 +331,8 @@ def coverage(draws: int, share: float, subjects: int = 36, trials: int = 4000, B
 def auroc(truth: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve of `score` (N,) for `truth` (N,) bool, ties counted half; NaN without both classes."""
     truth, score = np.asarray(truth, bool), np.asarray(score)
-    positive, negative, right = _concordance(truth, score, np.zeros(len(truth), int), 1)
-    return float(_share(right.sum(), positive.sum() * negative.sum()))
+    positive, negative, right = concordance(truth, score, np.zeros(len(truth), int), 1)
+    return float(divide(right.sum(), positive.sum() * negative.sum()))
 
 
 def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: int = 1000, seed: int = 7) -> Interval:
@@ -344,14 +344,14 @@ def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: 
     truth, score = np.asarray(truth, bool), np.asarray(score)
     names, strata = strata_of(rows)
     where = np.searchsorted(names, subject_of(rows))
-    pairs = [_concordance(truth[:, u], score[:, u], where, len(names)) for u in range(truth.shape[1])]
+    pairs = [concordance(truth[:, u], score[:, u], where, len(names)) for u in range(truth.shape[1])]
 
     def mean(weight: np.ndarray) -> np.ndarray:  # (B, S) -> (B,)
         each = [
-            _share((weight @ right * weight).sum(1), (weight @ positive) * (weight @ negative))
+            divide((weight @ right * weight).sum(1), (weight @ positive) * (weight @ negative))
             for positive, negative, right in pairs
         ]
-        return _over_draws(np.stack(each, axis=1), np.full((len(weight), len(each)), 1 / len(each)))
+        return known_mean(np.stack(each, axis=1), np.full((len(weight), len(each)), 1 / len(each)))
 
     value = float(mean(np.ones((1, len(names))))[0])
     if len(names) == 1:
@@ -360,7 +360,7 @@ def auroc_interval(truth: np.ndarray, score: np.ndarray, rows: pd.DataFrame, B: 
     return Interval(value, float(low), float(high))
 
 
-def _concordance(
+def concordance(
     truth: np.ndarray, score: np.ndarray, where: np.ndarray, people: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """-> (S,) positives, (S,) negatives, (S, S) pairs (positive of s, negative of t) in the right order; a tie is
@@ -400,7 +400,7 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 def share(counts: np.ndarray) -> np.ndarray:
     """Statistic for the bootstraps: (..., 2) [part, whole] -> (...) part / whole, NaN without a whole."""
     counts = np.asarray(counts, np.float64)
-    return _share(counts[..., 0], counts[..., 1])
+    return divide(counts[..., 0], counts[..., 1])
 
 
 # ---------------------------------------------------------------- inside
@@ -444,17 +444,17 @@ def _compared_draws(samples: Sequence[Sample]) -> tuple[int, ...] | None:
     return shared
 
 
-def _over_draws(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def known_mean(values: np.ndarray, weight: float | np.ndarray = 1.0) -> np.ndarray:
     """Weighted mean over the last axis, leaving NaN out; NaN where nothing is known."""
     known = ~np.isnan(values)
-    return _share((weight * np.where(known, values, 0)).sum(axis=-1), (weight * known).sum(axis=-1))
+    return divide((weight * np.where(known, values, 0)).sum(axis=-1), (weight * known).sum(axis=-1))
 
 
-def _share(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+def divide(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """top / bottom, NaN where there is no bottom."""
     return np.divide(top, bottom, out=np.full(np.shape(bottom), np.nan), where=np.asarray(bottom) > 0)
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """top / bottom, 0 where there is no bottom."""
-    return np.nan_to_num(_share(top, bottom))
+    return np.nan_to_num(divide(top, bottom))

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from deft import paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.experts import draws
 from deft.systems import BLIND, MAJORITY, PEERS, SYSTEMS, TEMPLATE
+
+if TYPE_CHECKING:
+    from deft.evaluation.peers import linear
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _answer(
     part: str = "bench",
 ) -> pd.DataFrame:
     from deft.clips.store import ClipStore
-    from deft.evaluation.peers import bayes, linear, majority, template
+    from deft.evaluation.peers import linear, majority, template
     from deft.evaluation.protocols import roles_of
 
     work = paths.work(profile)
@@ -128,28 +131,54 @@ def _answer(
         written = template.texts(said["prediction"].tolist(), _features(work, part, "motion_units", draw), *motion, cut)
         return said.assign(text=written, text_class=said["prediction"])
     if system == BLIND:
-        rate = _base_rate(profile)
-        own, told = (
-            bayes.probabilities(bayes.clip_units(_features(work, which, "motion_units", draw)), rate)
-            for which in ("bench", part)
-        )
-        probability, fold = told.copy() if target is None else np.zeros_like(told), np.full(len(asked), -1)
-        truth = index["emotion"].map({name: i for i, name in enumerate(EMOTIONS)}).fillna(-1).to_numpy(int)
-        for number in (numbers := sorted(folds["fold"].unique())):
-            role = roles_of(index, folds, number)
-            learned = (role == "train") & (index["condition"] == "kept").to_numpy() & (truth >= 0)
-            said = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned])) if learned.any() else told
-            if target is None:
-                here = role == "test"
-                probability[here], fold[here] = said[here], number
-            else:
-                probability += said / len(numbers)
+        said = textbook(profile, index, folds, _features(work, part, "motion_units", draw), draw)
+        probability, fold = np.mean(list(said.values()), axis=0), np.full(len(asked), -1)
+        for number in said if target is None else ():
+            here = roles_of(index, folds, number) == "test"
+            probability[here], fold[here] = said[number][here], number
         return linear.answers(asked, probability, EMOTIONS, fold)
-    setting = SETTINGS[system]
+    readers, view = fitted(system, profile, folds, seed, draw, classes)
+    return linear.predict(readers, views(system, work, part, draw)[view], asked, None if target is not None else folds)
+
+
+def textbook(
+    profile: str, index: pd.DataFrame, folds: pd.DataFrame, units: np.ndarray, draw: int = 0
+) -> dict[int, np.ndarray]:
+    """{fold: (N, 5)} of prototype Bayes on the motion expert's `units` (N, 17, 2), with temperature and class shares of
+    the fold's training people. index: of the bench; where it shows no emotion the textbook stands as it is."""
+    from deft.evaluation.peers import bayes
+    from deft.evaluation.protocols import roles_of
+
+    own, told = (
+        bayes.probabilities(bayes.clip_units(seen), base_rate(profile))
+        for seen in (_features(paths.work(profile), "bench", "motion_units", draw), units)
+    )
+    truth = index["emotion"].map({name: i for i, name in enumerate(EMOTIONS)}).fillna(-1).to_numpy(int)
+    said = {}
+    for number in sorted(folds["fold"].unique()):
+        kept = (roles_of(index, folds, number) == "train") & (index["condition"] == "kept").to_numpy()
+        learned = np.flatnonzero(kept & (truth >= 0))
+        said[number] = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned])) if len(learned) else told
+    return said
+
+
+def fitted(
+    system: str,
+    profile: str,
+    folds: pd.DataFrame,
+    seed: int = 7,
+    draw: int = 0,
+    classes: tuple[str, ...] = EMOTIONS,
+) -> tuple[list[linear.Reader], str]:
+    """(readers, view): a linear peer as T2 has it, one reader per fold, and the name of what it reads."""
+    from deft.clips.store import ClipStore
+    from deft.evaluation.peers import linear
+
+    setting, work = SETTINGS[system], paths.work(profile)
     try:
         readers = linear.fit(
             views(system, work, "bench", draw)[setting.view],
-            index,
+            ClipStore(work / "clips" / "bench").index,
             folds,
             seed,
             classes,
@@ -157,10 +186,7 @@ def _answer(
         )
     except linear.NotConverged as error:
         raise linear.NotConverged(f"{system}: {error}") from error
-    readers = linear.tempered(readers, setting.temperature)
-    return linear.predict(
-        readers, views(system, work, part, draw)[setting.view], asked, None if target is not None else folds
-    )
+    return linear.tempered(readers, setting.temperature), setting.view
 
 
 def views(system: str, work: Path, part: str, draw: int = 0) -> dict[str, np.ndarray]:
@@ -186,7 +212,7 @@ def _features(work: Path, part: str, name: str, draw: int = 0) -> np.ndarray:
     return runtime.load_array(draws.features(work, part, draw), name)
 
 
-def _base_rate(profile: str) -> np.ndarray:
+def base_rate(profile: str) -> np.ndarray:
     """(17,) how often a unit shows in the corpus that the expert's probabilities were calibrated on (other people,
     no emotions).
     """

@@ -27,6 +27,8 @@ from deft.evaluation.tables.t1_data import t1
 from deft.evaluation.tables.t2_main import t2
 from deft.evaluation.tables.t2b_abstention import t2b
 from deft.evaluation.tables.t3_experts import t3
+from deft.evaluation.tables.t5_probes import t5
+from deft.evaluation.tables.t5b_exchange import answered, t5b
 from deft.evaluation.tables.t6_cross import t6
 from deft.evaluation.tables.t7_texts import t7
 from deft.evaluation.tables.t7b_still import t7b
@@ -35,6 +37,7 @@ from deft.evaluation.tables.t9_cost import parameters, t9
 __all__ = [
     "CONDITIONS",
     "FLOOR",
+    "answered",
     "both_answered",
     "compared",
     "constant",
@@ -51,6 +54,8 @@ __all__ = [
     "t2",
     "t2b",
     "t3",
+    "t5",
+    "t5b",
     "t6",
     "t7",
     "t7b",

@@ -40,8 +40,8 @@ TABLE = "border-collapse:collapse;font-variant-numeric:tabular-nums;border-block
 class Column:
     """One column: `name` of the CSV under the spoken `head`, in the rows that fulfil `where` ({CSV column: word}).
 
-    A number is followed by its interval (`*_low`, `*_high`). digits: decimals of the number; its interval has one
-    less. best: `max` or `min`, whose cell is bold. spoken: CSV word -> what it is called on the page.
+    A number is followed by its interval (columns `ends`; `*_low`, `*_high` when empty). digits: decimals of the number;
+    its interval has one less. best: `max` or `min`, whose cell is bold. spoken: CSV word -> what it is called here.
     """
 
     head: str
@@ -50,6 +50,7 @@ class Column:
     digits: int = 3
     best: Callable | None = None
     spoken: Callable[[str], str] = str
+    ends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ def figure(number: float, digits: int = 3) -> str:
     return ("−" if number < 0 else "") + (text[1:] if text.startswith("0.") else text)
 
 
-def quote(row: pd.Series, name: str, digits: int = 3) -> str:
+def quote(row: pd.Series, name: str, digits: int = 3, ends: tuple[str, ...] = ()) -> str:
     """Number and interval of a row's cell `name` for a sentence: `.794 [.74, .84]`; "" where there is none."""
-    cell = _cell(row, Column("", name, digits=digits))
+    cell = _cell(row, Column("", name, digits=digits, ends=ends))
     return f"{cell.text} {cell.interval}".strip()
 
 
@@ -180,7 +181,7 @@ def _cell(row: pd.Series, column: Column) -> Cell:
         return Cell(column.spoken(value))
     if pd.isna(value):
         return Cell(NOT_AVAILABLE if row.get("kind") == "reported" else "")
-    low, high = (row.get(column.name + end) for end in ("_low", "_high"))
+    low, high = (row.get(name) for name in column.ends or (f"{column.name}_low", f"{column.name}_high"))
     interval = "" if pd.isna(low) else f"[{figure(low, column.digits - 1)}, {figure(high, column.digits - 1)}]"
     return Cell(figure(value, column.digits), interval, float(value))
 
