@@ -252,7 +252,7 @@ def test_the_command_ends_with_weights_and_a_manifest(work, kept, tmp_path, monk
     assert "steps of 1 x 8 examples on 1 process (cpu)" in said(tmp_path / "run")
     manifest, wrong = restart.read(tmp_path / "run")
     assert not wrong and {"model.safetensors", "config.json", "history.json"} <= manifest["files"].keys()
-    tune.tune(tune.Job("deft-m", 0, 1), work, tune.TuneSettings(epochs=2, batch=8))
+    tune.tune(tune.Job("deft-m", 0, 1), work, tune.TuneSettings(epochs=2, instruct=1, batch=8))
     stage = tune.Job("deft-m", 0, 1).folder(work) / "model.safetensors"  # stage 07 writes the same
     assert stage.read_bytes() == (tmp_path / "run" / "model.safetensors").read_bytes()
     assert "was finished before" in said(tmp_path / "run")

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from accelerate import PartialState
 
 from deft import cache, restart, runtime, systems
-from deft.mllm import tune
+from deft.mllm import hub, tune
 from deft.mllm.examples import TuneSettings
 from deft.mllm.runs import Job
 
@@ -32,21 +31,21 @@ class TuneError(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. work: folder of the profile's data. out: where the run goes. base: folder of a language model
-    in place of the profile's own. resume: go on from a checkpoint in `out`.
+    """What is asked for. work: folder of the profile's data. out: where the run goes. base: folder or hub id
+    (owner/name@revision) of a language model in place of the profile's own. resume: go on from a checkpoint in `out`.
     """
 
     job: Job
     work: Path
     settings: TuneSettings
     out: Path
-    base: Path | None = None
+    base: str | None = None
     resume: bool = False
 
 
 def request(work: Path, given: Namespace, parameters: Mapping[str, Any]) -> Request:
-    """What a command line asks for (`deft.__main__`); parameters: of the profile's joint tuning. A step has one group
-    per process unless `given` says how many."""
+    """What a command line asks for (`deft.__main__`); parameters: of the profile's joint tuning, whose base is taken
+    when none is given. A step has one group per process unless `given` says how many."""
     if given.groups < 0 or given.draw < 0:
         raise TuneError(f"--groups {given.groups} --draw {given.draw}: whole numbers from 0")
     settings = TuneSettings(
@@ -55,7 +54,8 @@ def request(work: Path, given: Namespace, parameters: Mapping[str, Any]) -> Requ
         groups=given.groups or _processes(),
     )
     job = Job(given.system, given.draw, given.fold)
-    return Request(job, work, settings, given.out.absolute(), given.base and given.base.absolute(), given.resume)
+    named = "@".join(part for part in (parameters["base"], parameters["base_revision"]) if part)
+    return Request(job, work, settings, given.out.absolute(), given.base or named or None, given.resume)
 
 
 def _processes() -> int:
@@ -65,11 +65,15 @@ def _processes() -> int:
 
 def run(asked: Request) -> str:
     """Tune, and write the folder; -> what was done, in words. Raises TuneError for a folder that holds something else
-    and for a job that the profile does not have, `restart.Stopped` after SIGTERM."""
-    device, processes = "cuda" if torch.cuda.is_available() else "cpu", _processes()
+    and for a job that the profile does not have, BaseError for a base, `restart.Stopped` after SIGTERM."""
+    device, processes = hub.where().type, _processes()
     PartialState(cpu=device == "cpu")  # each process has its own GPU from here on
     _check(asked)
-    state = tune.state_of(asked.job, asked.work, asked.settings, asked.base, asked.out)
+    folder = asked.base and Path(asked.base)
+    if folder and not folder.is_dir():
+        name, _, revision = asked.base.partition("@")
+        folder = hub.find(name, revision)[0]
+    state = tune.state_of(asked.job, asked.work, asked.settings, folder, asked.out)
     key = cache.hash_of([state.key, device, processes])
     if _finished(asked, key):
         return f"{asked.out} was finished before: {asked.job}"
@@ -92,13 +96,8 @@ def run(asked: Request) -> str:
 
 
 def _check(asked: Request) -> None:
-    """Raise TuneError for a base that is no folder, a profile without data, and a fold that it does not have."""
+    """Raise TuneError for a profile without data and for a fold that it does not have, ValueError for a system."""
     systems.model(asked.job.system)
-    if asked.base is not None and not (asked.base / "config.json").is_file():
-        raise TuneError(
-            f"no language model in '{asked.base}': name a folder with config.json, tokenizer and *.safetensors; on a"
-            " machine with a network `hf download ID --local-dir FOLDER` brings one"
-        )
     table = asked.work / "clips" / "folds.csv"
     if not table.is_file():
         raise TuneError(f"{table} is missing: run `python -m deft run` for this profile first, up to 07_joint_tuning")

@@ -100,9 +100,9 @@ class JointTrainer(RestartTrainer):
 
 # ---------------------------------------------------------------- one run
 def build(
-    work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0, base: Path | None = None
+    work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0, base: str | None = None
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
-    """(tokenizer, model) of a system before it meets a fold: the base of draw `draw`, or the one in the folder `base`,
+    """(tokenizer, model) of a system before it meets a fold: the base of draw `draw`, or `base` (folder or hub id),
     with fresh adapters, projectors and heads, or with what these learned on the corpus (`settings.instruct` > 0;
     FileNotFoundError before that). The head of another list of classes than the corpus has starts fresh.
     """
@@ -198,10 +198,10 @@ def learn(
     settings: TuneSettings,
     place: Place | None = None,
     bench: TuningData | None = None,
-    base: Path | None = None,
+    base: str | None = None,
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration, dict]:
     """(tokenizer, tuned model, history) of one job; place: of its checkpoints; bench: as `read_bench` gives it; base:
-    a folder that takes the place of the draw's own.
+    folder or hub id that takes the place of the draw's own.
     """
     entry, seed = systems.model(job.system), runtime.seed_of(settings.seed, "mllm/run", settings.draw + job.seed)
     bench = bench or cached_bench(Path(work), draws.read_by(work, job.seed))
