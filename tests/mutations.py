@@ -107,8 +107,8 @@ MUTATIONS = (
     _m(
         "peak-one-frame-early",
         "motion/courses",
-        "mean = np.mean([field[t - 1] for t in at], axis=0)",
-        "mean = np.mean([field[t - 2] for t in at], axis=0)",
+        '"peak": peak_map(envelope.at_peak(field)[0]),',
+        '"peak": peak_map(envelope.at_peak(np.roll(field, 1, 0))[0]),',
         "motion experts",
     ),
     _m(
@@ -375,8 +375,8 @@ MUTATIONS = (
     _m(
         "silence-taught-as-absence",
         "mllm/examples",
-        'end=complete or kind != "reasoning")',
-        "end=True)",
+        'ends = complete or kind != "reasoning"',
+        "ends = True",
         "mllm",
         "unconfirmed",
     ),

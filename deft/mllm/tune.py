@@ -281,7 +281,12 @@ def state_of(
 
 
 def unless_finished(
-    states: Sequence[cache.State], function, arguments: Sequence[tuple], workers: int | None, log, what: str
+    states: Sequence[cache.State],
+    function: Callable[..., dict],
+    arguments: Sequence[tuple],
+    workers: int | None,
+    log: Callable[[str], None] | None,
+    what: str,
 ) -> list:
     """Histories of all runs: what is finished is read here, only the others need processes of their own."""
     waiting = [a for state, a in zip(states, arguments) if not state]
