@@ -36,6 +36,8 @@ SKILL = {
     **{name: 0.6 for name in ("deft-s", "deft-t", "deft-m", "deft-st", "deft-sm", "deft-tm")},
     "lbptop": 0.88,  # last, so that the draws of the others stay
     "ststnet": 0.4,
+    "deft-words": 0.6,
+    "deft-tokens": 0.6,
 }
 
 
@@ -244,7 +246,7 @@ def test_t6_has_a_row_per_system_and_pair_of_sets(world):
 
 def test_t3_has_all_subsets(world):
     table = tables.t3(PROFILE)
-    assert len(table) == 14 and set(table["experts"]) == {SYSTEMS[name].parts for name in LISTED["T3"]}
+    assert len(table) == 18 and set(table["experts"]) == {SYSTEMS[name].parts for name in LISTED["T3"]}
     motion = table[table["experts"] == "motion"].iloc[0]
     assert "unit_auroc" not in table and motion["probe_identity"] == 0.2 and motion["all_minus_low"] > 0
 

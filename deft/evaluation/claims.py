@@ -207,7 +207,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
                 "all_minus",
             )
             for name in LISTED["T3"]
-            if name != DEFT
+            if SYSTEMS[name].streams != SYSTEMS[DEFT].streams
         ),
     ),
     "C5": (
@@ -269,14 +269,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
 }
 TABLES = {"C1": "T2", "C2": "T1", "C3": "T4", "C4": "T3", "C5": "T2", "C6": "T7"}
 NOTES = {
-    "C1": "judged on scores alone; identity probes on features belong to T5, which this edition does not make",
+    "C1": "judged on scores alone; what probes read from the features stands in T5",
     "C2": (
         "the mismatch was put into the simulated annotations: this shows that the method sees one, not how large it is"
         " in real datasets"
     ),
     "C4": (
-        "judged on usefulness alone; independence (probes, dependence between experts) belongs to T5, which this"
-        " edition does not make. On sim-v1 structure holds no information about units and texture next to none (furrows"
+        "judged on usefulness alone; independence (probes, dependence between experts) stands in T5. On sim-v1 structure holds no information about units and texture next to none (furrows"
         " carry 0 to 6 % of motion's): all three experts are not expected to beat a row that holds motion; where such a"
         " check holds, suspect chance"
     ),
