@@ -275,9 +275,9 @@ NOTES = {
         " in real datasets"
     ),
     "C4": (
-        "judged on usefulness alone; independence (probes, dependence between experts) stands in T5. On sim-v1 structure holds no information about units and texture next to none (furrows"
-        " carry 0 to 6 % of motion's): all three experts are not expected to beat a row that holds motion; where such a"
-        " check holds, suspect chance"
+        "judged on usefulness alone; independence (probes, dependence between experts) stands in T5. On sim-v1"
+        " structure holds no information about units and texture next to none (furrows carry 0 to 6 % of motion's): all"
+        " three experts are not expected to beat a row that holds motion; where such a check holds, suspect chance"
     ),
     "C5": "within one simulated benchmark; systems of other papers stand in T2, transfer across its three sets in T6",
     "C6": (
