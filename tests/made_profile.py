@@ -9,7 +9,7 @@ from deft.clips import store
 from deft.experts import data, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import language, tune
+from deft.mllm import detectors, language, prompt, tune
 from deft.motion import evidence
 
 TINY = language.LanguageSettings(hidden=32, layers=1, heads=1, intermediate=48)
@@ -32,6 +32,9 @@ def write_profile(work):
     language.build_base(tokenizer, TINY).save_pretrained(work / "mllm" / "base")
     runtime.write_json(work / "mllm" / "base" / "history.json", {})  # one of our own
     tokenizer.save_pretrained(work / "mllm" / "base")
+    said = {name: rng.random((40, 17, 2)) for name in prompt.UNIT_STREAMS}
+    moved = (rng.random((40, 17, 2)) < 0.3) * 0.5
+    detectors.Detectors.fit(said, moved, np.arange(40) % 8).save(detectors.path_of(work))
     evidence.Calibration((1.0,) * 17, (0.2,) * 17, (-1.5,) * 17, (0.12,) * 17, 40, "random").save(
         work / "evidence" / "calibration.json"
     )

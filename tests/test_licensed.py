@@ -465,7 +465,7 @@ def test_samm_is_taken_like_any_other(world, tmp_path):
 def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
     recipe = licensed.recipe_of("casme2", paths.ROOT, "demo", "LOSO")
     assert (recipe.epochs, recipe.seeds, recipe.batch, recipe.folds) == (
-        10,
+        5,
         2,
         32,
         "loso",
