@@ -25,7 +25,7 @@ _PLAIN = {
     "dynamic-image": ("dynamic_image", "dynamic images of the clip, its rise and its fall in 10 x 8 blocks"),
 }
 _RISE, _PAIR, _THREE = "flow u, v, strain of the rise", "apex minus onset and the onset", "onset, apex and offset frame"
-# Networks: name -> (module, what it reads, the form that the demo runs)
+# Networks: name -> (module, what it reads, the form that is taken where none is named)
 _NETWORKS = {
     "offapexnet": ("offapexnet", "flow u, v of the rise, 28 px", "small"),
     "ststnet": ("ststnet", f"{_RISE}, 28 px", "small"),
@@ -84,7 +84,7 @@ def _module(name: str) -> ModuleType:
 
 
 def form_of(name: str, form: str | None = None) -> Form:
-    """How network `name` is made, fed and trained; form None: the one that the demo runs. ValueError for what does not
+    """How network `name` is made, fed and trained; form None: the one of its row. ValueError for what does not
     exist, with the reason.
     """
     module = _module(name)
