@@ -10,6 +10,20 @@ from collections.abc import Callable
 from deft.clips.readers import fixtures
 from deft.clips.readers.fixtures import Writer
 
+# Published clips per label: CASME II and SAMM by their sheets, part A of CAS(ME)^3.
+CASME2 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
+SAMM = {
+    "anger": 57,
+    "other": 26,
+    "happiness": 26,
+    "surprise": 15,
+    "contempt": 12,
+    "disgust": 9,
+    "fear": 8,
+    "sadness": 6,
+}
+CUBE = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
+
 
 def casme(w: Writer) -> None:
     """CASME: one sheet with two apex columns, frames in folders of raw pictures."""

@@ -235,10 +235,9 @@ def asked():
             node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
         ):
             if ast.unparse(call.func) in ("cache.fresh", "cache.fresh_file", "cache.key"):
+                code = [k.value for k in call.keywords if k.arg == "code"]  # perhaps one of two: "a" if ... else "b"
                 given = [
-                    a
-                    for a in [*call.args, *(k.value for k in call.keywords if k.arg == "code")]
-                    if isinstance(a, ast.Constant)
+                    a for a in [*call.args, *(n for c in code for n in ast.walk(c))] if isinstance(a, ast.Constant)
                 ]
                 found |= {a.value for a in given if isinstance(a.value, str) and a.value.startswith("deft.")}
     return sorted(found)
@@ -253,6 +252,8 @@ FAR = {
     "deft.mllm.language": ("clips/facs.py", None),
     "deft.mllm.tune": ("unimer/facts.py", None),
     "deft.licensed.stages": ("faces/detect.py", "AGREE"),
+    "deft.licensed.contact": ("motion/rigid.py", "CUT"),
+    "deft.evaluation.printed": ("paths.py", None),
     "deft.evaluation.reproduced": ("paths.py", None),
     "deft.clips.readers.fixtures": ("clips/simulator/appearance.py", "LENS_SIGMA"),
 }

@@ -5,6 +5,7 @@ are checked.
 from dataclasses import dataclass
 
 import pytest
+from made_sets import CASME2, CUBE, SAMM
 
 from deft.clips import labels
 from deft.clips.facs import EMOTIONS
@@ -35,20 +36,6 @@ def several(dataset, subjects, **numbers):
         Said(dataset, f"{i % subjects + 1:02d}", emotion, f"clip{i}", edition="2014" if dataset == "casme2" else "")
         for i, emotion in enumerate(emotions)
     ]
-
-
-CASME2 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
-SAMM = {
-    "anger": 57,
-    "other": 26,
-    "happiness": 26,
-    "surprise": 15,
-    "contempt": 12,
-    "disgust": 9,
-    "fear": 8,
-    "sadness": 6,
-}
-CUBE = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 
 
 def test_the_table_is_whole():

@@ -4,10 +4,10 @@ import functools
 import json
 from types import SimpleNamespace
 
-import made_sets  # noqa: F401 (sets in every layout)
 import numpy as np
 import pandas as pd
 import pytest
+from made_sets import CASME2, CUBE, SAMM  # importing it also makes sets in every layout
 
 from deft.clips import labels, readers, splits
 from deft.clips.facs import EMOTIONS, parse_action_units
@@ -45,20 +45,6 @@ def sheet(dataset, **numbers):
     """numbers[emotion] clips of a data set, dealt to its subjects in turn."""
     said = [emotion for emotion, count in numbers.items() for _ in range(count)]
     return [clip(dataset, number, emotion) for number, emotion in enumerate(said)]
-
-
-CASME2 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
-SAMM = {
-    "anger": 57,
-    "other": 26,
-    "happiness": 26,
-    "surprise": 15,
-    "contempt": 12,
-    "disgust": 9,
-    "fear": 8,
-    "sadness": 6,
-}
-CUBE = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sad": 57, "happy": 55}
 
 
 @functools.cache

@@ -14,8 +14,8 @@ import numpy as np
 from deft.motion import evidence
 from deft.motion.envelope import ENVELOPE
 
-# Chosen on the corpus' validation people, filmed with and without a unit, so that of each kind of still clip one in
-# twenty passes at most (`deft.clips.still`).
+# Chosen on the corpus' validation people, filmed with a unit and without one (still, drifting, blinking, talking), so
+# that of each kind of still clip one in twenty passes at most (docs/decisions.md).
 MOVES = 7.2  # log Bayes factor of the strongest unit
 STRAY = 0.2  # share of the course's power that rise, hold and fall may leave unexplained beyond noise
 CHANCE = 21.0  # chi-square of 7 degrees of freedom that noise exceeds in one clip of 270

@@ -3,11 +3,11 @@
 CPU seconds of a face and of a clip of nine frames; the limit is 1.3 times a clip without devices.
 """
 
-import statistics
 import time
 
 from deft.clips import benchmark, specs
 from deft.clips.simulator.appearance import face_of
+from tests.bench import row
 
 ROUNDS, CLIPS, LIMIT = 5, 6, 1.3
 
@@ -36,16 +36,5 @@ def measure() -> list[dict]:
             (f"{what} of sim-v2", [1e3 * a[place] for a, _ in pairs], "ms"),
             (f"{what}: all devices / none", [a[place] / b[place] for a, b in pairs], "ratio"),
         ):
-            rows.append(
-                {
-                    "id": "B10",
-                    "what": words,
-                    "value": statistics.median(values),
-                    "unit": unit,
-                    "low": min(values),
-                    "high": max(values),
-                    "runs": len(values),
-                    "limit": limit if unit == "ratio" else "-",
-                }
-            )
+            rows.append(row("B10", words, values, unit, limit if unit == "ratio" else "-"))
     return rows

@@ -5,7 +5,6 @@ Both arms compute the same fields of the same simulated clips at 224 px, alterna
 thread, gives the limit (cores x its rate). Reported: ratios per round, with their spread."""
 
 import os
-import statistics
 import time
 
 import cv2
@@ -15,6 +14,7 @@ import numpy as np
 from deft import runtime
 from deft.clips import simulator
 from deft.motion import flow
+from tests.bench import row
 
 ROUNDS, CLIPS, FRAMES, SIDE = 5, 6, 9, 224
 METHODS = ("dis", "dis-finest", "farneback")
@@ -80,16 +80,5 @@ def measure() -> list[dict]:
                 "0.9",
             ),
         ):
-            rows.append(
-                {
-                    "id": "B3",
-                    "what": what,
-                    "value": statistics.median(values),
-                    "unit": unit,
-                    "low": min(values),
-                    "high": max(values),
-                    "runs": ROUNDS,
-                    "limit": limit,
-                }
-            )
+            rows.append(row("B3", what, values, unit, limit))
     return rows

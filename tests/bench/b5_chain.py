@@ -5,13 +5,13 @@ The first run is timed once (minutes); status and the rerun alternate five times
 spread."""
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 from deft import paths
+from tests.bench import row
 
 ROUNDS = 5
 
@@ -30,19 +30,6 @@ def _seconds(environment: dict, *arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def _row(what: str, values: list[float], unit: str, limit: str) -> dict:
-    return {
-        "id": "B5",
-        "what": what,
-        "value": statistics.median(values),
-        "unit": unit,
-        "low": min(values),
-        "high": max(values),
-        "runs": len(values),
-        "limit": limit,
-    }
-
-
 def measure() -> list[dict]:
     """Rows of bench.csv. Uses temporary work and figures folders: nothing of the reader's is touched."""
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
@@ -53,8 +40,8 @@ def measure() -> list[dict]:
             status.append(_seconds(environment, "status"))
             again.append(_seconds(environment, "run"))
     return [
-        _row("first run of all notebooks, smoke", [first], "s", "240 s"),
-        _row("status", status, "s", "2 s"),
-        _row("second run, nothing changed", again, "s", "10 s"),
-        _row("second run as a share of the first", [a / first for a in again], "ratio", "-"),
+        row("B5", "first run of all notebooks, smoke", [first], "s", "240 s"),
+        row("B5", "status", status, "s", "2 s"),
+        row("B5", "second run, nothing changed", again, "s", "10 s"),
+        row("B5", "second run as a share of the first", [a / first for a in again], "ratio", "-"),
     ]

@@ -5,7 +5,6 @@ The arms take turns inside one run, one thread each, pairs of 128 px through the
 holds. Speed needs no training and is always measured; errors need the weights that 13_meflow trains (`make reproduce`)
 and are left out without them."""
 
-import statistics
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from deft import runtime
 from deft.evaluation import flow_study
 from deft.motion import flow, meflow
 from deft.motion.meflow import model
+from tests.bench import row
 
 ROUNDS, PAIRS = 5, 8
 CLASSICAL = ("farneback", "dis", "dis-finest", "tvl1")
@@ -51,18 +51,25 @@ def measure() -> list[dict]:
                     [np.linalg.norm(f - true, axis=-1)[ok] for f, (_, _, true, ok) in zip(found, filmed)]
                 ).mean()
             )
-    rows = [_row(f"{name}: pairs of 128 px, one thread", values, "pairs/s") for name, values in rates.items()]
+    rows = [row("B6", f"{name}: pairs of 128 px, one thread", values, "pairs/s") for name, values in rates.items()]
     rows.append(
-        _row("meflow / dis-finest", [a / b for a, b in zip(rates[flow.LEARNED], rates["dis-finest"])], "ratio", "0.5")
+        row(
+            "B6",
+            "meflow / dis-finest",
+            [a / b for a, b in zip(rates[flow.LEARNED], rates["dis-finest"])],
+            "ratio",
+            "0.5",
+        )
     )
     if place:
         best = min(CLASSICAL, key=errors.get)
         rows += [
-            _row(f"{name}: end-point error in unit regions, camera of sim-v1", [error], "px")
+            row("B6", f"{name}: end-point error in unit regions, camera of sim-v1", [error], "px")
             for name, error in errors.items()
         ]
         rows.append(
-            _row(
+            row(
+                "B6",
                 f"end-point error in unit regions, meflow / best classical ({best})",
                 [errors[flow.LEARNED] / errors[best]],
                 "ratio",
@@ -70,16 +77,3 @@ def measure() -> list[dict]:
             )
         )
     return rows
-
-
-def _row(what: str, values: list[float], unit: str, limit: str = "-") -> dict:
-    return {
-        "id": "B6",
-        "what": what,
-        "value": statistics.median(values),
-        "unit": unit,
-        "low": min(values),
-        "high": max(values),
-        "runs": len(values),
-        "limit": limit,
-    }

@@ -5,7 +5,6 @@ A slice is prepared in a process of its own, once with 4 and once with 12 clips:
 clips. The hours of 8,000 clips are the slice's rate extended; nothing of that size was run."""
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import cv2
 
 from deft import paths
 from deft.clips import simulator
+from tests.bench import row
 
 FRAMES, SIDE, ROUNDS, SLICES, WHOLE = 100, 224, 3, (4, 12), 8000
 CHILD = """
@@ -53,19 +53,6 @@ def _write(folder: Path, count: int) -> None:
     (folder / "clips.csv").write_text("\n".join(rows) + "\n")
 
 
-def _row(what: str, values: list[float], unit: str, limit: str = "-") -> dict:
-    return {
-        "id": "B7",
-        "what": what,
-        "value": statistics.median(values),
-        "unit": unit,
-        "low": min(values),
-        "high": max(values),
-        "runs": len(values),
-        "limit": limit,
-    }
-
-
 def measure() -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
         _write(Path(folder), max(SLICES))
@@ -80,10 +67,11 @@ def measure() -> list[dict]:
                 found[count].append(json.loads(done.stdout.splitlines()[-1]))
     small, large = (found[count] for count in SLICES)
     return [
-        _row(f"prepare, {FRAMES} frames at {SIDE} px", [r["rate"] for r in large], "clips/s"),
-        _row(f"{WHOLE} such clips at this rate", [WHOLE / r["rate"] / 3600 for r in large], "h"),
-        _row(f"peak memory, {SLICES[1]} clips", [r["gib"] for r in large], "GiB", "2 GiB a worker"),
-        _row(
+        row("B7", f"prepare, {FRAMES} frames at {SIDE} px", [r["rate"] for r in large], "clips/s"),
+        row("B7", f"{WHOLE} such clips at this rate", [WHOLE / r["rate"] / 3600 for r in large], "h"),
+        row("B7", f"peak memory, {SLICES[1]} clips", [r["gib"] for r in large], "GiB", "2 GiB a worker"),
+        row(
+            "B7",
             f"peak memory, {SLICES[1]} clips / {SLICES[0]} clips",
             [a["gib"] / b["gib"] for a, b in zip(large, small)],
             "ratio",

@@ -4,7 +4,6 @@ by side in one process.
 The demo's base from a random start and the made-up bench of the tests; CPU seconds of one thread, so that neighbours on
 the machine count little."""
 
-import statistics
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ import torch
 from deft import linear, paths
 from deft.mllm import language, prompt, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from tests.bench import row
 
 SETTINGS, STEPS, ROUNDS = language.LanguageSettings(heads=2, intermediate=341), 6, 3
 
@@ -76,26 +76,8 @@ def measure() -> list[dict]:
         found = [(one(False), one(True)) for _ in range(ROUNDS + 1)][1:]  # the first round warms up
         ratios, apart = [a[0] / b[0] for a, b in found], [abs(a[1] - b[1]) for a, b in found]
         rows += [
-            {
-                "id": "B8",
-                "what": f"{what}: torch and peft / deft.linear",
-                "value": statistics.median(ratios),
-                "unit": "ratio",
-                "low": min(ratios),
-                "high": max(ratios),
-                "runs": ROUNDS,
-                "limit": "-",
-            },
-            {
-                "id": "B8",
-                "what": f"{what}: difference of the loss after {STEPS} steps",
-                "value": max(apart),
-                "unit": "",
-                "low": min(apart),
-                "high": max(apart),
-                "runs": ROUNDS,
-                "limit": "1e-4",
-            },
+            row("B8", f"{what}: torch and peft / deft.linear", ratios, "ratio"),
+            row("B8", f"{what}: difference of the loss after {STEPS} steps", apart, "", "1e-4"),
         ]
     torch.set_num_threads(threads)
     return rows

@@ -8,12 +8,12 @@ over the cores; nothing of that size is run.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 
 from deft import paths, runtime
+from tests.bench import row
 
 BEFORE = "94f6187"  # draws every layer in every pixel of every frame
 ROUNDS = 5
@@ -72,19 +72,6 @@ def _minutes(seconds: dict[str, float], corpus: str) -> float:
     return total / runtime.jobs() / 60
 
 
-def _row(what: str, values: list[float], unit: str, limit: str = "-") -> dict:
-    return {
-        "id": "B9",
-        "what": what,
-        "value": statistics.median(values),
-        "unit": unit,
-        "low": min(values),
-        "high": max(values),
-        "runs": len(values),
-        "limit": limit,
-    }
-
-
 def measure() -> list[dict]:
     """Time of a face, a clip of nine and a clip of three frames, before / now, and the minutes of the clips stage."""
     archive = subprocess.run(["git", "archive", BEFORE, "deft"], cwd=paths.ROOT, capture_output=True)
@@ -105,10 +92,11 @@ def measure() -> list[dict]:
         ("corpus", "a clip of three frames"),
     ):
         mine = [one["seconds"][part] for one in now]
-        rows.append(_row(words, [1e3 * seconds for seconds in mine], "ms"))
+        rows.append(row("B9", words, [1e3 * seconds for seconds in mine], "ms"))
         if before:
             rows.append(
-                _row(
+                row(
+                    "B9",
                     f"{words}: before / now",
                     [one["seconds"][part] / seconds for one, seconds in zip(before, mine)],
                     "ratio",
@@ -117,7 +105,8 @@ def measure() -> list[dict]:
             )
     for corpus, words in (("corpus", "three"), ("corpus, all frames", "nine")):
         rows.append(
-            _row(
+            row(
+                "B9",
                 f"clips stage, {words} frames a clip of the corpus",
                 [_minutes(one["seconds"], corpus) for one in now],
                 "min",
@@ -125,6 +114,6 @@ def measure() -> list[dict]:
         )
         if before:
             rows.append(
-                _row(f"the same before {BEFORE[:7]}", [_minutes(one["seconds"], corpus) for one in before], "min")
+                row("B9", f"the same before {BEFORE[:7]}", [_minutes(one["seconds"], corpus) for one in before], "min")
             )
     return rows
