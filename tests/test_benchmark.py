@@ -229,6 +229,14 @@ def test_folds_are_disjoint_and_stratified(plans):
         assert train_looks == set(folds.look)
 
 
+def test_a_set_keeps_its_plans(tmp_path):
+    plans = benchmark.plan_bench(benchmark.BenchmarkSpec(), subjects_per_dataset=1, clips_per_subject=1)[:1]
+    benchmark.render_set(plans, tmp_path)
+    assert benchmark.read_plans(tmp_path) == {plans[0].clip: plans[0]}
+    with pytest.raises(FileNotFoundError):
+        benchmark.read_plans(tmp_path / "elsewhere")
+
+
 def test_shards_survive_a_kill(tmp_path):
     rows = [dict.fromkeys(store.INDEX_COLUMNS, 0) | {"clip": f"a_{i}", "subject": "a"} for i in range(3)]
     path = tmp_path / "a.npz"

@@ -27,6 +27,7 @@ from deft.clips.simulator import cues, gains, habits
 from deft.clips.specs import LOOKS, SPECS, BenchmarkSpec, CameraSpec, Look, SecondSpec
 
 __all__ = ["LOOKS", "BenchmarkSpec", "CameraSpec", "Look", "SecondSpec"]  # re-exported: where callers look for them
+PLANS = "plans.jsonl"
 
 
 def spec(name: str) -> BenchmarkSpec:
@@ -347,8 +348,8 @@ def render_subject(plans: list[ClipPlan], path: Path) -> None:
 
 
 def render_set(plans: list[ClipPlan], folder: Path) -> None:
-    """Render every subject of `plans` into `folder`, in parallel processes; finished shards are kept, foreign ones
-    removed.
+    """Render every subject of `plans` into `folder`, in parallel processes, and write the plans beside them; finished
+    shards are kept, foreign ones removed.
     """
     by_subject: dict[str, list[ClipPlan]] = {}
     for plan in plans:
@@ -365,6 +366,19 @@ def render_set(plans: list[ClipPlan], folder: Path) -> None:
         "subject",
     ):
         pass
+    runtime.write_jsonl(folder / PLANS, map(dataclasses.asdict, plans))
+
+
+def read_plans(folder: Path) -> dict[str, ClipPlan]:
+    """{clip: its plan} of a set that `render_set` made, so that a clip can be filmed again otherwise.
+    FileNotFoundError without one.
+    """
+
+    def frozen(value: object) -> object:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+    rows = runtime.read_jsonl(Path(folder) / PLANS)
+    return {row["clip"]: ClipPlan(**{name: frozen(value) for name, value in row.items()}) for row in rows}
 
 
 def folds_of(plans: list[ClipPlan], folds: int, seed: int) -> pd.DataFrame:

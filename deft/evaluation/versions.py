@@ -191,7 +191,7 @@ def measured(
     work: Path, rows: np.ndarray, pairs: dict[int, tuple[int, int]], seed: int
 ) -> Iterator[tuple[list[tuple[int, Version]], dict[str, np.ndarray]]]:
     """Yield what `_of_subject` returns, subject by subject, as they are finished in parallel processes."""
-    store, plans = ClipStore(work / "clips" / "bench"), plans_of(work)
+    store, plans = ClipStore(work / "clips" / "bench"), benchmark.read_plans(work / "clips" / "bench")
     first = {shard.stem: int(store.index[store.index["subject"] == shard.stem].index[0]) for shard in store.shards}
     by_subject: dict[str, list] = {}
     for row in rows:
@@ -201,14 +201,3 @@ def measured(
     tasks = (joblib.delayed(_of_subject)(work / "clips" / "bench" / f"{s}.npz", c, seed) for s, c in by_subject.items())
     done = joblib.Parallel(n_jobs=runtime.jobs(), return_as="generator")(tasks)
     yield from runtime.bar(done, len(by_subject), "versions of clips", "subject")
-
-
-def plans_of(work: Path) -> dict[str, benchmark.ClipPlan]:
-    """{clip: its plan} of the benchmark that lies in the work folder; ValueError when the code plans another one."""
-    record = runtime.read_json(work / "clips" / "benchmark.json")
-    spec = benchmark.spec(record["version"])
-    sizes = {name: record[name] for name in ("subjects_per_dataset", "clips_per_subject")}
-    plans = benchmark.plan_bench(spec, **sizes)
-    if record["spec"] != spec.hash or record["plan"] != benchmark.plan_hash(plans):
-        raise ValueError(f"{work / 'clips'} holds another benchmark than this code plans; run 01_clips again")
-    return {plan.clip: plan for plan in plans}
