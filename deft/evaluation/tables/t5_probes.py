@@ -133,6 +133,8 @@ def _probed(asked: _Asked, expert: str, factor: str, seed: int) -> dict:
             asked.scores(rows, labels[rows], told, metric)
             for rows, told in probes.held_out(tokens, labels, asked.people, seed)
         ]
+        if not folds:  # so few people that no training part shows two labels
+            return lambda weight: np.full((len(weight), 1), np.nan)
         return lambda weight: np.concatenate([fold(weight) for fold in folds], axis=1)
 
     alone = np.ones((1, asked.count))
