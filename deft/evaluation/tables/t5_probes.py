@@ -148,10 +148,13 @@ ENDS = ("low", "high")
 
 
 def _read_best(part: pd.DataFrame) -> list[str]:
+    part = part.dropna(subset=["value"])
     best = part.loc[part.groupby("factor", sort=False)["value"].idxmax()]
     words = [f"{row.factor} from {row.expert} ({quote(row, 'value', ends=ENDS)})" for _, row in best.iterrows()]
     own, told = part[part.expert.isin(OWN)].pivot(index="expert", columns="factor", values="value"), []
     for expert, factor in OWN.items():
+        if factor not in own:
+            continue
         mine, other = own[factor][expert], own[factor].drop(expert)
         leads = "leads" if mine > other.max() else "does not lead"
         told.append(f"{expert} {leads} at {factor} ({figure(mine)}, {other.idxmax()} {figure(other.max())})")
