@@ -51,7 +51,7 @@ def _matrix(fig: Figure, ax: Axes, probes: pd.DataFrame) -> str:
     bar = fig.colorbar(image, cax=fig.add_axes([0.145, 0.07, 0.33, 0.014]), orientation="horizontal", ticks=(0, 0.5, 1))
     bar.ax.set_xticklabels(["chance", "half way", "perfect"])
     bar.outline.set_visible(False)
-    best = skill.idxmax(axis=1)
+    best = skill.dropna(how="all").idxmax(axis=1)
     return "Read best: " + "; ".join(f"{', '.join(best.index[best == e])} from {e}" for e in dict.fromkeys(best)) + "."
 
 
