@@ -369,13 +369,16 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         layers = [m for m in self.language.modules() if isinstance(m, BaseTunerLayer)]
         if any(p.dtype != torch.float32 for n, p in self.named_parameters() if not bases.own(n)):
             layers = []  # a coarser base would round the adapters away
+        weights = [layer.get_base_layer().weight for layer in layers]
+        kept = [weight.detach().clone() for weight in weights]  # added and taken off again, the last bit would move
         for layer in layers:
             layer.merge()
         try:
             yield self
         finally:
-            for layer in layers:
+            for layer, weight, before in zip(layers, weights, kept):
                 layer.unmerge()
+                weight.data.copy_(before)
 
 
 AutoModel.register(DeftLLMConfig, DeftLLMForConditionalGeneration)
