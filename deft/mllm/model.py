@@ -254,7 +254,8 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         """
         names = [*self.streams, *(f"{name}_units" for name in self.unit_streams)]
         features = self.placed({name: kwargs.pop(name) for name in names})
-        for name in ("labels", "prompt_end"):
+        # what is not read here: of the prompts, and the unit probabilities of a model whose prompt has no soft words
+        for name in ("labels", "prompt_end", *(f"{name}_units" for name in self.streams)):
             kwargs.pop(name, None)
         if not bool(attention_mask[:, -1].all()):
             raise ValueError("prompts must be padded on the left: the next word follows the last position")
