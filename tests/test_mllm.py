@@ -264,6 +264,7 @@ def test_a_system_that_is_shown_words_or_tokens_alone_sees_nothing_else(work, sy
     shown = {i for example in course for i in example["input_ids"]}
     assert (words.convert_tokens_to_ids("<motion>") in shown) == (blind == "words")
     assert (words.convert_tokens_to_ids("<motion-unit>") in shown) == (blind == "tokens")
+    assert len(score.answers(model, words, bench, rows, limit=3)) == len(rows)  # it is asked for text as well
 
 
 def test_an_example_may_be_closed_up_without_changing_what_is_said(tokenizer):
