@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PARAMETERS = 'profile: str = "tiny"\nseed: int = 7'
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Side by side (`make test`), the tests of a file stay together, for they share fixtures. All that need the smoke
     run go to the one worker that makes it, first, because it takes longest.
