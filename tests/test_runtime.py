@@ -171,7 +171,8 @@ NOT_IMPORTED_BY_NAME = {
     "jupyterlab",
     "ipywidgets",
     "ruff",
-}  # used through transformers, pandas, papermill, make, tqdm and as a command
+    "pytest-xdist",
+}  # used through transformers, pandas, papermill, make, tqdm, as a command and through pytest
 
 
 def _direct():
