@@ -47,7 +47,7 @@ status: $(ENV)                ## what is stale, and why; of a licensed data set:
 	@"$(PY)" -m deft status --profile="$$PROFILE" $${DATASET:+"--dataset=$$DATASET"}
 
 test: $(ENV)                  ## every test, with one smoke run of all notebooks
-	@"$(PY)" -m pytest tests -n logical --maxprocesses 4 --dist loadgroup
+	@"$(PY)" -m pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lab: $(ENV)                   ## read the notebooks in JupyterLab, on this machine only, with its token; executed copies and figures lie beside them
 	@test -z "$$DEFT_WORK$$DEFT_FIGURES" || echo "note: what lies at $$DEFT_WORK $$DEFT_FIGURES is read by the notebooks; JupyterLab itself shows only what is below $$PWD"

@@ -14,15 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PARAMETERS = 'profile: str = "tiny"\nseed: int = 7'
 
 
-def pytest_collection_modifyitems(items):
-    """Side by side (`make test`), the tests of a file stay together, for they share fixtures. All that need the smoke
-    run go to the one worker that makes it, first, because it takes longest.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke_run" in item.fixturenames else item.path.name))
-    items.sort(key=lambda item: "smoke_run" not in item.fixturenames)
-
-
 def write_notebook(folder, name, cells, reads=(), writes=(), parameters=PARAMETERS):
     """A notebook with a parameters cell and the given code cells (ids c0, c1, ...)."""
     book = nbformat.v4.new_notebook()

@@ -162,63 +162,6 @@ def test_every_registered_function_exists():
         assert callable(getattr(importlib.import_module(module), name)), artifact.function
 
 
-@pytest.mark.smoke_run
-def test_the_smoke_run_made_every_artifact(smoke):
-    folder = paths.figures("smoke")
-    for artifact in artifacts.REGISTRY:
-        for name in artifact.files:
-            assert (folder / name).stat().st_size > 100, name
-    for artifact in artifacts.REGISTRY:
-        if artifact.kind == "table":
-            assert len(pd.read_csv(folder / artifact.files[0])) > 0
-    manifest = runtime.read_json(folder / "manifest.json")
-    assert manifest["profile"] == "smoke" and not manifest["missing"]
-    assert all(runtime.sha256(folder / name) == entry["sha256"] for name, entry in manifest["files"].items())
-
-
-@pytest.mark.smoke_run
-def test_a_second_smoke_run_runs_nothing(smoke, capsys):
-    from deft.run import driver, stale
-    from deft.run.chain import Chain
-
-    chain = Chain("smoke")
-    assert {row["state"] for row in stale.states(chain)} == {stale.DONE}
-    assert driver.run(chain) == 0
-    assert f"0 run, {len(chain.stages)} unchanged" in capsys.readouterr().out
-
-
-@pytest.mark.smoke_run
-def test_predictions_have_the_promised_fields(smoke):
-    rows = runtime.read_jsonl(paths.work("smoke") / "predictions.jsonl")
-    assert {
-        "clip",
-        "dataset",
-        "subject",
-        "fold",
-        "system",
-        "condition",
-        "truth",
-        "prediction",
-        "scores",
-        "text",
-    } <= set(rows[0])
-    assert {"deft", "rgb-only", "majority"} <= {row["system"] for row in rows}
-    assert {row["condition"] for row in rows} == {"kept", "broken"}
-
-
-@pytest.mark.smoke_run
-def test_executed_notebooks_hold_no_error_stream(smoke):
-    """No bar, no warning, no installation path on a page that is read afterwards."""
-    found = [
-        (path.stem, cell["id"], "".join(output["text"])[:300])
-        for path in sorted((paths.work("smoke") / "executed").glob("*.ipynb"))
-        for cell in runtime.read_json(path)["cells"]
-        for output in cell.get("outputs", ())
-        if output.get("name") == "stderr"
-    ]
-    assert not found
-
-
 # ---------------------------------------------------------------- dependencies
 
 NOT_IMPORTED_BY_NAME = {
@@ -228,7 +171,8 @@ NOT_IMPORTED_BY_NAME = {
     "jupyterlab",
     "ipywidgets",
     "ruff",
-}  # used through transformers, pandas, papermill, make, tqdm and as a command
+    "pytest-xdist",
+}  # used through transformers, pandas, papermill, make, tqdm, as a command and through pytest
 
 
 def _direct():
