@@ -372,7 +372,7 @@ def test_a_loss_is_the_difference_to_the_clip_as_filmed(tmp_path, monkeypatch):
     runtime.write_jsonl(paths.work(PROFILE) / "robustness.jsonl", rows)
     found = f7_robustness.scores(PROFILE).set_index(["nuisance", "level"])
     assert len(found) == sum(map(len, LEVELS.values()))
-    assert np.allclose(found.lost + found.uf1, 1, atol=2e-4) and found.lost["noise", 3.0] == 0
+    assert np.allclose(found.lost + found.uf1, 1, atol=2e-4) and found.lost["noise", 6.0] == 0
     assert found.lost_low["blur", 2.0] > 0.2 and found.lost.drop("blur").eq(0).all()
 
 
