@@ -72,11 +72,11 @@ def _halve(images: np.ndarray) -> np.ndarray:
     """
     n, height, width, channels = images.shape
     out = np.empty((n, channels, height // 2, width // 2), np.float32)
-    for start in range(0, n, 256):  # a block at a time: the whole corpus as float32 would be gigabytes
-        block = images[start : start + 256].astype(np.float32)
-        out[start : start + 256] = (
-            block.reshape(len(block), height // 2, 2, width // 2, 2, channels).mean((2, 4)).transpose(0, 3, 1, 2)
-        )
+    for start in range(0, n, 64):  # a block that stays in the processor's cache
+        block = images[start : start + 64].astype(np.uint16)  # four of 255 are more than a byte holds
+        rows = block[:, ::2] + block[:, 1::2]
+        out[start : start + 64] = (rows[:, :, ::2] + rows[:, :, 1::2]).transpose(0, 3, 1, 2)
+    out *= 0.25
     return out
 
 
