@@ -78,22 +78,55 @@ def _here(function: Callable, arguments: Sequence[tuple], _: int) -> Iterator[tu
         torch.set_num_threads(threads)
 
 
+class _Pool:
+    """The worker processes of this process, kept from one call to the next: each costs seconds of imports. Another
+    number of workers, environment or current folder, which children inherit when they start, makes new ones.
+    """
+
+    def __init__(self):
+        self.executor, self.mark = None, None
+
+    def of(self, workers: int) -> ProcessPoolExecutor:
+        """An executor of so many workers in today's surroundings."""
+        mark = workers, os.getpid(), os.getcwd(), dict(os.environ)
+        if self.executor is None or mark != self.mark:
+            self.close()
+            self.executor, self.mark = (
+                ProcessPoolExecutor(
+                    workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
+                ),
+                mark,
+            )
+        return self.executor
+
+    def close(self) -> None:
+        """Let what runs end, nothing else begin, and forget the workers."""
+        executor, self.executor = self.executor, None
+        if executor is not None and self.mark[1] == os.getpid():  # workers of a process that forked are not the fork's
+            executor.shutdown(cancel_futures=True)
+
+
+_pool = _Pool()
+
+
 def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[tuple[int, Any]]:
-    """(position, result) as they are finished."""
+    """(position, result) as they are finished. Workers are forgotten when one of them fails or the caller leaves."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # children read both before torch does
     os.environ.setdefault(
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"
     )  # of 1,024: code for shapes that do not come again fills memory
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-    ) as pool:
-        waiting = {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
+    pool, finished = _pool.of(workers), False
+    waiting = {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
+    try:
         for future in as_completed(waiting):
             try:
                 result = future.result()
             except Exception as error:
-                pool.shutdown(cancel_futures=True)
                 raise RuntimeError(
                     f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on"
                 ) from error
             yield waiting[future], result
+        finished = True
+    finally:
+        if not finished:
+            _pool.close()

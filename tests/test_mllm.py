@@ -689,3 +689,18 @@ def test_a_worker_stays_with_a_parent_that_lives(monkeypatch):
     child.start()
     child.join(10)
     assert child.exitcode == 0
+
+
+def test_workers_are_kept_between_calls_and_made_anew_in_other_surroundings_or_after_a_failure(monkeypatch):
+    def workers():
+        return set(parallel.in_parallel(os.getpid, [()] * 2, workers=2))
+
+    kept = workers() | workers() | workers()
+    assert len(kept) <= 2 and os.getpid() not in kept
+    monkeypatch.setenv("DEFT_WORK", "elsewhere")  # what a child reads when it starts
+    other = workers()
+    assert not other & kept
+    with pytest.raises(RuntimeError, match="x failed: invalid literal"):
+        parallel.in_parallel(int, [("x",), ("1",)], workers=2)
+    assert not workers() & other
+    parallel._pool.close()
