@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+ANSWERED = {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text"}
 PARAMETERS = 'profile: str = "tiny"\nseed: int = 7'
 
 

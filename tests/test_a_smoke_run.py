@@ -5,6 +5,7 @@ A file of its own: side by side (`make test`) a file stays with one worker, so t
 import nbformat
 import pandas as pd
 import pytest
+from conftest import ANSWERED
 
 from deft import artifacts, paths, runtime
 from deft.run import hand
@@ -38,20 +39,18 @@ def test_a_second_smoke_run_runs_nothing(smoke, capsys):
 @pytest.mark.smoke_run
 def test_predictions_have_the_promised_fields(smoke):
     rows = runtime.read_jsonl(paths.work("smoke") / "predictions.jsonl")
-    assert {
-        "clip",
-        "dataset",
-        "subject",
-        "fold",
-        "system",
-        "condition",
-        "truth",
-        "prediction",
-        "scores",
-        "text",
-    } <= set(rows[0])
+    assert ANSWERED <= set(rows[0])
     assert {"deft", "rgb-only", "majority"} <= {row["system"] for row in rows}
     assert {row["condition"] for row in rows} == {"kept", "broken"}
+
+
+@pytest.mark.smoke_run
+def test_no_sentence_of_the_smoke_run_fails(smoke, capsys):
+    """What `smoke` is too small to show is said so; a sentence that fails there is about the code."""
+    from deft.run import see
+
+    failed = see.see("smoke")
+    assert not failed, capsys.readouterr().out
 
 
 @pytest.mark.smoke_run
