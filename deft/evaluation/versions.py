@@ -28,12 +28,12 @@ CLIP = "another clip"  # of another person, as it is stored: face and motion dif
 LEVELS: dict[str, tuple[float | None, ...]] = {  # nuisance -> levels from mild to hard; None: as filmed
     "amplitude": (None, 0.5, 0.25),
     "head motion": (None, 2.0, 4.0),
-    "frame rate": (None, 25.0, 12.5),
-    "apex jitter": (None, 40.0, 80.0),
+    "frame rate": (None, 12.5),
+    "apex jitter": (None, 80.0),
     "noise": (None, 6.0, 12.0),
-    "blur": (None, 1.0, 2.0),
+    "blur": (None, 2.0),
     "compression": (None, 20.0, 10.0),
-}  # milder ones (50 frames a second, 20 ms, 3 grey levels, 0.5 px, quality 40) changed no answer to speak of
+}  # milder ones (25 frames a second, 40 ms, 3 grey levels, 1 px, quality 40) changed no answer to speak of
 UNITS = {  # what a level counts
     "amplitude": "times the clip's",
     "head motion": "times the clip's",
