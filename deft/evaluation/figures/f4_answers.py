@@ -72,11 +72,11 @@ def f4(profile: str) -> tuple[Figure, str]:
                 if chosen[i] in said.index
                 for fact in parse(said.text[chosen[i]]).units
             }
-            ax = fig.add_axes([3.77 / draw.WIDTH, (top - SIDE) / height, 0.55 / draw.WIDTH, SIDE / height])
+            ax = fig.add_axes([3.72 / draw.WIDTH, (top - SIDE) / height, 0.52 / draw.WIDTH, SIDE / height])
             _units(ax, probability[i], units_true[i], stated, last=i == len(clips) - 1)
             if i == 0:
                 ax.set_title("evidence", pad=3)
-            for x, (name, said) in zip((4.44, 5.8), both.items()):
+            for x, (name, said) in zip((4.35, 5.77), both.items()):
                 if i == 0:
                     fig.text(x / draw.WIDTH, (top + 0.05) / height, spoken(name), fontsize=8)
                 if chosen[i] in said.index:
@@ -212,7 +212,7 @@ def _answer(fig, x, top, said, evidence, units_true, region_true):
                 va="top",
             )
         fig.text(
-            (x + 0.13) / draw.WIDTH,
+            (x + 0.11) / draw.WIDTH,
             y,
             textwrap.shorten(words, 25, placeholder="…"),
             fontsize=draw.SMALLEST,
