@@ -23,7 +23,11 @@ from deft.run import RunError, book, driver, execute, stale
 from deft.run.chain import Chain
 from deft.verify import reference
 
-LIMITS = {"none": {}, "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
+LIMITS = {
+    "none": {},
+    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "openblas-haswell": {"OPENBLAS_CORETYPE": "Haswell"},  # matrix products of NumPy and SciPy as without AVX-512
+}
 APART = 100  # run r begins with draw 100 r, so that no two runs share a draw
 
 
