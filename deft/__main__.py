@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--draw", type=int, default=0, help="number of the draw (default: 0)")
     tune.add_argument("--fold", type=int, required=True, help="number of the fold whose people are left out")
     tune.add_argument("--base", help="a causal language model: folder, or hub id[@revision] (default: the profile's)")
+    tune.add_argument("--chat", action="store_true", help="put the prompt into the base's chat template")
     tune.add_argument("--out", type=Path, required=True, help="folder of the run; while it trains, of its checkpoints")
     tune.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint in that folder")
     tune.add_argument(

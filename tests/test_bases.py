@@ -17,6 +17,7 @@ from deft.clips.facs import EMOTIONS
 from deft.mllm import (
     DeftLLMConfig,
     DeftLLMForConditionalGeneration,
+    DeftLLMProcessor,
     base,
     detectors,
     hub,
@@ -405,6 +406,10 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     assert hub.HUB_ID.fullmatch(given["base"]) and "flat" not in given["systems"]
     there = tmp_path / "bases" / given["base"].split("/")[1]
     write(there, family, tokenizers, torch.bfloat16, shards="20KB")
+    if chat := profile == "gpu":
+        words = transformers.AutoTokenizer.from_pretrained(there)
+        words.chat_template = CHAT
+        words.save_pretrained(there)
     place, said = tune.base_of(work, "base", 0), []
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(there, place)  # put there by hand
@@ -419,7 +424,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     reference = hub.name(place, given["base"], given["base_revision"], said.append)
     assert reference.id == given["base"] and "GiB, adapters" in said[0] and "free on" in said[0]
     assert [p.name for p in place.iterdir()] == [hub.NAMED] and hub.room(place) >= 1
-    settings, job = tune.TuneSettings(epochs=1, batch=8, rank=2), tune.Job("deft-m", 0, 0)
+    settings, job = tune.TuneSettings(epochs=1, batch=8, rank=2, chat=chat), tune.Job("deft-m", 0, 0)
     (history,) = tune.tune_all([job], work, settings, workers=1, log=said.append)
     assert np.isfinite([step["loss"] for step in history["curve"]]).all()
     folder = job.folder(work)
@@ -428,6 +433,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     rows = score.predict_all([job], work, workers=1, log=said.append, limit=3)
     assert rows and {row["prediction"] for row in rows} <= set(EMOTIONS)
     assert tune.state_of(job, work, settings)
+    assert (prompt.FRAME in score.load(folder)[0].init_kwargs) == chat
     shutil.move(there, tmp_path / "gone")
     with pytest.raises(base.BaseError, match="hf download"):
         score.load(folder)
@@ -443,3 +449,42 @@ def test_answers_that_are_not_finite_stop(work):
         model.projectors["motion"].norm.weight.fill_(torch.inf)
     with pytest.raises(ValueError, match="likelihoods of rows .* are not finite"):
         score.emotion_scores(model, tokenizer, bench, np.arange(3))
+
+
+# ---------------------------------------------------------------- chat templates
+CHAT = "{% for m in messages %}<bos> user {{ m['content'] }} <eos>{% endfor %}{% if add_generation_prompt %} answer{% endif %}"
+
+
+def test_a_chat_template_stands_around_the_prompt_and_is_kept_with_the_tokenizer(tmp_path):
+    plain, chatty = language.build_tokenizer(), language.build_tokenizer()
+    asked = {"streams": ("motion",), "question": "which emotion is it ?", "answer": "class : anger .", "tokens": 1}
+    before = prompt.encode(plain, **asked)
+    chatty.chat_template = CHAT
+    assert prompt.encode(chatty, **asked) == before  # a template that nobody asked for changes nothing
+    prompt.chat_frame(chatty)
+    framed = prompt.encode(chatty, **asked)
+    said = chatty.decode(framed["input_ids"]).split()
+    assert said[:4] == ["<bos>", "user", "user", ":"] and said.count("<bos>") == 1
+    opened = said.index("?")
+    assert said[opened:] == ["?", "<eos>", "answer", "answer", ":", "class", ":", "anger", ".", "<eos>"]
+    assert chatty.decode(framed["input_ids"][framed["prompt_length"] :]) == "class : anger . <eos>"
+    scored = [i for i, label in enumerate(framed["labels"]) if label != prompt.IGNORE]
+    assert scored == list(range(framed["prompt_length"], len(said)))
+    chatty.chat_template = CHAT.replace("<bos> user", "<bos> question")  # as one that names another day
+    chatty.save_pretrained(tmp_path)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert prompt.encode(again, **asked) == framed
+    other = language.build_tokenizer()
+    other.chat_template = CHAT
+    DeftLLMProcessor(other, "m", tokens=1, chat=True)
+    assert prompt.encode(other, **asked) == framed
+
+
+def test_a_template_that_is_missing_or_alters_the_words_is_refused():
+    tokenizer = language.build_tokenizer()
+    with pytest.raises(ValueError, match="no chat template"):
+        prompt.chat_frame(tokenizer)
+    tokenizer.chat_template = CHAT.replace("m['content']", "m['content'] | upper")
+    with pytest.raises(ValueError, match="does not keep the user's words"):
+        prompt.chat_frame(tokenizer)
+    assert prompt.FRAME not in tokenizer.init_kwargs

@@ -50,6 +50,7 @@ def request(work: Path, given: Namespace, parameters: Mapping[str, Any]) -> Requ
         raise TuneError(f"--groups {given.groups} --draw {given.draw}: whole numbers from 0")
     settings = TuneSettings(
         **{name: parameters[name] for name in ("epochs", "batch", "seed", "draw")},
+        chat=given.chat or parameters["chat"],
         instruct=0 if given.base else parameters["instruct"],  # another base was instructed by nobody
         groups=given.groups or _processes(),
     )

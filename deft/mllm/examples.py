@@ -43,7 +43,8 @@ class TuneSettings:
     moves (off until the numbers are made anew). shown: if given, each example shows the streams of one of these
     (letters), drawn. draw: number of the first draw; a job's seed counts on from it. classes: what clips are told apart
     into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on the
-    corpus before the folds (`deft.mllm.instruct`), 0 for none."""
+    corpus before the folds (`deft.mllm.instruct`), 0 for none. chat: the base's chat template stands around the prompt
+    (`prompt.chat_frame`)."""
 
     epochs: int = 10
     batch: int = 32
@@ -60,6 +61,7 @@ class TuneSettings:
     shown: tuple[str, ...] = ()
     instruct: int = 0
     still: float = 0.0
+    chat: bool = False
 
 
 def draw_example(

@@ -22,7 +22,7 @@ from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
 from deft.experts import draws
-from deft.mllm import detectors, hub, language, tune
+from deft.mllm import detectors, hub, language, prompt, tune
 from deft.mllm.data import TuningData, features_at
 from deft.mllm.examples import TuneSettings
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
@@ -95,6 +95,8 @@ def instruct(base: str, draw: int, work: Path, settings: TuneSettings) -> dict:
     if flat := base == "base-flat":
         data.textbook[:] = 0
     tokenizer, language_model = language.load_base(base_of(work, base, draw))
+    if settings.chat:
+        prompt.chat_frame(tokenizer)
     config = DeftLLMConfig.of(
         language_model, tokenizer, STREAMS, rank=settings.rank, alpha=2 * settings.rank, seed=seed
     )

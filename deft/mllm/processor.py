@@ -24,7 +24,8 @@ FILE = "processor_config.json"
 
 class DeftLLMProcessor(ProcessorMixin):
     """The structured prompt around a tokenizer. streams: letters among s, t, m, r; tokens: slots of a stream; width: of
-    an expert's token; experts: {stream: sha256} of the experts whose features the model was tuned on.
+    an expert's token; experts: {stream: sha256} of the experts whose features the model was tuned on; chat: put the
+    prompt into the tokenizer's chat template (a tokenizer that was saved with one in use has it without being asked).
     """
 
     def __init__(
@@ -34,8 +35,11 @@ class DeftLLMProcessor(ProcessorMixin):
         tokens: int = prompt.TOKENS,
         width: int = 64,
         experts: Mapping[str, str] | None = None,
+        chat: bool = False,
     ):
         super().__init__(tokenizer)
+        if chat:
+            prompt.chat_frame(tokenizer)
         self.streams, self.tokens, self.width, self.experts = streams, tokens, width, dict(experts or {})
 
     @classmethod

@@ -6,7 +6,8 @@ tokens lose the units (docs/method.md#what-learns-at-this-size).
     user : structure [4 tokens] texture [4 tokens] units [17 soft words] motion [4 tokens] units [17 soft words]
     question : which emotion is it ? answer : class : disgust .
 
-A slot is a marker token in `input_ids`; the model puts a vector in its place (LLaVA's way of splicing).
+A slot is a marker token in `input_ids`; the model puts a vector in its place (LLaVA's way of splicing). A base that was
+taught to chat may have its template around the user's words (`chat_frame`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 UNIT_STREAMS = ("texture", "motion", "rgb")  # experts that come with unit probabilities; structure has none
 MARKERS = tuple(f"<{name}>" for name in STREAMS.values()) + tuple(f"<{name}-unit>" for name in UNIT_STREAMS)
+FRAME = "prompt_frame"  # in a tokenizer's `init_kwargs`, which its files keep: text before and after the user's words
 IGNORE = -100  # label of a position that is not scored (torch's convention)
 
 
@@ -45,6 +47,37 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return tokenizer(" " + text, add_special_tokens=False)["input_ids"]
 
 
+def chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """Let the tokenizer's chat template stand around every prompt from now on; -> the text before the user's words and
+    the text between them and the answer.
+
+    Both are kept in the tokenizer's settings and saved with it: a template may name the day, and a tuned model must
+    meet the one that it was tuned on. ValueError for a tokenizer without a template, or whose template does not hand the
+    user's words on as they are.
+    """
+    words = "question : which emotion is it ?"
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": words}], tokenize=False, add_generation_prompt=True
+        )
+    except ValueError as error:
+        raise ValueError(f"this tokenizer has no chat template; tune without `chat` ({error})") from error
+    before, _, after = text.partition(words)
+    if text.count(words) != 1:
+        raise ValueError(f"the chat template does not keep the user's words as they are; tune without `chat`: {text!r}")
+    tokenizer.init_kwargs[FRAME] = [before, after]
+    prefix.cache_clear()
+    return before, after
+
+
+def _framed(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]] | None:
+    """Token ids of the chat template before and after the user's words, or None."""
+    if not (frame := tokenizer.init_kwargs.get(FRAME)):
+        return None
+    before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in frame)
+    return before, after
+
+
 @functools.lru_cache(maxsize=64)
 def prefix(
     tokenizer: PreTrainedTokenizerBase, streams: tuple[str, ...], tokens: int = TOKENS, words: bool = True
@@ -54,6 +87,8 @@ def prefix(
     tokens: slots for projected tokens in each stream; words: whether it has slots for soft words."""
     marker = {name: tokenizer.convert_tokens_to_ids(name) for name in MARKERS}
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    if frame := _framed(tokenizer):
+        start = frame[0]  # a template writes the first token itself
     pieces = [("", start + ids_of(tokenizer, "user :"))]
     for name in streams:
         ids = ids_of(tokenizer, name) + [marker[f"<{name}>"]] * tokens
@@ -82,6 +117,8 @@ def encode(
         ids += piece
         mask += [0 if name in dropped else 1] * len(piece)
     tail = ids_of(tokenizer, "question : " + question + " answer :")
+    if frame := _framed(tokenizer):
+        tail = ids_of(tokenizer, "question : " + question) + frame[1] + ids_of(tokenizer, "answer :")
     said = [] if answer is None else ids_of(tokenizer, answer) + [tokenizer.eos_token_id] * end
     labels = [IGNORE] * (len(ids) + len(tail)) + said
     return {

@@ -108,6 +108,8 @@ def build(
     """
     entry = systems.model(system)
     tokenizer, text = language.load_base(base or base_of(work, entry.base, draw))
+    if settings.chat:
+        prompt.chat_frame(tokenizer)
     classes.taught_words(tokenizer, text, settings.classes, seed)
     sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
     shown = {"tokens": TOKENS if "tokens" in entry.shows else 0, "words_shown": "words" in entry.shows}
