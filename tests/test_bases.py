@@ -452,7 +452,10 @@ def test_answers_that_are_not_finite_stop(work):
 
 
 # ---------------------------------------------------------------- chat templates
-CHAT = "{% for m in messages %}<bos> user {{ m['content'] }} <eos>{% endfor %}{% if add_generation_prompt %} answer{% endif %}"
+CHAT = (  # of spaced words, since ours are split at spaces
+    "{% for m in messages %}<bos> user {{ m['content'] }} <eos>{% endfor %}"
+    "{% if add_generation_prompt %} answer{% endif %}"
+)
 
 
 def test_a_chat_template_stands_around_the_prompt_and_is_kept_with_the_tokenizer(tmp_path):

@@ -52,8 +52,8 @@ def chat_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     the text between them and the answer.
 
     Both are kept in the tokenizer's settings and saved with it: a template may name the day, and a tuned model must
-    meet the one that it was tuned on. ValueError for a tokenizer without a template, or whose template does not hand the
-    user's words on as they are.
+    meet the one that it was tuned on. ValueError for a tokenizer without a template, or with one that does not hand
+    the user's words on as they are.
     """
     words = "question : which emotion is it ?"
     try:
