@@ -533,6 +533,7 @@ def test_work_and_exported_files_give_the_same_tables(world, tmp_path):
 
 REFERENCE = paths.ROOT / "figures" / "demo" / "reference"
 TABLES = [a.id for a in artifacts.REGISTRY if a.kind == "table"]
+PLAIN = ("frames",)  # names of systems that are words of ours too
 PRINTED = re.compile(r"−?(?:\d+\.\d+|\.\d+|\b\d{2,}\b)")
 
 
@@ -546,7 +547,9 @@ def _printed(table):
 def test_a_page_shows_its_table_in_plain_words(id):
     table = pd.read_csv(REFERENCE / f"{id}.csv")
     shown, known = present.parts(present.page_of(id), table), _printed(table)
-    keys = {name for name in table.columns if "_" in name} | {name for name in SYSTEMS if spoken(name) != name}
+    keys = {name for name in table.columns if "_" in name} | {
+        name for name in SYSTEMS if spoken(name) != name and name not in PLAIN
+    }
     assert shown and len({part.start for part in shown}) == len(shown)
     for part in shown:
         assert len(part.heads) == len(set(part.heads)) <= present.MOST
@@ -561,9 +564,11 @@ def test_a_page_shows_its_table_in_plain_words(id):
             if cell.number == cell.number
             for number in PRINTED.findall(f"{cell.text} {cell.interval}")
         ]
-        assert len(numbers) >= len(part.rows) / 2 and set(numbers) <= known
+        built = "not built" not in part.start
+        assert (len(numbers) >= len(part.rows) / 2 or not built) and set(numbers) <= known
         said = PRINTED.findall(part.finding)
-        assert said and set(said) <= known | {
+        levels = {str(tables.t2_main.ALPHA)} if "after Holm" in part.finding else set()
+        assert (said or not built) and set(said) <= known | levels | {
             word for word in PRINTED.findall(" ".join(part.heads) + " ".join(row[0].text for row in part.rows))
         }, part.finding
         for kind in {"simulated", "reproduced", "reported"} - set(table.get("kind", ["simulated"])):
@@ -578,7 +583,8 @@ def test_a_finding_follows_the_numbers(id):
     for name in table.select_dtypes("number"):
         other[name] = table[name].max() + table[name].min() - table[name]
     for part, turned in zip(present.parts(present.page_of(id), table), present.parts(present.page_of(id), other)):
-        assert part.finding != turned.finding and part.heads == turned.heads
+        assert part.heads == turned.heads
+        assert part.finding != turned.finding or "not built" in part.start  # there no number stands
 
 
 @pytest.mark.parametrize("id", TABLES)
