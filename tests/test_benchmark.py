@@ -124,7 +124,7 @@ def _changed(plan, **camera):
         lambda plan: _changed(plan, jpeg=75),
         lambda plan: _changed(plan, noise=dict(plan.camera)["noise"] * 1.25),
         lambda plan: dataclasses.replace(plan, seed=plan.seed + 1),
-        lambda plan: dataclasses.replace(plan, appearance=benchmark._items(benchmark.LOOKS[2])),
+        lambda plan: dataclasses.replace(plan, appearance=benchmark.fields_of(benchmark.LOOKS[2])),
     ],
     ids=["jpeg", "noise", "draw", "look"],
 )

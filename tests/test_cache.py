@@ -251,6 +251,9 @@ FAR = {
     "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
     "deft.mllm.language": ("clips/facs.py", None),
     "deft.mllm.tune": ("unimer/facts.py", None),
+    "deft.mllm.detectors": ("clips/facs.py", None),
+    "deft.mllm.instruct": ("unimer/wording.py", None),
+    "deft.evaluation.peers.prepare.phases": ("clips/keyframes.py", None),
     "deft.licensed.stages": ("faces/detect.py", "AGREE"),
     "deft.licensed.contact": ("motion/rigid.py", "CUT"),
     "deft.evaluation.printed": ("paths.py", None),
@@ -270,7 +273,8 @@ def test_a_constant_far_away_changes_the_key_and_words_do_not(code, package, kno
     before, text = known.files([], [code]), path.read_text(encoding="utf-8")
     own = package / next(
         file
-        for file in (code.replace(".", "/") + ".py", code.replace(".", "/") + "/__init__.py")
+        for one in (code, code.rpartition(".")[0])  # the last part may be a function
+        for file in (one.replace(".", "/") + ".py", one.replace(".", "/") + "/__init__.py")
         if (package / file).is_file()
     )
     assert path != own and f"deft/{module}" in before

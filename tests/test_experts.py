@@ -15,6 +15,7 @@ from deft.experts import calibrate, disentangle, encoder, motion, pretrain, text
 from deft.experts import data as pairs
 from deft.experts.pretrain import CLASSES, SPEAKING, Settings
 from deft.faces import regions
+from deft.motion import envelope
 
 
 @pytest.fixture(autouse=True)
@@ -349,13 +350,16 @@ def test_mirrored_phrase_swaps_left_and_right():
         motion.phrase_ids([["nose"]], words)
 
 
-def test_region_inputs_average_apex_and_hold():
-    courses = np.arange(2 * 8 * 36 * 5, dtype=np.float32).reshape(2, 8, 36, 5)
+def test_region_inputs_estimate_the_motion_at_the_peak():
+    """Of movements that rise and fall as units do, the filter gives the mean of apex and hold, with less noise."""
+    size = np.random.default_rng(0).normal(size=(2, 1, 36, 5)).astype(np.float32)
+    courses = size * envelope.ENVELOPE.astype(np.float32)[None, :, None, None]
     out = pairs.region_inputs(courses, np.array([0.1, 0.2]))
     assert (
         out.shape == (2, 181)
-        and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2)
-        and out[1, -1] == np.float32(0.2)
+        and np.allclose(out[0, :5], (courses[0, 2, 0] + courses[0, 3, 0]) / 2, atol=1e-5)
+        and np.isclose(out[1, -1], 2 * out[0, -1])
+        and 0.6 * 0.2 < out[1, -1] < 0.75 * 0.2
     )
     short = pairs.region_inputs(courses[:, :2], np.array([0.1, 0.2]))  # onset, apex, hold
     assert np.allclose(short[0, :5], (courses[0, 0, 0] + courses[0, 1, 0]) / 2)

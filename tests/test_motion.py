@@ -8,7 +8,7 @@ from deft import runtime
 from deft.clips import keyframes, simulator
 from deft.clips.facs import REGION_INDEX, REGIONS
 from deft.faces import align, landmarks, regions
-from deft.motion import courses, flow, rigid
+from deft.motion import courses, envelope, flow, rigid
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +203,17 @@ def test_courses_rise_hold_and_fall_where_the_smile_is(smile):
     assert (found["courses"][..., 3] <= 1.0001).all() and 0.02 < found["noise"] < 0.2
 
 
-def test_the_peak_map_is_the_mean_of_apex_and_hold(smile):
+def test_the_peak_map_weighs_every_frame_by_the_course_of_a_movement(smile):
     gray, face = smile[:2]
     field, _ = courses.flows(gray, face)
-    mean = field[2:4].mean(0)  # frames 3 and 4 are flows 2 and 3
-    assert np.array_equal(courses.measure_clip(gray, face)["peak"], courses.peak_map(mean))
-    assert courses.peak_positions(9) == (3, 4) and courses.peak_positions(3) == (1, 2)
+    covariance = np.eye(8) + 1.0  # all flows share the onset's noise
+    weight = np.linalg.solve(covariance, envelope.ENVELOPE)
+    weight *= envelope.ENVELOPE[2:4].mean() / (weight @ envelope.ENVELOPE)  # in px of apex and hold, flows 2 and 3
+    wanted = courses.peak_map(np.tensordot(weight, field.astype(np.float64), (0, 0)).astype(field.dtype))
+    found = courses.measure_clip(gray, face)["peak"]
+    assert np.allclose(found, wanted, atol=2e-3)
+    assert not np.allclose(found, courses.peak_map(field[1:3].mean(0)), atol=0.02)  # a frame early
+    assert keyframes.peak_positions(9) == (3, 4) and keyframes.peak_positions(3) == (1, 2)
 
 
 def test_the_noise_floor_follows_the_stable_regions_and_leans_on_the_usual_value():
@@ -277,7 +282,6 @@ def test_the_residual_registers_a_second_time_what_the_flow_missed(texture, shif
 
 def test_the_residual_of_nine_frames_keeps_the_furrow_and_has_less_noise_than_that_of_three(texture):
     """A furrow that rises, holds and falls, through a camera's noise: the same depth, and all frames count."""
-    from deft.motion import envelope
 
     generator, nothing = np.random.default_rng(4), np.zeros((8, 128, 128, 2), np.float32)
     line = np.zeros((128, 128), np.float32)

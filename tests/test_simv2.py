@@ -92,7 +92,7 @@ def test_shards_of_the_second_hold_what_only_it_has(spec):
     assert (
         arrays["gains_true"].shape == (2, 17)
         and "gains_true"
-        not in benchmark.render_plan(dataclasses.replace(plan, appearance=benchmark._items(spec.looks[0])))[1]
+        not in benchmark.render_plan(dataclasses.replace(plan, appearance=benchmark.fields_of(spec.looks[0])))[1]
     )
 
 
