@@ -62,9 +62,8 @@ def _inputs(inputs: Iterable) -> dict[str, str]:
         if not files:
             raise FileNotFoundError(f"{given} does not exist: run the stage that writes it (`make status` names it)")
         for path in files:
-            stat = path.stat()
             name = "/".join([*given.parts[-2:], *path.relative_to(given).parts])
-            found[name] = found.get(name, "") + _known(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            found[name] = found.get(name, "") + _known(path, *runtime.stamp(path))
     return found
 
 

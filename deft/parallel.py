@@ -9,7 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import torch
@@ -118,14 +119,25 @@ class _Pool:
 _pool = _Pool()
 
 
+def _submitted(function: Callable, arguments: Sequence[tuple], workers: int) -> dict[Future, int]:
+    """{what will be the result: position}. Workers that were killed while they waited are replaced."""
+    for attempt in range(2):
+        pool = _pool.of(workers)
+        try:
+            return {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
+        except BrokenProcessPool:
+            _pool.close()
+            if attempt:
+                raise
+
+
 def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) -> Iterator[tuple[int, Any]]:
     """(position, result) as they are finished. Workers are forgotten when one of them fails or the caller leaves."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # children read both before torch does
     os.environ.setdefault(
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64"
     )  # of 1,024: code for shapes that do not come again fills memory
-    pool, finished = _pool.of(workers), False
-    waiting = {pool.submit(_work, function, a): at for at, a in enumerate(arguments)}
+    waiting, finished = _submitted(function, arguments, workers), False
     try:
         for future in as_completed(waiting):
             try:

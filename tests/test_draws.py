@@ -41,7 +41,6 @@ def world(folder, first=0):
         workers=1,
         log=lambda line: None,
     )
-    tune.cached_bench.cache_clear()
     return work
 
 

@@ -1,9 +1,10 @@
 """Motion-semantics expert: which units moved, on which side, and which phrase describes it.
 
-Its inputs are the mean flow over apex and hold (u, v, strain, magnitude) and the same flow by region; it sees no grey
-level. Learns the 17 units of both sides, the true motion of the regions, and to lie close to the Uni-MER phrase of its
-own clip (contrastive alignment in the manner of CLIP, Radford et al. 2021, with a bag of words as text side, since the
-phrases are short and written by a grammar). Clips with the same phrase are all positives."""
+Its inputs are the flow at the peak, estimated from all flows (`envelope.at_peak`: u, v, strain, magnitude), and the
+same by region; it sees no grey level. Learns the 17 units of both sides, the true motion of the regions, and to lie
+close to the Uni-MER phrase of its own clip (contrastive alignment in the manner of CLIP, Radford et al. 2021, with a
+bag of words as text side, since the phrases are short and written by a grammar). Clips with the same phrase are all
+positives."""
 
 from __future__ import annotations
 
@@ -71,8 +72,8 @@ class Phrases(nn.Module):
 
 class Motion(Expert):
     """inputs: peak (B, 4, 64, 64) float32 [u, v, strain, magnitude], px; regions (B, 181) float32: 36 x [u, v,
-    magnitude, coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> mean of apex
-    and hold."""
+    magnitude, coherence, strain], noise floor. px of the aligned 128 px face, +x right, +y down, onset -> peak
+    (`deft.experts.data.region_inputs`)."""
 
     name, keys, jitter, has_units = "motion", INPUTS["motion"], Jitter(noise=0.2, drop=0.1), True
 

@@ -21,7 +21,6 @@ from deft.licensed import agreed
 from deft.licensed.material import folds_of, index_of
 from deft.licensed.recipe import LicensedError, Recipe, Step
 from deft.mllm import score, tune
-from deft.mllm.data import cached_bench
 from deft.motion import evidence, prepare
 from deft.parallel import in_parallel
 from deft.systems import BLIND, DEFT, ELSEWHERE, LISTED
@@ -178,7 +177,6 @@ def answer(
     """Tune every system, seed and fold that is not finished, and do `answering` unless it is done; -> rows of
     predictions.jsonl.
     """
-    cached_bench.cache_clear()  # of this process; the set may have been described anew since
     jobs, settings = runs_of(recipe)
     if not all([tune.state_of(job, recipe.work, settings) for job in jobs]):
         tune.tune_all(jobs, recipe.work, settings, recipe.workers, log)

@@ -120,9 +120,23 @@ def with_still(bench: TuningData, work: Path, letters: str, draw: int = 0) -> Tu
     )
 
 
-@functools.lru_cache(maxsize=1)
 def cached_bench(work: Path, expert_draw: int = 0) -> TuningData:
-    """The bench as one draw of the experts describes it, read once per process."""
+    """The bench as one draw of the experts describes it, read once per process while its files stand: a process may
+    outlive them.
+    """
+    work = Path(work)
+    files = [
+        *sorted((work / "clips" / "bench").glob("*.npz")),
+        *sorted(draws.features(work, "bench", expert_draw).glob("*.npy")),
+        work / "clips" / "folds.csv",
+        work / "unimer" / "bench.jsonl",
+        detectors.path_of(work, expert_draw),
+    ]
+    return _bench(work, expert_draw, tuple((path, *runtime.stamp(path)) for path in files if path.is_file()))
+
+
+@functools.lru_cache(maxsize=1)
+def _bench(work: Path, expert_draw: int, _changed: tuple) -> TuningData:
     return read_bench(work, draw=expert_draw)
 
 

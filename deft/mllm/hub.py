@@ -90,7 +90,7 @@ def fetch(name: str, revision: str = "", files: Sequence[str] | None = None) -> 
 def content(folder: Path) -> str:
     """sha256 over the names and bytes of a base's files; each file is read once per process while it stands."""
     files = sorted(p for pattern in FILES for p in folder.glob(pattern) if p.is_file())
-    return cache.hash_of({p.name: _digest(p, (s := p.stat()).st_ino, s.st_size, s.st_mtime_ns) for p in files})
+    return cache.hash_of({p.name: _digest(p, *runtime.stamp(p)) for p in files})
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Motion of the 36 regions from onset to offset, as time series ("courses") in numbers that a reader can check.
 
 Flow onset -> every frame, the head's motion removed, then per region and frame the mean vector, magnitude, coherence
-and strain. The same pass keeps the peak flow (mean over apex and hold, which carries less noise than one frame) and the
-residual that the flow does not explain, for the two dynamic experts. The steps and their reasons:
+and strain. The same pass keeps the peak flow (estimated from all flows, `envelope.at_peak`, which carries less noise
+than one) and the residual that the flow does not explain, for the two dynamic experts. The steps and their reasons:
 docs/method.md#from-frames-to-motion.
 
 All vectors are aligned px, +x right, +y down, onset -> t.

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deft import cache
+from deft import cache, runtime
 
 NEAR = 0.25  # px; confidence is the probability of an error below this
 GAIN = 3.0  # of the first filters: their products then have a spread near one
@@ -278,11 +278,11 @@ def load(folder: str | Path) -> MEFlow:
     damaged.
     """
     path = Path(folder) / "model.safetensors"
-    return _loaded(path, path.stat().st_mtime_ns)
+    return _loaded(path, *runtime.stamp(path))
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path, _changed: int) -> MEFlow:
+def _loaded(path: Path, *_changed: int) -> MEFlow:
     if words := cache.damage(path.parent):
         raise ValueError(f"{words}; train MEFlow again (13_meflow)")
     sizes = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["sizes"]
