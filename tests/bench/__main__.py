@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deft import config, paths, runtime
 
-COLUMNS = ("id", "what", "value", "unit", "low", "high", "runs", "limit", "commit", "cores")
+COLUMNS = ("id", "what", "value", "unit", "low", "high", "runs", "limit", "commit", "cores", "cpu")
 
 
 def main() -> int:
@@ -24,11 +24,11 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    rows = []
+    rows, machine = [], runtime.provenance()["hardware"]["cpu"]
     for path in sorted(Path(__file__).parent.glob("b[0-9]*.py")):
         print(f"{path.stem} ...", flush=True)
         for row in importlib.import_module(f"tests.bench.{path.stem}").measure():
-            row |= {"commit": runtime.commit(), "cores": runtime.jobs()}
+            row |= {"commit": runtime.commit(), "cores": runtime.jobs(), "cpu": machine}
             rows.append(row)
             print(
                 f"  {row['what']}: {row['value']:.3g} {row['unit']} ({row['low']:.3g} to {row['high']:.3g} in"

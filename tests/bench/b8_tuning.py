@@ -4,17 +4,16 @@ by side in one process.
 The demo's base from a random start and the made-up bench of the tests; CPU seconds of one thread, so that neighbours on
 the machine count little."""
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 
-from deft import linear, paths
+from deft import linear
 from deft.mllm import language, prompt, tune
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
-from tests.bench import row
+from tests.bench import fake_bench, row
 
 SETTINGS, STEPS, ROUNDS = language.LanguageSettings(heads=2, intermediate=341), 6, 3
 
@@ -51,14 +50,11 @@ def _tuning(tokenizer, bench, course, ours: bool) -> tuple[float, float]:
 
 
 def measure() -> list[dict]:
-    sys.path.insert(0, str(paths.ROOT / "tests"))
-    import fake_bench
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     tokenizer, rows = language.build_tokenizer(), []
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
-        bench = tune.read_bench(fake_bench.write(Path(folder)))
+        bench = tune.read_bench(fake_bench().write(Path(folder)))
     course = tune.plan(
         tokenizer,
         bench,

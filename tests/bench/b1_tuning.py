@@ -1,0 +1,186 @@
+"""B1: joint tuning on a vocabulary of 152k words: examples per CPU second and memory, three ways.
+
+*HF Trainer*: peft's LoRA on every linear layer, `DataCollatorForSeq2Seq`, the Trainer's own order; every position meets
+the word head. *TRL*: `SFTTrainer`, where TRL is installed (it is in no lock); in float32 and without gradient
+checkpointing, which are not its defaults, so that all arms compute one thing. From 1.16 on it, too, gives the word head
+only what is scored. *Ours*: the model and the Trainer of `deft.mllm.tune`: word head at label positions, one product
+per layer with LoRA (`deft.linear`), examples in the order of `plan`, batches of like length.
+
+All arms read the same prompts and answers of the tests' made-up bench, masked positions left out, in batches of one
+size; the slots of expert tokens and soft words are words here, because the other two have no experts, and the loss is
+the text's. Same starting weights, adapters of one rank, AdamW. Every arm runs in a process of its own, one thread, arms
+in turn; CPU seconds of the training call. Memory: the process's peak above what it held when training began.
+
+What to expect elsewhere: the gain is the word head's share of the work. `BOUND`: (layers + head) / (layers + head x
+scored share), the gain of the head alone when nothing but matrix products counts; printed for Qwen2.5-0.5B too."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import DataCollatorForSeq2Seq, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+
+from deft import paths, restart, runtime
+from deft.mllm import language, planning, prompt, tune
+from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
+from tests.bench import fake_bench, row, wide
+
+EXAMPLES, BATCH, ROUNDS, RANK, RATE = 64, 16, 3, 16, 1e-3
+HF, TRL, OURS = "HF Trainer", "TRL SFTTrainer", "ours"
+
+
+def examples(tokenizer: PreTrainedTokenizerBase, count: int = EXAMPLES, batch: int = BATCH) -> list[dict]:
+    """`count` examples in the order of `plan`: input_ids, attention_mask, labels, prompt_length."""
+    with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
+        bench = tune.read_bench(fake_bench().write(Path(folder), subjects=24))
+    settings = tune.TuneSettings(epochs=1, batch=batch)
+    drawn = tune.plan(tokenizer, bench, bench.rows(0, "train", "kept"), prompt.streams_of("stm"), settings, 1)[:count]
+    names = ("input_ids", "attention_mask", "labels", "prompt_length")
+    return [{name: prompt.closed_up(one)[name] for name in names} for one in drawn]
+
+
+def _common(folder: str, batch: int, **given: object) -> dict:
+    """Arguments of every Trainer."""
+    common = {"per_device_train_batch_size": batch, "learning_rate": RATE, "lr_scheduler_type": "constant"}
+    quiet = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "use_cpu": True}
+    return {"output_dir": folder, **common, **quiet, **given}
+
+
+def _begin(model: torch.nn.Module) -> torch.nn.Module:
+    """The same first adapters in every arm: the names of layers are the same from "layers" on."""
+    for name, value in model.named_parameters():
+        if "lora_A" in name:
+            draw = torch.Generator().manual_seed(runtime.seed_of(0, name[name.index("layers.") :]))
+            value.data.normal_(0.0, 0.05, generator=draw)
+    return model
+
+
+def _lora() -> LoraConfig:
+    return LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _losses(trainer: Trainer) -> list[float]:
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+# An arm: (base, tokenizer, examples, batch, folder) -> what trains, and what gives the losses of its steps
+def _hf(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+    trainer = Trainer(
+        model=_begin(get_peft_model(base, _lora())),
+        args=TrainingArguments(**_common(folder, batch, num_train_epochs=1)),
+        train_dataset=given,
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+    )
+    return trainer.train, lambda: _losses(trainer)
+
+
+def _trl(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    same = {"bf16": False, "gradient_checkpointing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    trainer = SFTTrainer(
+        model=base,
+        args=SFTConfig(**_common(folder, batch, num_train_epochs=1, **same)),
+        train_dataset=Dataset.from_list([{name: one[name] for name in ("input_ids", "labels")} for one in given]),
+        processing_class=tokenizer,
+        peft_config=_lora(),
+    )
+    _begin(trainer.model)
+    return trainer.train, lambda: _losses(trainer)
+
+
+def _ours(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+    shown = {"tokens": 0, "words_shown": False}
+    config = DeftLLMConfig.of(base, tokenizer, "m", rank=RANK, alpha=2 * RANK, **shown, seed=1)
+    arguments = {k: v for k, v in _common(folder, batch).items() if k.startswith(("per_", "learning", "lr_"))}
+    trainer = tune.JointTrainer(
+        model=_begin(DeftLLMForConditionalGeneration(config, base)),
+        args=restart.arguments(folder, **arguments),
+        train_dataset=given,
+        data_collator=lambda part: prompt.pad(part, tokenizer.pad_token_id),
+        clips=(),
+    )
+    return trainer.run, lambda: [step["loss"] for step in trainer.curve]
+
+
+ARMS = {HF: _hf, TRL: _trl, OURS: _ours}
+
+
+def run(
+    arm: str, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: list[dict], batch: int = BATCH
+) -> dict:
+    """One pass over the examples `given`: CPU seconds, the loss of every step, GiB above those of the loaded model."""
+    with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
+        train, losses = ARMS[arm](base.train(), tokenizer, given, batch, folder)
+        held, began = psutil.Process().memory_info().rss / 2**30, time.process_time()
+        train()
+        seconds = time.process_time() - began
+    return {"seconds": seconds, "losses": losses(), "gib": runtime.peak_memory_gib() - held}
+
+
+def _child(arm: str) -> dict:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.b1_tuning", arm],
+        cwd=paths.ROOT,
+        env={**os.environ, **threads, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{arm} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def bound(layers: int, head: int, share: float) -> float:
+    """Gain of a word head that meets a `share` of the positions, by the weights of both."""
+    return (layers + head) / (layers + head * share)
+
+
+def measure() -> list[dict]:
+    """Rows of bench.csv."""
+    there = importlib.util.find_spec("trl") is not None and importlib.util.find_spec("datasets") is not None
+    arms = [arm for arm in ARMS if there or arm != TRL]
+    if not there:
+        print("  TRL is not installed: its arm is left out", flush=True)
+    rounds = [{arm: _child(arm) for arm in arms} for _ in range(ROUNDS)]
+    given, base = examples(language.build_tokenizer()), wide()
+    # the first step of the first batch is not the same in all arms (the Trainer shuffles): means over the pass are near
+    share = sum(sum(i != prompt.IGNORE for i in e["labels"]) for e in given) / sum(len(e["input_ids"]) for e in given)
+    head = base.get_output_embeddings().weight.numel()
+    layers = sum(p.numel() for p in base.model.layers.parameters() if p.dim() > 1)
+    half = planning.size(planning.config_of("0.5b"), planning.Task())
+    rows = []
+    for arm in (HF, TRL):
+        ratios = [one[arm]["seconds"] / one[OURS]["seconds"] for one in rounds if arm in one]
+        memory = [one[arm]["gib"] / one[OURS]["gib"] for one in rounds if arm in one]
+        what = arm if arm in arms else f"{arm} (not installed)"
+        rows.append(row("B1", f"{what}: CPU seconds / ours", ratios, "ratio", "4" if arm == HF else "-"))
+        rows.append(row("B1", f"{what}: peak memory of training / ours", memory, "ratio"))
+    for arm in arms:
+        rows.append(row("B1", f"{arm}: examples", [EXAMPLES / one[arm]["seconds"] for one in rounds], "1/s"))
+        rows.append(row("B1", f"{arm}: peak memory of training", [one[arm]["gib"] for one in rounds], "GiB"))
+    for words, gain in (
+        ("this base", bound(layers, head, share)),
+        ("Qwen2.5-0.5B", bound(half.layers, half.head, share)),
+    ):
+        rows.append(row("B1", f"gain of the word head alone by its share of the work, {words}", [gain], "ratio"))
+    return rows
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    words = language.build_tokenizer()
+    print(json.dumps(run(sys.argv[1], wide(), words, examples(words))))
