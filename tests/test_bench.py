@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft import runtime
 from deft.mllm import language
 from tests.bench import b1_tuning, b2_labels, b4_folds, wide
 
@@ -46,9 +47,26 @@ def test_the_arms_of_tuning_take_the_same_steps(arm):
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
+def test_tuning_names_an_arm_that_is_not_installed(monkeypatch, small, capsys):
+    monkeypatch.setattr(b1_tuning.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(b1_tuning, "wide", lambda: small)
+    seconds = {b1_tuning.HF: 6.0, b1_tuning.OURS: 2.0}
+    monkeypatch.setattr(b1_tuning, "_child", lambda arm: {"seconds": seconds[arm], "gib": seconds[arm]})
+    rows = {row["what"]: row for row in b1_tuning.measure()}
+    assert "TRL is not installed" in capsys.readouterr().out
+    assert rows["HF Trainer: CPU seconds / ours"]["value"] == 3.0
+    absent = rows["TRL SFTTrainer (not installed): CPU seconds / ours"]
+    assert absent["runs"] == 0 and np.isnan(absent["value"])
+    gains = [row["value"] for what, row in rows.items() if what.startswith("gain of the word head")]
+    assert len(gains) == 2 and min(gains) > 1  # of a base whose head is most of it, and of a real one
+
+
 def test_a_fold_on_shared_inputs_answers_as_one_from_the_clips_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("DEFT_JOBS", "1")
+    monkeypatch.setattr(b4_folds, "WORKERS", 1)
     assert b4_folds.simulate(tmp_path, subjects=2, clips=1) == 6
-    (first, _), (second, _) = b4_folds.shared(2, tmp_path / "clips", tmp_path, workers=1)
-    assert first.shape == second.shape == (1, 5) and not np.array_equal(first, second)
-    np.testing.assert_array_equal(b4_folds.recomputed(1, tmp_path / "clips"), second)
+    b4_folds.main(str(tmp_path / "clips"), str(tmp_path / "all.json"))
+    b4_folds.main(str(tmp_path / "clips"), str(tmp_path / "one.json"), "1")
+    together, alone = (runtime.read_json(tmp_path / f"{name}.json")["said"] for name in ("all", "one"))
+    assert np.shape(together) == (6, 1, 5) and together[0] != together[1]
+    assert alone == together[1]

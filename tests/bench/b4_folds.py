@@ -78,10 +78,10 @@ def recomputed(number: int, clips: Path) -> np.ndarray:
         return fold(number, clips, Path(own))
 
 
-def shared(folds: int, clips: Path, work: Path, workers: int = WORKERS) -> list[tuple[np.ndarray, float]]:
+def shared(folds: int, clips: Path, work: Path) -> list[tuple[np.ndarray, float]]:
     """(probabilities, CPU seconds) of all folds on inputs that are measured once, in kept workers."""
     inputs(clips / PART, work)
-    return parallel.in_parallel(_timed, [(n, clips, work) for n in range(folds)], workers, log=lambda _: None)
+    return parallel.in_parallel(_timed, [(n, clips, work) for n in range(folds)], WORKERS, log=lambda _: None)
 
 
 def _timed(*asked: object) -> tuple[np.ndarray, float]:
