@@ -16,6 +16,7 @@ def small():
 
 def test_every_way_to_score_labels_gives_the_same_likelihoods(small):
     prompts, labels = b2_labels.asked(400)
+    prompts = prompts[:3, :12]
     labels.append([*labels[-1][:-1], 7])  # one that shares all words but the last with another
     with torch.inference_mode():
         ours = b2_labels.ours(small, prompts, labels)
@@ -30,20 +31,13 @@ def test_the_arms_of_tuning_take_the_same_steps(arm):
     if arm == b1_tuning.TRL:
         pytest.importorskip("trl")
     tokenizer = language.build_tokenizer()
-    batch = b1_tuning.examples(tokenizer, 4, 4)
-    # one example over and over: the Trainer shuffles, we do not
-    given = [batch[0]] * 12
+    batch = b1_tuning.examples(tokenizer, 4, 4)  # a batch is an epoch: the Trainer's order is of no weight
+    assert len({len(one["input_ids"]) for one in batch}) > 1
     theirs, ours = (
-        b1_tuning.run(name, wide(words=400, hidden=64, layers=2), tokenizer, given, 4)["losses"]
+        b1_tuning.run(name, wide(words=400, hidden=64, layers=2), tokenizer, batch, 4, epochs=3)["losses"]
         for name in (arm, b1_tuning.OURS)
     )
     assert len(ours) == 3 and ours[0] - ours[-1] > 1e-3  # something is learned
-    np.testing.assert_allclose(theirs, ours, atol=1e-4)
-    # and a batch of unlike lengths, whose order is of no weight
-    theirs, ours = (
-        b1_tuning.run(name, wide(words=400, hidden=64, layers=2), tokenizer, batch, 4)["losses"]
-        for name in (arm, b1_tuning.OURS)
-    )
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
@@ -68,5 +62,5 @@ def test_a_fold_on_shared_inputs_answers_as_one_from_the_clips_alone(tmp_path, m
     b4_folds.main(str(tmp_path / "clips"), str(tmp_path / "all.json"))
     b4_folds.main(str(tmp_path / "clips"), str(tmp_path / "one.json"), "1")
     together, alone = (runtime.read_json(tmp_path / f"{name}.json")["said"] for name in ("all", "one"))
-    assert np.shape(together) == (6, 1, 5) and together[0] != together[1]
-    assert alone == together[1]
+    assert np.shape(together) == (6, 1, 5) and not np.allclose(together[0], together[1])
+    np.testing.assert_allclose(alone, together[1], rtol=0, atol=b4_folds.SAME)

@@ -74,25 +74,25 @@ def _losses(trainer: Trainer) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-# An arm: (base, tokenizer, examples, batch, folder) -> what trains, and what gives the losses of its steps
-def _hf(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+# An arm: (base, tokenizer, examples, batch, epochs, folder) -> what trains, and what gives the losses of its steps
+def _hf(base, tokenizer, given, batch, epochs, folder) -> tuple[Callable, Callable]:
     trainer = Trainer(
         model=_begin(get_peft_model(base, _lora())),
-        args=TrainingArguments(**_common(folder, batch, num_train_epochs=1)),
+        args=TrainingArguments(**_common(folder, batch, num_train_epochs=epochs)),
         train_dataset=given,
         data_collator=DataCollatorForSeq2Seq(tokenizer),
     )
     return trainer.train, lambda: _losses(trainer)
 
 
-def _trl(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+def _trl(base, tokenizer, given, batch, epochs, folder) -> tuple[Callable, Callable]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     same = {"bf16": False, "gradient_checkpointing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
     trainer = SFTTrainer(
         model=base,
-        args=SFTConfig(**_common(folder, batch, num_train_epochs=1, **same)),
+        args=SFTConfig(**_common(folder, batch, num_train_epochs=epochs, **same)),
         train_dataset=Dataset.from_list([{name: one[name] for name in ("input_ids", "labels")} for one in given]),
         processing_class=tokenizer,
         peft_config=_lora(),
@@ -101,14 +101,14 @@ def _trl(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
     return trainer.train, lambda: _losses(trainer)
 
 
-def _ours(base, tokenizer, given, batch, folder) -> tuple[Callable, Callable]:
+def _ours(base, tokenizer, given, batch, epochs, folder) -> tuple[Callable, Callable]:
     shown = {"tokens": 0, "words_shown": False}
     config = DeftLLMConfig.of(base, tokenizer, "m", rank=RANK, alpha=2 * RANK, **shown, seed=1)
     arguments = {k: v for k, v in _common(folder, batch).items() if k.startswith(("per_", "learning", "lr_"))}
     trainer = tune.JointTrainer(
         model=_begin(DeftLLMForConditionalGeneration(config, base)),
         args=restart.arguments(folder, **arguments),
-        train_dataset=given,
+        train_dataset=given * epochs,
         data_collator=lambda part: prompt.pad(part, tokenizer.pad_token_id),
         clips=(),
     )
@@ -119,11 +119,16 @@ ARMS = {HF: _hf, TRL: _trl, OURS: _ours}
 
 
 def run(
-    arm: str, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: list[dict], batch: int = BATCH
+    arm: str,
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    given: list[dict],
+    batch: int = BATCH,
+    epochs: int = 1,
 ) -> dict:
-    """One pass over the examples `given`: CPU seconds, the loss of every step, GiB above those of the loaded model."""
+    """Passes over the examples `given`: CPU seconds, the loss of every step, GiB above those of the loaded model."""
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
-        train, losses = ARMS[arm](base.train(), tokenizer, given, batch, folder)
+        train, losses = ARMS[arm](base.train(), tokenizer, given, batch, epochs, folder)
         held, began = psutil.Process().memory_info().rss / 2**30, time.process_time()
         train()
         seconds = time.process_time() - began
@@ -157,7 +162,6 @@ def measure() -> list[dict]:
         print("  TRL is not installed: its arm is left out", flush=True)
     rounds = [{arm: _child(arm) for arm in arms} for _ in range(ROUNDS)]
     given, base = examples(language.build_tokenizer()), wide()
-    # the first step of the first batch is not the same in all arms (the Trainer shuffles): means over the pass are near
     share = sum(sum(i != prompt.IGNORE for i in e["labels"]) for e in given) / sum(len(e["input_ids"]) for e in given)
     head = base.get_output_embeddings().weight.numel()
     layers = sum(p.numel() for p in base.model.layers.parameters() if p.dim() > 1)
