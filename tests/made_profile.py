@@ -2,11 +2,13 @@
 and own clips are answered by.
 """
 
+from dataclasses import asdict
+
 import numpy as np
 
 from deft import runtime
 from deft.clips import store
-from deft.experts import data, pretrain
+from deft.experts import data, frozen, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
 from deft.mllm import detectors, language, prompt, tune
@@ -15,15 +17,22 @@ from deft.motion import evidence
 TINY = language.LanguageSettings(hidden=32, layers=1, heads=1, intermediate=48)
 
 
-def write_profile(work):
-    """Experts, text base, calibrations and landmark regressor under `work`, nothing tuned."""
+def write_profile(work, encoders=()):
+    """Experts, text base, calibrations and landmark regressor under `work`, nothing tuned. encoders: `frozen.named`, of
+    the experts that read one.
+    """
     rng = np.random.default_rng(0)
     for name in data.NAMES:
-        folder = work / "experts" / name
-        model = pretrain.build(name, {}, 7)
+        folder, seen = work / "experts" / name, dict(encoders).get(name)
+        sizes = {"width": seen.load().width} if seen else {}
+        model = pretrain.build(name, sizes, 7)
         folder.mkdir(parents=True)
         pretrain.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
-        runtime.write_json(folder / "config.json", {"name": name, "sizes": {}, "settings": {}, "words": [], "key": ""})
+        about = {"name": name, "sizes": sizes, "settings": {}, "words": [], "key": ""}
+        if seen:
+            about |= {"encoder": asdict(seen.reference)}
+            runtime.write_json(folder / frozen.RECORD, {"folder": seen.place})
+        runtime.write_json(folder / "config.json", about)
         if name in pretrain.SPEAKING:
             Calibration.fit(rng.standard_normal((40, 17, 2)), rng.random((40, 17, 2)) < 0.3, np.arange(40) % 8).save(
                 folder / "calibration.json"

@@ -247,8 +247,8 @@ MUTATIONS = (
     _m(
         "texture-without-its-components",
         "experts/texture",
-        "self.tokens(self.trunk(residual)) + self.components(residual)",
-        "self.tokens(self.trunk(residual))",
+        "tokens = tokens + self.components(seen) if self.components else tokens",
+        "tokens = tokens + 0",
         "experts",
         "texture",
     ),

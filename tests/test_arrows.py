@@ -26,6 +26,7 @@ BASE = {
     "checkpoint",
     "restart",
     "systems",
+    "weights",
 }
 NO_TORCH = [
     "deft.clips",

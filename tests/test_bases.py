@@ -12,7 +12,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from deft import config, paths
+from deft import config, paths, weights
 from deft.clips.facs import EMOTIONS
 from deft.mllm import (
     DeftLLMConfig,
@@ -196,7 +196,7 @@ def test_a_base_of_this_family_is_computed_as_its_own_class_does(family, tokeniz
         assert close(getattr(left, what), getattr(right, what)), what
     # on disk: own tensors alone, the base by reference, the same bits
     model.save_pretrained(tmp_path / "run")
-    kept = hub.tensors(tmp_path / "run")
+    kept = weights.tensors(tmp_path / "run")
     assert kept and all(base.own(name) for name in kept)
     assert str(tmp_path) not in (tmp_path / "run" / "config.json").read_text()
     loaded = DeftLLMForConditionalGeneration.from_pretrained(tmp_path / "run", base=tmp_path / "base")
@@ -333,12 +333,12 @@ def test_a_saved_model_wants_the_very_base_that_it_was_tuned_on(tokenizers, tmp_
     _, model = joined(tmp_path / "one")
     model.save_pretrained(tmp_path / "run")
     known = json.loads((tmp_path / "run" / "config.json").read_text())["named_base"]
-    assert known == {"id": "one", "revision": "", "sha256": hub.content(tmp_path / "one")}
+    assert known == {"id": "one", "revision": "", "sha256": weights.content(tmp_path / "one")}
     shutil.copytree(tmp_path / "one", tmp_path / "other")
-    weights = tmp_path / "other" / "model.safetensors"
-    raw = bytearray(weights.read_bytes())
+    altered = tmp_path / "other" / "model.safetensors"
+    raw = bytearray(altered.read_bytes())
     raw[-3] ^= 1
-    weights.write_bytes(raw)
+    altered.write_bytes(raw)
     with pytest.raises(base.BaseError, match="is not the one that was tuned on"):
         DeftLLMForConditionalGeneration.from_pretrained(tmp_path / "run", base=tmp_path / "other")
     write(tmp_path / "wide", "gemma", tokenizers)
@@ -403,7 +403,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     """Random weights in place of the billions: named, tuned, answered by the code of every profile."""
     defaults = {stage.name: stage.defaults for stage in book.load(paths.NOTEBOOKS)}
     given = config.overrides(profile, defaults, paths.NOTEBOOKS)["07_joint_tuning"]
-    assert hub.HUB_ID.fullmatch(given["base"]) and "flat" not in given["systems"]
+    assert weights.HUB_ID.fullmatch(given["base"]) and "flat" not in given["systems"]
     there = tmp_path / "bases" / given["base"].split("/")[1]
     write(there, family, tokenizers, torch.bfloat16, shards="20KB")
     if chat := profile == "gpu":
@@ -420,7 +420,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
         with pytest.raises(base.BaseError, match="put there by hand; it is not overwritten"):
             overwrite()
     shutil.rmtree(place)
-    monkeypatch.setenv(hub.PLACES, str(there.parent))
+    monkeypatch.setenv(weights.PLACES, str(there.parent))
     reference = hub.name(place, given["base"], given["base_revision"], said.append)
     assert reference.id == given["base"] and "GiB, adapters" in said[0] and "free on" in said[0]
     assert [p.name for p in place.iterdir()] == [hub.NAMED] and hub.room(place) >= 1
@@ -428,7 +428,7 @@ def test_a_profile_runs_with_a_base_of_its_family(profile, family, work, tokeniz
     (history,) = tune.tune_all([job], work, settings, workers=1, log=said.append)
     assert np.isfinite([step["loss"] for step in history["curve"]]).all()
     folder = job.folder(work)
-    assert all(base.own(name) for name in hub.tensors(folder))
+    assert all(base.own(name) for name in weights.tensors(folder))
     assert not any(str(tmp_path) in p.read_text() for p in folder.glob("[!.]*.json"))
     rows = score.predict_all([job], work, workers=1, log=said.append, limit=3)
     assert rows and {row["prediction"] for row in rows} <= set(EMOTIONS)

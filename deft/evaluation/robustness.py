@@ -40,7 +40,7 @@ def described(experts: dict, arrays: dict[str, np.ndarray]) -> dict[str, np.ndar
     """
     index, found = pd.DataFrame({"clip": np.arange(len(arrays["rgb"]))}), {}
     for name, (expert, calibration) in experts.items():
-        inputs = data.inputs(expert.keys, lambda key: arrays[key])
+        inputs = expert.shown(lambda key: arrays[key])
         tokens, logits = pretrain.predict(expert, data.Pairs(index, inputs))
         found[name] = tokens.astype(np.float32)
         if logits is not None:

@@ -19,6 +19,8 @@ from deft import runtime
 from deft.clips import keyframes
 from deft.clips.facs import FURROWS, REGIONS
 from deft.clips.store import ClipStore
+from deft.experts import frozen as elsewhere
+from deft.experts.frozen import Frozen
 from deft.faces import regions
 from deft.motion import envelope
 
@@ -38,11 +40,12 @@ NAMES = tuple(INPUTS)
 @dataclass(frozen=True)
 class Pairs:
     """One set. index: one row per clip. arrays: (N, ...) each, images (N, C, 64, 64) uint8 or float16, the rest
-    float32.
+    float32. frozen: the encoder from elsewhere whose features are among them (float16), if there is one.
     """
 
     index: pd.DataFrame
     arrays: dict[str, np.ndarray]
+    frozen: Frozen | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -103,9 +106,11 @@ def _truth(store: ClipStore, work: Path, name: str, which: str) -> np.ndarray:
     return store.array({"units": "units_true", "furrows": "furrows_true"}[name]).astype(np.float32)
 
 
-def inputs(keys: Sequence[str], stored: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+def inputs(
+    keys: Sequence[str], stored: Callable[[str], np.ndarray], frozen: Frozen | None = None
+) -> dict[str, np.ndarray]:
     """What an expert sees, by name. stored: name -> array (N, ...) of stages 02 (`rgb`: onset, apex, hold) and 03
-    (peak, residual, courses, noise).
+    (peak, residual, courses, noise). frozen: the encoder from elsewhere that it reads, if it does.
     """
     arrays: dict[str, np.ndarray] = {}
     for key in keys:
@@ -121,23 +126,32 @@ def inputs(keys: Sequence[str], stored: Callable[[str], np.ndarray]) -> dict[str
             arrays[key] = np.asarray(stored("residual"))
         elif key == "regions":
             arrays[key] = region_inputs(np.asarray(stored("courses")), np.asarray(stored("noise")))
+        elif key in elsewhere.SOURCES:
+            arrays[key] = frozen.see(key, stored(elsewhere.SOURCES[key]))
     return arrays
 
 
-def read(work: Path, which: str, name: str, targets: bool = True) -> Pairs:
-    """The pairs of set `which` as expert `name` sees them; `targets=False` reads inputs only."""
+def read(work: Path, which: str, name: str, targets: bool = True, frozen: Frozen | None = None) -> Pairs:
+    """The pairs of set `which` as expert `name` sees them; `targets=False` reads inputs only. frozen: the encoder from
+    elsewhere that it reads, whose features come along.
+    """
     if name not in INPUTS:
         raise ValueError(f"unknown expert {name!r}; choose among {', '.join(NAMES)}")
     work = Path(work)
     store = ClipStore(work / "clips" / which)
     faces, motion = work / "faces" / which, work / "motion" / which
-    arrays = inputs(INPUTS[name], lambda key: runtime.load_array(faces if key == "rgb" else motion, key))
+    where = lambda key: faces if key == "rgb" else motion  # noqa: E731
+    stored = lambda key: runtime.load_array(where(key), key)  # noqa: E731
+    arrays = inputs(INPUTS[name], stored)
+    if frozen:
+        key, source = elsewhere.SEEN[name], elsewhere.SOURCES[elsewhere.SEEN[name]]
+        arrays[key] = elsewhere.cached(work, which, key, frozen, where(source) / f"{source}.npy", stored)
     if targets:
         arrays |= {key: _truth(store, work, key, which) for key in TARGETS[name]}
     for key, array in arrays.items():
         if len(array) != len(store):
             raise ValueError(f"{which}/{key} has {len(array)} rows for {len(store)} clips; run its stage again")
-    return Pairs(store.index, arrays)
+    return Pairs(store.index, arrays, frozen)
 
 
 # ---------------------------------------------------------------- tensors
@@ -174,6 +188,8 @@ def mirror(key: str, x: Tensor, width: int = 128) -> Tensor:
     """The same array for the mirrored face: left and right change places, horizontal motion changes sign."""
     if key in ("onset", "pair", "residual"):
         return x.flip(-1)
+    if key in elsewhere.SOURCES:
+        return x.flip(1)  # features of the face and of its mirror image
     if key == "peak":
         x = x.flip(-1)
         return torch.cat([-x[:, :1], x[:, 1:]], dim=1)
@@ -204,6 +220,9 @@ class Jitter:
     shift: int = 1  # px at 64, images
     noise: float = 0.1  # of a channel's spread
     drop: float = 0.0  # share of regions whose numbers are withheld
+
+
+STILL = Jitter(gain=0.0, light=0.0, shift=0, noise=0.0)  # of features of pictures: mirror images have theirs, no more
 
 
 def draws(jitter: Jitter, count: int, seed: int, epoch: int) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ in minutes."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.clips.facs import REGIONS, UNITS
-from deft.experts.data import TARGETS, Jitter, Pairs, mirror, tensor
+from deft.experts.data import TARGETS, Jitter, Pairs, inputs, mirror, tensor
+from deft.experts.frozen import CELLS, SEEN, Frozen
 
 TOKENS, WIDTH = 4, 64  # K, D: what every expert hands to the language model
 SIDE = 64  # px: every image enters an expert at 64x64 of the aligned face
@@ -72,6 +74,22 @@ class Trunk(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, 64, 64) -> (B, features)."""
         return self.body(image.contiguous(memory_format=torch.channels_last))  # (B, features)
+
+
+class Reading(nn.Module):
+    """In place of a trunk, where a frozen encoder looks: its features (B, W, 7, 7), standardised -> (B, features).
+
+    A projection of each cell, learned on the corpus' training people with the rest of the expert, laid out flat: where
+    in the face a cell lies stays known."""
+
+    def __init__(self, width: int, narrow: int = 16):
+        super().__init__()
+        self.features = narrow * CELLS**2
+        self.body = nn.Sequential(*conv_block(width, narrow, 1, 1), nn.Flatten())
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """(B, W, 7, 7) -> (B, features)."""
+        return self.body(seen.clamp(-6, 6))  # some encoders have single features of a hundred deviations
 
 
 class Components(nn.Module):
@@ -151,6 +169,7 @@ class Expert(nn.Module):
     keys: tuple[str, ...]
     jitter = Jitter()  # what a training clip may turn into
     has_units = False  # whether it says units
+    frozen: Frozen | None = None  # the encoder from elsewhere that a trained one reads
 
     @classmethod
     def words(cls) -> list[str]:
@@ -160,11 +179,13 @@ class Expert(nn.Module):
     @classmethod
     def sizes(cls, data: Pairs, rows: np.ndarray, words: list[str], strength: float | None = None) -> dict:
         """Keyword arguments of the class that training clips `rows` decide; strength: of the adversaries, None for
-        the default.
+        the default. width: of a frozen encoder's features, where there are some.
         """
+        seen = data.arrays.get(SEEN.get(cls.name, ""))
+        sizes = {} if seen is None else {"width": seen.shape[2]}
         if "look" not in TARGETS[cls.name]:
-            return {}
-        sizes = {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
+            return sizes
+        sizes |= {"subjects": data.index["subject"].iloc[rows].nunique(), "looks": int(data.arrays["look"].max()) + 1}
         return sizes if strength is None else {**sizes, "strength": strength}
 
     @classmethod
@@ -187,6 +208,10 @@ class Expert(nn.Module):
         know.
         """
         return batch
+
+    def shown(self, stored: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+        """Its inputs of clips, by name (`data.inputs`); a frozen encoder that it reads looks at them here."""
+        return inputs(self.keys, stored, self.frozen)
 
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         """Fit what is a statistic, not a weight, on inputs and targets of the training clips."""

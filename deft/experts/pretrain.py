@@ -8,7 +8,7 @@ a finished expert is left alone while its data, settings and code stay what they
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,10 +23,12 @@ from deft.experts import data as pairs
 from deft.experts.calibrate import Calibration
 from deft.experts.data import Pairs
 from deft.experts.encoder import Expert
+from deft.experts.frozen import RECORD, Frozen
 from deft.experts.motion import Motion
 from deft.experts.rgb import Rgb
 from deft.experts.structure import Structure
 from deft.experts.texture import Texture
+from deft.weights import Reference
 
 CLASSES: dict[str, type[Expert]] = {"structure": Structure, "texture": Texture, "motion": Motion, "rgb": Rgb}
 SPEAKING = tuple(name for name, kind in CLASSES.items() if kind.has_units)
@@ -61,8 +63,8 @@ def build(name: str, sizes: dict, seed: int) -> Expert:
 
 
 def load(folder: Path) -> Expert:
-    """A finished expert (config.json + model.safetensors), ready to predict. Errors name the folder that lacks one
-    or is damaged.
+    """A finished expert (config.json + model.safetensors), ready to predict; an encoder that it reads is named and not
+    yet looked for. Errors name the folder that lacks one or is damaged.
     """
     folder = Path(folder)
     for name in ("config.json", "model.safetensors"):
@@ -73,6 +75,9 @@ def load(folder: Path) -> Expert:
     config = runtime.read_json(folder / "config.json")
     model = CLASSES[config["name"]](**config["sizes"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
+    if "encoder" in config:
+        place = runtime.read_json(folder / RECORD)["folder"] if (folder / RECORD).is_file() else ""
+        model.frozen = Frozen(Reference(**config["encoder"]), place)
     return model.eval()
 
 
@@ -132,7 +137,8 @@ def pretrain(
 ) -> list[dict]:
     """Train expert `name` on the training subjects of `data`; returns its history, one dict per epoch.
 
-    Writes folder/{config.json, model.safetensors, history.json} and, for experts with a unit head, calibration.json.
+    Writes folder/{config.json, model.safetensors, history.json} and, for experts with a unit head, calibration.json. An
+    encoder that `data` comes from is named in config.json (id, revision, hash).
     progress: called with one dict per finished epoch.
     """
     folder = Path(folder)
@@ -148,7 +154,7 @@ def pretrain(
     model = build(name, sizes, settings.seed)
     targets, constants = kind.targets(data, rows, settings.seed, words)
     sample = rows[np.sort(runtime.rng(settings.seed, "statistics").permutation(len(rows))[:1000])]
-    statistics = {k: pairs.tensor(k, data.arrays[k][sample]) for k in kind.keys}
+    statistics = {k: pairs.tensor(k, data.arrays[k][sample]) for k in model.keys}
     model.prepare(statistics, {k: v[rows] for k, v in targets.items()})
     spread = {k: x.std(dim=[0, *range(2, x.ndim)]) for k, x in statistics.items()}
 
@@ -160,16 +166,16 @@ def pretrain(
     for epoch in range(len(history), settings.epochs):
         model.train()
         order = runtime.rng(settings.seed, f"order/{name}", epoch).permutation(len(rows))
-        drawn = pairs.draws(kind.jitter, len(data), settings.seed, epoch)
+        drawn = pairs.draws(model.jitter, len(data), settings.seed, epoch)
         sums: dict[str, float] = {}
         for step in range(batches):
             chosen = rows[order[step * settings.batch : (step + 1) * settings.batch]]
             draw = {k: v[chosen] for k, v in drawn.items()}
-            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in kind.keys} | {
+            batch = {k: pairs.tensor(k, data.arrays[k][chosen]) for k in model.keys} | {
                 k: v[chosen] for k, v in targets.items()
             }
             batch = kind.mirrored(
-                pairs.augment(batch, draw, kind.jitter, spread), torch.from_numpy(draw["mirror"]), words
+                pairs.augment(batch, draw, model.jitter, spread), torch.from_numpy(draw["mirror"]), words
             )
             chance = runtime.seed_of(settings.seed, f"chance/{name}/{epoch}", step)
             with torch.random.fork_rng(devices=[]):  # dropout knows only the global generator: lend it a seeded one
@@ -209,9 +215,11 @@ def pretrain(
             folder / "calibration.json"
         )
     runtime.write_json(folder / "history.json", history)
-    runtime.write_json(
-        folder / "config.json", {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words}
-    )
+    about = {"name": name, "sizes": sizes, "settings": asdict(settings), "words": words}
+    if data.frozen:
+        about |= {"encoder": asdict(data.frozen.reference)}
+        runtime.write_json(folder / RECORD, {"folder": data.frozen.place})
+    runtime.write_json(folder / "config.json", about)
     state.seal(seconds=round(time.perf_counter() - began, 1))
     checkpoint.path.unlink(missing_ok=True)
     return history
@@ -222,16 +230,19 @@ def folder_of(work: Path, name: str, draw: int = 0) -> Path:
     return paths.of_draw(Path(work) / "experts", draw) / name
 
 
-def _one(name: str, work: Path, settings: Settings, threads: int, draw: int) -> tuple[str, float, list[dict]]:
+def _one(
+    name: str, work: Path, settings: Settings, threads: int, draw: int, frozen: Frozen | None
+) -> tuple[str, float, list[dict]]:
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    history = pretrain(name, pairs.read(work, "corpus", name), settings, folder_of(work, name, draw))
+    history = pretrain(name, pairs.read(work, "corpus", name, frozen=frozen), settings, folder_of(work, name, draw))
     return name, time.perf_counter() - began, history
 
 
 def state_of(name: str, data: Pairs, settings: Settings, folder: Path) -> cache.State:
     """Whether expert `name` of this data, these settings and this code is finished in `folder`."""
     about = {"expert": name, "data": data.fingerprint(), **asdict(settings), "torch": torch.__version__}
+    about |= {"encoder": data.frozen.reference.sha256} if data.frozen else {}
     return cache.fresh(folder, settings=about, code="deft.experts.pretrain")
 
 
@@ -241,27 +252,29 @@ def pretrain_all(
     workers: int | None = None,
     report: Callable[[str], None] = print,
     draw: int = 0,
+    encoders: Mapping[str, Frozen] | None = None,
 ) -> dict[str, list[dict]]:
     """Every expert of `settings`, one process with one thread each, as many at a time as there are cores.
 
     These networks are too small to split over threads: two processes side by side finish sooner than one with two
     threads. report: called with one line of text per finished expert. draw: which folder they go to; their seeds stand
-    in `settings`."""
+    in `settings`. encoders: of the experts that read one from elsewhere (`frozen.named`)."""
     from joblib import Parallel, delayed
 
+    encoders = encoders or {}
     folders = {name: folder_of(work, name, draw) for name in settings}
     histories = {
         name: runtime.read_json(folders[name] / "history.json")
         for name, chosen in settings.items()
         if (folders[name] / "history.json").is_file()
-        and state_of(name, pairs.read(work, "corpus", name), chosen, folders[name])
+        and state_of(name, pairs.read(work, "corpus", name, frozen=encoders.get(name)), chosen, folders[name])
     }
     if histories:
         report(f"finished before, not made again: {', '.join(histories)}")
     waiting = {name: chosen for name, chosen in settings.items() if name not in histories}
     done = Parallel(
         n_jobs=min(workers or runtime.jobs(), len(waiting) or 1), batch_size=1, return_as="generator_unordered"
-    )(delayed(_one)(name, work, chosen, 1, draw) for name, chosen in waiting.items())
+    )(delayed(_one)(name, work, chosen, 1, draw, encoders.get(name)) for name, chosen in waiting.items())
     for name, seconds, history in runtime.bar(done, len(waiting), "experts", "expert") if waiting else ():
         best = max(history, key=lambda row: row["score"])
         reached = (
@@ -280,7 +293,7 @@ def extract(name: str, which: str, work: Path, draw: int = 0) -> tuple[np.ndarra
     """
     work = Path(work)
     model = load(folder_of(work, name, draw))
-    tokens, logits = predict(model, pairs.read(work, which, name, targets=False))
+    tokens, logits = predict(model, pairs.read(work, which, name, targets=False, frozen=model.frozen))
     folder = paths.of_draw(work / "features", draw) / which
     runtime.save_array(folder, name, tokens.astype(np.float32))
     if logits is None:

@@ -13,23 +13,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.experts.data import INPUTS, Pairs
-from deft.experts.encoder import TOKENS, WIDTH, Decoder, Expert, Standardise, Trunk, landmark_error, mean_shape
+from deft.experts.data import INPUTS, STILL, Pairs
+from deft.experts.encoder import (
+    TOKENS,
+    WIDTH,
+    Decoder,
+    Expert,
+    Reading,
+    Standardise,
+    Trunk,
+    landmark_error,
+    mean_shape,
+)
+from deft.experts.frozen import SEEN
 
 SHAPE, APPEARANCE = (0, 1), (2, 3)  # rows of the tokens
 
 
 class Structure(Expert):
     """inputs: onset (B, 3, 64, 64) float32 in [0, 1], the aligned onset frame. Landmarks are px of the aligned 128
-    px face.
+    px face. width: of the features of a frozen encoder, onset_seen (B, 2, width, 7, 7), which it then reads in place of
+    the picture; 0: none.
     """
 
     name, keys = "structure", INPUTS["structure"]
 
-    def __init__(self):
+    def __init__(self, width: int = 0):
         super().__init__()
-        self.standardise = Standardise(3)
-        self.trunk = Trunk(3)
+        self.sees = SEEN["structure"] if width else "onset"
+        if width:
+            self.keys, self.jitter = (*INPUTS["structure"], self.sees), STILL
+        self.standardise = Standardise(width or 3)
+        self.trunk = Reading(width) if width else Trunk(3)
         self.register_buffer("mean_shape", torch.zeros(68, 2))
         self.regress = nn.Sequential(nn.Linear(self.trunk.features, 96), nn.ReLU(), nn.Linear(96, 136))
         self.geometry = nn.Sequential(nn.Linear(136, 96), nn.ReLU(), nn.Linear(96, len(SHAPE) * WIDTH))
@@ -40,14 +55,17 @@ class Structure(Expert):
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
         if targets:
             self.mean_shape.copy_(mean_shape(targets["landmarks"]))
-        self.standardise.fit(inputs["onset"])
+        self.standardise.fit(self._picture(inputs))
 
     def measure(self, data: Pairs, rows: np.ndarray) -> dict[str, float]:
         found, mean = landmark_error(self, data, rows)
         return {"landmark_px": found, "mean_shape_px": mean, "score": -found}
 
+    def _picture(self, inputs: dict[str, Tensor]) -> Tensor:
+        return inputs[self.sees] if self.sees == "onset" else inputs[self.sees][:, 0]
+
     def _see(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        flat = self.trunk(self.standardise(inputs["onset"]))  # (B, F)
+        flat = self.trunk(self.standardise(self._picture(inputs)))  # (B, F)
         residual = self.regress(flat).view(-1, 68, 2)  # px, to the mean shape
         geometry = self.geometry(residual.detach().flatten(1) / 3.0)  # detached: landmarks answer to landmarks only
         tokens = torch.cat([geometry, self.appearance(flat)], dim=1).view(-1, TOKENS, WIDTH)

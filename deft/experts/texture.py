@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.experts.data import INPUTS, Jitter, Pairs, mirror
+from deft.experts.data import INPUTS, STILL, Jitter, Pairs, mirror
 from deft.experts.disentangle import Adversary
-from deft.experts.encoder import TOKENS, WIDTH, Components, Expert, Standardise, Trunk, UnitHead
+from deft.experts.encoder import TOKENS, WIDTH, Components, Expert, Reading, Standardise, Trunk, UnitHead
+from deft.experts.frozen import SEEN
 
 
 def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -36,18 +37,21 @@ def unexplained_direction(region_true: np.ndarray, furrows: np.ndarray, rows: np
 
 class Texture(Expert):
     """inputs: residual (B, 2, 64, 64) float32, grey levels / 255: [brightness left over by flow, change of local
-    contrast].
+    contrast]. width: of the features of a frozen encoder, residual_seen (B, 2, width, 7, 7), which it then reads in
+    place of the residual; 0: none.
     """
 
     name, keys, jitter, has_units = "texture", INPUTS["texture"], Jitter(noise=0.2), True
 
-    def __init__(self, subjects: int = 2, looks: int = 5, strength: float = 0.3):
+    def __init__(self, subjects: int = 2, looks: int = 5, strength: float = 0.3, width: int = 0):
         super().__init__()
         self.strength = strength
-        self.standardise = Standardise(2)
-        self.trunk = Trunk(2)
+        if width:
+            self.keys, self.jitter = (SEEN["texture"],), STILL
+        self.standardise = Standardise(width or 2)
+        self.trunk = Reading(width) if width else Trunk(2)
         self.tokens = nn.Linear(self.trunk.features, TOKENS * WIDTH)
-        self.components = Components(2)
+        self.components = None if width else Components(2)
         self.norm = nn.LayerNorm(WIDTH)
         self.furrow_head = nn.Linear(TOKENS * WIDTH, 10)
         self.unit_head = UnitHead()
@@ -73,15 +77,21 @@ class Texture(Expert):
         }  # one for all ten: mirroring mixes sides
 
     def prepare(self, inputs: dict[str, Tensor], targets: dict[str, Tensor] | None = None) -> None:
-        self.standardise.fit(inputs["residual"])
-        self.components.fit(self._seen(inputs["residual"]))
+        self.standardise.fit(self._picture(inputs))
+        if self.components:
+            self.components.fit(self._seen(inputs))
 
-    def _seen(self, residual: Tensor) -> Tensor:
-        return self.standardise(residual).clamp(-6, 6)  # a blink changes far more pixels' grey levels than a furrow
+    def _picture(self, inputs: dict[str, Tensor]) -> Tensor:
+        return inputs["residual"] if self.components else inputs[SEEN["texture"]][:, 0]
+
+    def _seen(self, inputs: dict[str, Tensor]) -> Tensor:
+        # a blink changes far more pixels' grey levels than a furrow
+        return self.standardise(self._picture(inputs)).clamp(-6, 6)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        residual = self._seen(inputs["residual"])
-        tokens = self.tokens(self.trunk(residual)) + self.components(residual)
+        seen = self._seen(inputs)
+        tokens = self.tokens(self.trunk(seen))
+        tokens = tokens + self.components(seen) if self.components else tokens
         return self.norm(tokens.view(-1, TOKENS, WIDTH))  # (B, 4, 64)
 
     def furrows(self, tokens: Tensor) -> Tensor:

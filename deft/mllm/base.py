@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from deft.weights import WeightsError
+
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedConfig
     from transformers.modeling_outputs import BaseModelOutputWithPast
 
+BaseError = WeightsError  # of a base that cannot be used
 STILL = ("dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "layerdrop")
-
-
-class BaseError(ValueError):
-    """A base that cannot be used; the message names it, the reason and the remedy."""
 
 
 def bare(config: PreTrainedConfig) -> PreTrainedModel:

@@ -36,12 +36,23 @@ def metrics(table: Path, system: str) -> list[list[str]]:
     ]
 
 
-def text(config: Mapping[str, Any], source: str, data: str, scores: list[list[str]], commit: str) -> str:
+def _named(row: Mapping[str, str]) -> str:
+    at = f", revision `{row['revision']}`" if row.get("revision") else ""
+    return f"`{row['id']}`{at}, not contained here; sha256 of its files `{row['sha256']}`"
+
+
+def text(
+    config: Mapping[str, Any],
+    source: str,
+    data: str,
+    scores: list[list[str]],
+    commit: str,
+    encoders: Mapping[str, Any] | None = None,
+) -> str:
     """The card in Markdown. config: of the model (`DeftLLMConfig.to_dict`); source: which model, in words; data: what
-    it was tuned on, in words; scores: `metrics` of it.
+    it was tuned on, in words; scores: `metrics` of it; encoders: {stream: reference} of frozen ones that experts read.
     """
     base = config.get("named_base") or {}
-    named = f"`{base['id']}`" + (f", revision `{base['revision']}`" if base.get("revision") else "") if base else ""
     head = ["---", "library_name: transformers", "tags: [micro-expression, action-units, peft, lora]"]
     head += [f"base_model: {base['id']}"] if "/" in base.get("id", "") else []
     limits = "\n".join(f"- {line}" for line in LIMITS)
@@ -65,9 +76,8 @@ def text(config: Mapping[str, Any], source: str, data: str, scores: list[list[st
             "## What it is",
             f"A causal language model ({config['text_config']['model_type']}) with LoRA of rank {config['rank']}, one"
             f" projector for each of the streams `{config['streams']}`, and heads for emotion and action units.",
-            f"Base: {named}, not contained here; sha256 of its files `{base['sha256']}`."
-            if base
-            else "Base: pretrained on text of a grammar, contained here.",
+            f"Base: {_named(base)}." if base else "Base: pretrained on text of a grammar, contained here.",
+            *(f"Frozen encoder of the {name} stream: {_named(row)}." for name, row in (encoders or {}).items()),
             "",
             "    from deft.mllm import DeftLLMProcessor  # registers the classes",
             "    from transformers import pipeline",

@@ -6,123 +6,30 @@ copied: what is saved names it by `Reference` (id, revision, hash of its files).
 
 from __future__ import annotations
 
-import functools
-import json
 import math
-import os
 import re
-import struct
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import torch
-from huggingface_hub import snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from deft import cache, runtime
+from deft import runtime
+from deft import weights as elsewhere
 from deft.mllm import prompt
 from deft.mllm.base import BaseError, grow
+from deft.weights import HUB_ID, Reference, tensors, where
 
 NAMED = "named.json"  # in place of a base of our own: which base from elsewhere a work folder uses
-PLACES = "DEFT_BASES"  # folder in which bases lie by the last part of their id
-FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")  # of a base
 DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16, "4bit": "4bit"}
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A base from elsewhere: hub id or name of its folder, commit of the hub ("" for a folder), sha256 over its
-    files.
-    """
-
-    id: str
-    revision: str
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{self.id}{'@' + self.revision[:12] if self.revision else ''} (sha256 {self.sha256[:12]})"
-
-
-# ---------------------------------------------------------------- where it lies, and what it is
 def find(base: str | Path, revision: str = "") -> tuple[Path, Reference]:
-    """(folder, reference) of a local folder or a hub id, which is fetched where the hub can be reached.
-
-    BaseError says how to bring a folder where it cannot, and names the file that is missing or cut short.
-    """
-    folder, commit = Path(base).expanduser(), ""
-    name = folder.resolve().name
-    if not folder.is_dir():
-        if not HUB_ID.fullmatch(str(base)):
-            raise BaseError(f"no folder '{base}' with a language model, and this is no hub id (owner/name) either")
-        place = os.environ.get(PLACES, "")
-        folder = Path(place) / name if place and not revision else folder
-        name = str(base)
-    if not folder.is_dir():
-        folder = fetch(str(base), revision, FILES)
-        commit = folder.name
-    if not (folder / "config.json").is_file():
-        raise BaseError(
-            f"no language model in '{folder}': run 07_joint_tuning, or name a local folder that holds config.json,"
-            " tokenizer.json and *.safetensors"
-        )
-    return folder, Reference(name, commit, content(folder))
-
-
-def fetch(name: str, revision: str = "", files: Sequence[str] | None = None) -> Path:
-    """Folder of a hub id's copy on this machine, fetched where the hub can be reached; BaseError says how to bring it
-    where it cannot. files: patterns of what is wanted; by default all.
-    """
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=files))
-    except Exception as error:  # of the hub, of its HTTP library, of the system: all mean that it is not to be had
-        at = f" --revision {revision}" if revision else ""
-        raise BaseError(
-            f"'{name}' is not on this machine and its hub cannot be reached ({type(error).__name__}). Where there is a"
-            f" network, run `hf download {name}{at} --local-dir FOLDER`, bring FOLDER here and give its path instead"
-            " (`base`, for a base); or allow the network with HF_HUB_OFFLINE=0"
-        ) from error
-
-
-def content(folder: Path) -> str:
-    """sha256 over the names and bytes of a base's files; each file is read once per process while it stands."""
-    files = sorted(p for pattern in FILES for p in folder.glob(pattern) if p.is_file())
-    return cache.hash_of({p.name: _digest(p, *runtime.stamp(p)) for p in files})
-
-
-@functools.cache
-def _digest(path: Path, *_changed: int) -> str:
-    return runtime.sha256(path)
-
-
-def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
-    """{name: (number format, shape)} from the heads of all *.safetensors; BaseError names a shard that is missing or
-    cut short.
-    """
-    files, found = sorted(folder.glob("*.safetensors")), {}
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        files = [folder / name for name in sorted(set(runtime.read_json(index)["weight_map"].values()))]
-    if not files:
-        raise BaseError(f"{folder} holds no *.safetensors; weights in other formats are not read")
-    for path in files:
-        if not path.is_file():
-            raise BaseError(f"{path} is missing: it is named in {index.name}; fetch the base again")
-        with open(path, "rb") as file:
-            start = file.read(8)
-            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (path.stat().st_size,)
-            try:
-                head = json.loads(file.read(length)) if 8 + length <= path.stat().st_size else None
-            except ValueError:
-                head = None
-        rows = {name: row for name, row in (head or {}).items() if name != "__metadata__"}
-        if not rows or 8 + length + max(row["data_offsets"][1] for row in rows.values()) != path.stat().st_size:
-            raise BaseError(f"{path} is damaged or cut short; fetch the base again")
-        found |= {name: (row["dtype"], row["shape"]) for name, row in rows.items()}
-    return found
+    """(folder, reference) of a base, as `weights.find` has them."""
+    return elsewhere.find(base, revision, "language model", "run 07_joint_tuning, or ")
 
 
 def arithmetic(
@@ -155,11 +62,6 @@ def arithmetic(
         f" about {parts['activations'] / GIB:.1f} GiB"
     )
     return parts, words
-
-
-def where() -> torch.device:
-    """The device that computes: a visible GPU, else the CPU (the chain hides GPUs: numbers of the demo are a CPU's)."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def free(device: str | torch.device) -> float:

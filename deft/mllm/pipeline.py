@@ -26,12 +26,12 @@ from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from deft import paths, runtime
+from deft import paths, runtime, weights
 from deft.clips.footage import Footage, Frames
-from deft.experts import data, draws, pretrain
+from deft.experts import data, draws, frozen, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import card, hub, score
+from deft.mllm import card, score
 from deft.mllm.checked import checked
 from deft.mllm.data import TuningData, heard
 from deft.mllm.model import DeftLLMForConditionalGeneration
@@ -72,8 +72,8 @@ class DeftPipeline:
 
         FileNotFoundError names what is missing, ValueError what is damaged, both with a remedy.
         """
-        if not Path(folder).is_dir() and hub.HUB_ID.fullmatch(str(folder)):
-            folder = hub.fetch(str(folder))
+        if not Path(folder).is_dir() and weights.HUB_ID.fullmatch(str(folder)):
+            folder = weights.fetch(str(folder))
         folder = Path(folder)
         if not (folder / RECORD).is_file():
             if (folder / "mllm" / "runs").is_dir():
@@ -121,6 +121,9 @@ class DeftPipeline:
                 raise ValueError(
                     f"{places[name]} is another expert than the model was tuned on; save the pipeline again"
                 )
+        for expert in experts.values():
+            if expert.frozen:
+                expert.frozen.load()  # one that is not to be had is refused here, not at the first clip
         calibrations = {name: Calibration.load(places[name] / "calibration.json") for name in model.unit_streams}
         cascade = landmarks.load(places["landmarks"]) if (places["landmarks"] / "weights.npz").is_file() else None
         calibration = evidence.Calibration.load(places["evidence"]) if places["evidence"].is_file() else None
@@ -132,8 +135,8 @@ class DeftPipeline:
         return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source, scores)
 
     def save_pretrained(self, folder: str | Path, data: str = SIMULATED) -> Path:
-        """Write a folder that answers a clip: a copy of every part (a base from elsewhere by reference), and a model
-        card. data: what it was tuned on, in words of the card.
+        """Write a folder that answers a clip: a copy of every part (a base or an encoder from elsewhere by reference),
+        and a model card. data: what it was tuned on, in words of the card.
 
         Its top is the folder of the model: AutoModel, AutoProcessor and transformers' `pipeline` read it.
         FileExistsError when the folder is there and holds something else.
@@ -155,10 +158,14 @@ class DeftPipeline:
             for part, place in self.places.items():
                 if part != "model":
                     parts[part] = part if place.is_dir() else place.name
-                    (shutil.copytree if place.is_dir() else shutil.copy2)(place, fresh / parts[part])
+                    if place.is_dir():
+                        shutil.copytree(place, fresh / parts[part], ignore=shutil.ignore_patterns(frozen.RECORD))
+                    else:
+                        shutil.copy2(place, fresh / parts[part])
             about = {"parts": parts, "source": self.source, "scores": self.scores, "commit": runtime.commit()}
             runtime.write_json(fresh / RECORD, about)
-            words = card.text(self.model.config.to_dict(), self.source, data, self.scores, runtime.commit())
+            seen = {name: asdict(e.frozen.reference) for name, e in self.experts.items() if e.frozen}
+            words = card.text(self.model.config.to_dict(), self.source, data, self.scores, runtime.commit(), seen)
             (fresh / "README.md").write_text(words, encoding="utf-8")
         return folder
 
@@ -217,7 +224,7 @@ class DeftPipeline:
         arrays = {"rgb": clip.face.rgb[clip.shown], **clip.described}
         index, features = pd.DataFrame({"clip": ["own"]}), {}
         for name, expert in self.experts.items():
-            inputs = data.inputs(expert.keys, lambda key: np.asarray(arrays[key])[None])
+            inputs = expert.shown(lambda key: np.asarray(arrays[key])[None])
             tokens, logits = pretrain.predict(expert, data.Pairs(index, inputs))
             features[name] = tokens.astype(np.float32)
             if logits is not None:
@@ -247,7 +254,7 @@ class MicroExpressionPipeline(Pipeline):
     def __init__(self, model: DeftLLMForConditionalGeneration, **kwargs: Any):
         super().__init__(model=model, **kwargs)
         folder = Path(model.name_or_path)
-        folder = folder if folder.is_dir() else hub.fetch(model.name_or_path)
+        folder = folder if folder.is_dir() else weights.fetch(model.name_or_path)
         if not (folder / RECORD).is_file():
             raise FileNotFoundError(f"{folder} holds no experts: write it with DeftPipeline.save_pretrained")
         self.deft = DeftPipeline.around(folder, AutoTokenizer.from_pretrained(folder), model)

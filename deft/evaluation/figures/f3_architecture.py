@@ -155,7 +155,12 @@ def _seen(expert, key):
     """Shape of one input of an expert, without the batch axis, read off the statistics it standardises with."""
     from deft.experts import data as pairs
     from deft.experts.encoder import SIDE
+    from deft.experts.frozen import CELLS, SOURCES
 
+    if key in SOURCES:  # features of a frozen encoder
+        return (len(expert.standardise.mean), CELLS, CELLS)
+    if key == "onset":  # beside such features it is only what is rebuilt
+        return (3, SIDE, SIDE)
     return (
         (len(expert.standardise.mean), SIDE, SIDE) if key in pairs.IMAGES else (len(expert.standardise_regions.mean),)
     )
