@@ -78,7 +78,7 @@ clean:                        ## remove the intermediate data and products of PR
 	@"$$PYTHON" -m deft.run.clean "$$PROFILE"
 
 help:                         ## this table of contents
-	@echo "make TARGET [PROFILE=demo|full|gpu|paper|smoke]      (default: demo)"; echo
+	@echo "make TARGET [PROFILE=demo|full|gpu|paper|sim2|smoke]      (default: demo)"; echo
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
 
 .venv/.deft-stamp: constraints.txt pyproject.toml

@@ -160,6 +160,7 @@ def _answers(work, rows, generator):
                 units = facts_from_units({unit: "B" for unit in max(facs.PROTOTYPES[said])[1]}, generator, said)
                 lines.append(
                     dict(
+                        benchmark="sim-v1",
                         clip=row["clip"],
                         dataset=row["dataset"],
                         subject=row["subject"],

@@ -45,6 +45,13 @@ def spec():
 # ---------------------------------------------------------------- sim-v1 stays
 
 
+def test_clips_of_a_run_say_of_which_benchmark_they_are(tmp_path, spec):
+    with pytest.raises(FileNotFoundError, match="run 01_clips first"):
+        benchmark.named_in(tmp_path)
+    benchmark.name_in(tmp_path, spec)
+    assert benchmark.named_in(tmp_path) == "sim-v2"
+
+
 def test_the_first_benchmark_is_what_it_was():
     first = benchmark.spec("sim-v1")
     assert first == benchmark.BenchmarkSpec() and first.hash == "8688610cb48de279" and first.devices == ()

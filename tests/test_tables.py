@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deft import artifacts, cache, paths, runtime
-from deft.clips import store
+from deft.clips import benchmark, store
 from deft.clips.facs import COARSE, EMOTIONS, REGION_INDEX, UNIT_INDEX, UNITS
 from deft.clips.labels import COARSE_CLASSES
 from deft.evaluation import claims, constructions, grounding, metrics, tables
@@ -123,6 +123,7 @@ def world(tmp_path_factory):
                 answers.append(
                     {key: row[key] for key in ("clip", "dataset", "subject", "fold", "condition", "set")}
                     | {
+                        "benchmark": "sim-v1",
                         "system": system,
                         "truth": row["emotion"],
                         "prediction": said,
@@ -233,11 +234,13 @@ def test_t6_has_a_row_per_system_and_pair_of_sets(world):
                 rows.append({**about, "system": system, "train": train, "truth": truth, "prediction": said, "look": 0,
                              "scores": scores, "seed": 0, "parameters": 9})  # fmt: skip
     runtime.write_jsonl(paths.work(PROFILE) / "cross.jsonl", rows)
+    benchmark.name_in(paths.work(PROFILE), benchmark.spec("sim-v2"))
     table = tables.t6(PROFILE)
     assert len(table) == 2 * 2 * 3 * 2 and set(zip(table["train"], table["test"])) == {
         (a, b) for a in ("sim-a", "sim-b") for b in ("sim-a", "sim-b", "sim-c")
     }
     net = table[table["system"] == "ststnet"]
+    assert set(table["benchmark"]) == {"sim-v2"}
     assert (net["deft_minus"] > 0).all() and net["p_holm"].between(0, 1).all()  # of two people each: not small
     assert net["uf1"].mean() == pytest.approx(0.4, abs=0.12)
     page = present.pages("T6", table.to_csv(index=False), "a stamp")["md"]
@@ -442,6 +445,8 @@ def test_tables_are_saved_and_bear_verdicts(world):
     assert written["claims"][0]["checks"][0]["low"] > 0 and written["kind"] == "simulated"
     text = (paths.figures(PROFILE) / "claims.md").read_text()
     assert "## C2: not supported" in text and "- fails:" in text
+    aside = claims.by_benchmark(PROFILE)  # these answers are of sim-v1, and take the place of the reference's
+    assert aside["sim-v1"].to_dict() == {c: v.verdict for c, v in found.items()}
 
 
 def _cells(table, **where):
@@ -696,7 +701,7 @@ def test_broken_predictions_are_named(world, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="answers clip .* twice"):
         tables.predictions(PROFILE)
     runtime.write_jsonl(tmp_path / PROFILE / "predictions.jsonl", [{"clip": "x"}])
-    with pytest.raises(ValueError, match="lacks condition"):
+    with pytest.raises(ValueError, match="lacks benchmark, condition"):
         tables.predictions(PROFILE)
     with pytest.raises(ValueError, match="nothing to cost"):
         tables.t9(PROFILE)

@@ -27,7 +27,7 @@ from deft.clips.simulator import cues, gains, habits
 from deft.clips.specs import LOOKS, SPECS, BenchmarkSpec, CameraSpec, Look, SecondSpec
 
 __all__ = ["LOOKS", "BenchmarkSpec", "CameraSpec", "Look", "SecondSpec"]  # re-exported: where callers look for them
-PLANS = "plans.jsonl"
+PLANS, NAME = "plans.jsonl", "benchmark.json"  # under clips/<set>, under clips
 
 
 def spec(name: str) -> BenchmarkSpec:
@@ -367,6 +367,19 @@ def render_set(plans: list[ClipPlan], folder: Path) -> None:
     ):
         pass
     runtime.write_jsonl(folder / PLANS, map(dataclasses.asdict, plans))
+
+
+def name_in(work: Path, spec: BenchmarkSpec) -> None:
+    """Write under work/<profile> which benchmark its clips are of."""
+    runtime.write_json(Path(work) / "clips" / NAME, {"version": spec.version, "hash": spec.hash})
+
+
+def named_in(work: Path) -> str:
+    """Version of the benchmark whose clips lie under work/<profile>, e.g. "sim-v1"; FileNotFoundError without any."""
+    path = Path(work) / "clips" / NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: run 01_clips first (`make reproduce`)")
+    return runtime.read_json(path)["version"]
 
 
 def read_plans(folder: Path) -> dict[str, ClipPlan]:

@@ -398,6 +398,17 @@ def spread(low: float | None, high: float | None) -> str:
     return "" if low is None or low != low else f" [{low:.3f}, {high:.3f}]"
 
 
+def by_benchmark(profile: str) -> pd.DataFrame:
+    """Verdicts (rows: claims) of this run, and of every benchmark with a committed reference that it did not answer."""
+    found: dict[str, dict[str, str]] = {}
+    for place in (paths.figures(profile), *sorted((paths.ROOT / "figures").glob("*/reference"))):
+        if (place / "claims.json").is_file():
+            table = read(place / "tables" if (place / "tables").is_dir() else place, "T2")
+            claims = runtime.read_json(place / "claims.json")["claims"]
+            found.setdefault(table["benchmark"].dropna().iloc[0], {one["claim"]: one["verdict"] for one in claims})
+    return pd.DataFrame(found)
+
+
 def markdown(verdicts: list[Verdict], profile: str) -> str:
     """The page claims.md."""
     lines = [

@@ -36,7 +36,10 @@ NUMBERS = (
     "probability",
 )  # arrays (N, ...) with these names in answers.npz
 UNIT_EXPERTS = ("structure", "texture", "motion")  # whose unit probabilities T3 scores, where an expert has a unit head
-NEEDED = ("clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text", "seed")
+NEEDED = (
+    *("benchmark", "clip", "dataset", "subject", "fold", "system", "condition"),
+    *("truth", "prediction", "scores", "text", "seed"),
+)
 
 
 class Answers:
@@ -84,6 +87,11 @@ class Answers:
     def predictions(self) -> pd.DataFrame:
         """One row per (set, system, condition, seed, clip); read at first use."""
         return self._predictions()
+
+    @property
+    def benchmark(self) -> str:
+        """Version of the benchmark that is answered, e.g. "sim-v1"."""
+        return self.predictions["benchmark"].iloc[0]
 
     @cached_property
     def clips(self) -> pd.DataFrame:

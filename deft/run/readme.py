@@ -20,6 +20,7 @@ WORDS = {
     "demo": "`sim-v1`, three simulated datasets, small models from a random start",
     "smoke": "a handful of clips, tiny models: shows that the chain works",
     "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers",
+    "sim2": "`sim-v2`: 96 people, and what faces have that `sim-v1` lacks; models as in `demo`",
     "gpu": "as `demo`, with a language model of 0.5 to 3 billion weights from elsewhere, on one GPU",
     "paper": "a language model of the 7-billion class, for licensed clips, on one GPU",
 }

@@ -19,8 +19,7 @@ from deft.evaluation.tables.common import (
 from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, said
 from deft.systems import BLIND, DEFT, FIELD, LISTED, MAJORITY, NOT_BUILT, OURS, SYSTEMS, THEIRS, spoken
 
-BENCHMARK, ALPHA = "sim-v1", 0.05
-PROTOCOL = "sim-v1, 3 subject-disjoint folds, 5 classes"
+ALPHA = 0.05
 
 
 def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
@@ -34,8 +33,14 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     last three stand in both rows. `p_holm`: two-sided, of DEFT against the row, adjusted by Holm over all systems of
     its set and condition. `parameters`: trained numbers of one run. `family`: this work, or another paper. Systems of
     other papers that are not built stand last, with what is unknown of them."""
-    frame = Answers.of(source).predictions
-    rows = []
+    answers = Answers.of(source)
+    frame, rows = answers.predictions, []
+    folds = frame["fold"][frame["set"] == "bench"].nunique()
+    about = {
+        "kind": "simulated",
+        "benchmark": answers.benchmark,
+        "protocol": f"{answers.benchmark}, {folds} subject-disjoint folds, 5 classes",
+    }
     for part in ("bench", "heldback"):
         here = frame[frame["set"] == part]
         known = {
@@ -44,7 +49,8 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
             if system in LISTED["T2"]
         }
         for system in LISTED["T2"]:
-            rows += _system_rows(known, system, part, here.groupby("condition")["clip"].nunique(), seed)
+            asked = here.groupby("condition")["clip"].nunique()
+            rows += [about | row for row in _system_rows(known, system, part, asked, seed)]
         for condition in CONDITIONS:
             compared_ = [row for row in rows if (row["set"], row["condition"]) == (part, condition) and "p_holm" in row]
             for row, p in zip(compared_, metrics.holm([row["p_holm"] for row in compared_])):
@@ -76,9 +82,6 @@ def _system_rows(
     for condition in CONDITIONS:
         rows, mine = known[system, condition], sample(known[system, condition])
         row = {
-            "kind": "simulated",
-            "benchmark": BENCHMARK,
-            "protocol": PROTOCOL,
             "system": system,
             "family": THEIRS if system in FIELD else OURS,
             "set": part,

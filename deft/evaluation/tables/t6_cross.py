@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from deft import paths, runtime
+from deft.clips import benchmark
 from deft.clips.labels import COARSE_CLASSES
 from deft.evaluation import metrics
 from deft.evaluation.protocols.members import SETS
@@ -12,7 +13,7 @@ from deft.evaluation.tables.common import CONDITIONS, compared, recognition, sam
 from deft.evaluation.tables.present import Column, Page, Part, highest, listed, said
 from deft.systems import DEFT, spoken
 
-BENCHMARK, ALPHA = "sim-v1", 0.05
+ALPHA = 0.05
 PROTOCOL = "cross-dataset, 3 classes; the diagonal: 3 subject-disjoint folds of the set"
 
 
@@ -24,13 +25,13 @@ def t6(profile: str, seed: int = 7) -> pd.DataFrame:
     path, rows = paths.work(profile) / "cross.jsonl", []
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run 08_answers first")
-    frame = pd.DataFrame(runtime.read_jsonl(path))
+    frame, named = pd.DataFrame(runtime.read_jsonl(path)), benchmark.named_in(path.parent)
     for condition in CONDITIONS:
         here, mine = frame[frame["condition"] == condition], []
         for (system, train, test), part in here.groupby(["system", "train", "dataset"], sort=False):
             one = sample(part, COARSE_CLASSES)
             row = {
-                "kind": "simulated", "benchmark": BENCHMARK, "protocol": PROTOCOL, "system": system, "train": train,
+                "kind": "simulated", "benchmark": named, "protocol": PROTOCOL, "system": system, "train": train,
                 "test": test, "condition": condition, "clips": part["clip"].nunique(), **told(one, system),
                 **recognition(part, seed, COARSE_CLASSES), "parameters": int(part["parameters"].max()),
             }  # fmt: skip
