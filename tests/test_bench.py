@@ -31,7 +31,7 @@ def test_the_arms_of_tuning_take_the_same_steps(arm):
     if arm == b1_tuning.TRL:
         pytest.importorskip("trl")
     tokenizer = language.build_tokenizer()
-    batch = b1_tuning.examples(tokenizer, 4, 4)  # a batch is an epoch: the Trainer's order is of no weight
+    batch = b1_tuning.examples(tokenizer, 4, 4, people=6)  # a batch is an epoch: the Trainer's order is of no weight
     assert len({len(one["input_ids"]) for one in batch}) > 1
     theirs, ours = (
         b1_tuning.run(name, wide(words=400, hidden=64, layers=2), tokenizer, batch, 4, epochs=3)["losses"]

@@ -40,10 +40,14 @@ EXAMPLES, BATCH, ROUNDS, RANK, RATE = 64, 16, 3, 16, 1e-3
 HF, TRL, OURS = "HF Trainer", "TRL SFTTrainer", "ours"
 
 
-def examples(tokenizer: PreTrainedTokenizerBase, count: int = EXAMPLES, batch: int = BATCH) -> list[dict]:
-    """`count` examples in the order of `plan`: input_ids, attention_mask, labels, prompt_length."""
+def examples(
+    tokenizer: PreTrainedTokenizerBase, count: int = EXAMPLES, batch: int = BATCH, people: int = 24
+) -> list[dict]:
+    """`count` examples about the clips of a bench of so many people, in the order of `plan`: input_ids,
+    attention_mask, labels, prompt_length.
+    """
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
-        bench = tune.read_bench(fake_bench().write(Path(folder), subjects=24))
+        bench = tune.read_bench(fake_bench().write(Path(folder), subjects=people))
     settings = tune.TuneSettings(epochs=1, batch=batch)
     drawn = tune.plan(tokenizer, bench, bench.rows(0, "train", "kept"), prompt.streams_of("stm"), settings, 1)[:count]
     names = ("input_ids", "attention_mask", "labels", "prompt_length")

@@ -7,7 +7,8 @@ does. *Ours*: inputs are measured once, and the folds are dealt to kept workers 
 What is shared is computed from one clip alone: alignment from its onset, flow and region motion from its own frames, by
 estimators that are not trained on the bench. No statistic over clips is among it: standardisation, class weights and
 network are fitted inside each fold, on its training subjects (`peers.training`). So a test subject's clips meet nothing
-that was fitted with them, and sharing leaks nothing: both arms must give the same probabilities, or this stops.
+that was fitted with them, and sharing leaks nothing: both arms must give the same probabilities (to 1e-5), or
+this stops.
 
 CPU seconds of all processes. Folds recomputed are alike, so SAMPLE of them are run in each round and their sum is
 extended to all. Starting a process (imports) is a share of a small bench that it is not of a large one: the first ratio
@@ -37,7 +38,7 @@ from tests.bench import row
 SYSTEM, PART, SEED = "ststnet", "bench", 7
 SUBJECTS, CLIPS = 6, 3  # subjects per data set (of three), clips of each with the tie kept
 ROUNDS, SAMPLE, WORKERS = 3, 3, 2
-SAME = 1e-5  # two fits of one network in float32: their last digits depend on where its numbers lie in memory
+SAME = 1e-5  # fits of one network in two processes are equal but for float32's last digits
 
 
 def simulate(work: Path, subjects: int = SUBJECTS, clips: int = CLIPS) -> int:
