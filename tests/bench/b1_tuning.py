@@ -91,13 +91,15 @@ def _hf(base, tokenizer, given, batch, epochs, folder) -> tuple[Callable, Callab
 
 def _trl(base, tokenizer, given, batch, epochs, folder) -> tuple[Callable, Callable]:
     from datasets import Dataset
+    from datasets.table import InMemoryTable
     from trl import SFTConfig, SFTTrainer
 
     same = {"bf16": False, "gradient_checkpointing": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    table = InMemoryTable.from_pylist([{name: one[name] for name in ("input_ids", "labels")} for one in given])
     trainer = SFTTrainer(
         model=base,
         args=SFTConfig(**_common(folder, batch, num_train_epochs=epochs, **same)),
-        train_dataset=Dataset.from_list([{name: one[name] for name in ("input_ids", "labels")} for one in given]),
+        train_dataset=Dataset(table, fingerprint="b1"),  # named, or its content is hashed through pickle
         processing_class=tokenizer,
         peft_config=_lora(),
     )
