@@ -117,7 +117,11 @@ def parser() -> argparse.ArgumentParser:
         analyse.add_argument(
             f"--{name}", type=int, help="frame number, counted from 0; found from the motion when not given"
         )
-    analyse.add_argument("--landmarks", type=Path, help="CSV with 68 points per frame: of OpenFace, or x0 .. y67")
+    analyse.add_argument(
+        "--landmarks",
+        type=Path,
+        help="CSV with 68 points per frame (of OpenFace, or x0 .. y67), or facemesh (docs/licensed.md)",
+    )
     analyse.add_argument("--fps", type=float, help="frames per second, when the clip does not say")
     analyse.add_argument("--profile", default="demo", help="whose models answer (default: demo)")
     analyse.add_argument("--out", type=Path, help="folder of the report")
@@ -173,7 +177,11 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="of the field: megc2019 casme2-5 samm-5 cube-3 cube-4 cube-7 dfme-7 cross:a+b>c units (default: none)",
     )
-    licensed.add_argument("--landmarks", type=Path, help="folder with a CSV of 68 points per clip, from any detector")
+    licensed.add_argument(
+        "--landmarks",
+        type=Path,
+        help="folder with a CSV of 68 points per clip, from any detector; or facemesh (docs/licensed.md)",
+    )
     licensed.add_argument("--profile", default="demo", help="whose experts and language model are used (default: demo)")
     check.add_argument("--strict", action="store_true", help="exit with 1 when anything is odd")
     check.add_argument("--report", type=Path, metavar="FILE", help="also write the data report as CSV")

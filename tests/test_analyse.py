@@ -25,7 +25,7 @@ FPS, HOSTILE = 100.0, '<img src=x onerror=alert(1)> & "q" {{ 7*7 }}.avi'
 TIMING = simulator.Timing(130, 40, 170)
 TIMES = np.arange(-60, 400, 1000 / FPS)  # ms; the onset is frame 6, the apex frame 21, the offset frame 40
 CAMERA = simulator.Camera(noise=2.0, head_drift=1.5, jpeg=85)
-PICTURES = dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "regions", "units"), "data:,")
+PICTURES = dict.fromkeys(("strip", "energy", "flow", "plain", "magnified", "points", "regions", "units"), "data:,")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_page_needs_no_network_and_runs_no_script(report):
         r"https?:|//[a-z]|<script|javascript:|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text), re.I
     )
     sources = re.findall(r"\bsrc=\"([^\"]{0,40})", text)
-    assert len(sources) == 7 and all(s.startswith("data:image/png;base64,") for s in sources)
+    assert len(sources) == 8 and all(s.startswith("data:image/png;base64,") for s in sources)
     assert "default-src 'none'" in text
     assert not re.search(r"\son\w+=", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text).replace("onerror=alert", ""))
 

@@ -19,7 +19,7 @@ from deft import config, paths, runtime
 from deft import drawing as draw
 from deft.analyse import page, pictures
 from deft.clips.footage import Footage, readable
-from deft.faces import align
+from deft.faces import align, mesh
 from deft.faces import landmarks as points
 from deft.motion import courses, evidence
 from deft.motion.locate import ClipError, check_inside, check_order
@@ -44,7 +44,8 @@ def analyse(
     """Write report.html and report.json about one clip and return the path of the page.
 
     path: video or folder of frames; onset, apex, offset: frame numbers from 0, found from the motion when None;
-    landmarks: OpenFace CSV with 68 points; out: folder, by default work/<profile>/own/<name of the clip>-<six digits of
+    landmarks: CSV with 68 points (`deft.faces.imported`), or `mesh.NAME` for the optional detector; out:
+    folder, by default work/<profile>/own/<name of the clip>-<six digits of
     its path's hash>; fps: frames per second when the source does not say. Memory is bounded (`deft.clips.footage`).
     Raises ClipError, FaceError, FootageError or OSError with a remedy; nothing is half-written, and a call that fails
     leaves no folder."""
@@ -57,11 +58,15 @@ def analyse(
     footage = Footage(path)
     check_inside(len(footage), onset=onset, apex=apex, offset=offset)
     rate = float((footage.fps or ASSUMED_FPS) if fps is None else fps)
-    clip = measure(footage, rate, onset, apex, offset, landmarks, *_of_profile(work))
+    cascade, calibration = _of_profile(work)
+    if mesh.asked(landmarks):
+        cascade, landmarks = mesh.load(), None
+    clip = measure(footage, rate, onset, apex, offset, landmarks, cascade, calibration)
     first, top, _ = clip.shown
     face, noise = clip.face, clip.noise
     field = courses.flows(face.gray[clip.shown], face.landmarks)[0].mean(0) * draw.face_mask(face.landmarks)[..., None]
-    (onset_large,) = align.apply(footage[first][None], align.subject_similarity(face.source, LARGE), LARGE)
+    matrix = align.subject_similarity(face.source, LARGE)
+    (onset_large,) = align.apply(footage[first][None], matrix, LARGE)
     assumed = (
         []
         if fps or footage.fps
@@ -89,6 +94,7 @@ def analyse(
     show = {
         "strip": pictures.strip(face.rgb, clip.when),
         "energy": pictures.energy(clip.when, rate),
+        "points": pictures.points(onset_large, align.points(face.source, matrix)),
         "flow": pictures.flow(face.rgb[first], face.rgb[top], field),
         "plain": pictures.moving(onset_large, field, 1),
         "magnified": pictures.moving(onset_large, field, draw.MAGNIFY),

@@ -15,12 +15,6 @@ STEPS = 8  # pictures from onset to apex in the moving picture
 STRIP = 9  # frames shown between onset and offset
 
 
-def _png(fig):
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=180, bbox_inches="tight", pad_inches=0.06)
-    return buffer.getvalue()
-
-
 def strip(frames: np.ndarray, moments: Moments) -> bytes:
     """frames: (T, 128, 128, 3) uint8 aligned -> a row of frames from onset to offset, the three moments named."""
     names = {moments.onset: "onset", moments.apex: "apex", moments.offset: "offset"}
@@ -38,7 +32,7 @@ def strip(frames: np.ndarray, moments: Moments) -> bytes:
                 fontweight="bold" if t in names else "normal",
                 fontsize=draw.SMALLEST,
             )
-        return _png(fig)
+        return draw.png(fig)
 
 
 def energy(moments: Moments, fps: float) -> bytes:
@@ -62,7 +56,7 @@ def energy(moments: Moments, fps: float) -> bytes:
             ylabel="energy, px",
             xlabel=f"frame (1 frame = {1000 / fps:.3g} ms)",
         )
-        return _png(fig)
+        return draw.png(fig)
 
 
 def moving(onset: np.ndarray, field: np.ndarray, times: float | Sequence[float], milliseconds: int = 70) -> bytes:
@@ -101,7 +95,17 @@ def flow(onset: np.ndarray, apex: np.ndarray, field: np.ndarray) -> bytes:
             draw.show_face(ax, picture, title)
         draw.show_flow(places[3], field, limit, "flow, onset to apex")
         draw.show_wheel(fig.add_axes([0.915, 0.3, 0.08, 0.34]), limit)
-        return _png(fig)
+        return draw.png(fig)
+
+
+def points(onset: np.ndarray, landmarks: np.ndarray) -> bytes:
+    """Landmarks and regions on the onset frame. onset: (S, S, 3) uint8, larger than the aligned face; landmarks: (68,
+    2) px of it."""
+    with draw.style():
+        fig = draw.canvas(3.4, 3.4)
+        ax = fig.add_axes([0, 0, 1, 1])
+        draw.show_points(ax, onset, landmarks)
+        return draw.png(fig)
 
 
 def regions(motion: np.ndarray, noise: float) -> bytes:
@@ -109,7 +113,7 @@ def regions(motion: np.ndarray, noise: float) -> bytes:
     with draw.style():
         fig = draw.canvas(4.4, 5.6)
         draw.region_chart(fig.add_axes([0.18, 0.12, 0.8, 0.86]), motion, noise)
-        return _png(fig)
+        return draw.png(fig)
 
 
 def units(probability: np.ndarray) -> bytes:
@@ -119,4 +123,4 @@ def units(probability: np.ndarray) -> bytes:
         ax = fig.add_axes([0.28, 0.12, 0.42, 0.86])
         draw.unit_chart(ax, probability)
         draw.unit_legend(ax, annotated=False, truth=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
-        return _png(fig)
+        return draw.png(fig)

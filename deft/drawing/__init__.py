@@ -12,9 +12,10 @@ from deft.drawing.pictures import (
     show,
     show_face,
     show_flow,
+    show_points,
     show_wheel,
 )
-from deft.drawing.style import CONDITIONS, INK, PAPER, SMALLEST, WIDTH, canvas, style
+from deft.drawing.style import CONDITIONS, INK, PAPER, SMALLEST, WIDTH, canvas, png, style
 from deft.palette import BLUE, GREEN, GREY, LEFT, ORANGE, PINK, RED, RIGHT, SKY, TRUTH
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "flow_limit",
     "flows",
     "magnify",
+    "png",
     "region_chart",
     "region_rows",
     "show",
     "show_face",
     "show_flow",
+    "show_points",
     "show_wheel",
     "style",
     "unit_chart",

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from deft.faces import regions
 from deft.motion import flow as flows
-from deft.palette import arrows
+from deft.palette import BLUE, PINK, arrows
 
 MAGNIFY = 8  # times: the factor by which motion is exaggerated in every picture that exaggerates it
 FACE = (
@@ -83,6 +83,17 @@ def show_face(ax: Axes, image: np.ndarray, title: str = "", **text: object) -> N
     show(ax, image, title, **text)
     left, right, top, bottom = (share * len(image) for share in FACE)
     ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def show_points(ax: Axes, image: np.ndarray, landmarks: np.ndarray) -> None:
+    """Landmarks (68, 2) px and the outlines of the 36 regions on an aligned picture (S, S[, 3]): where it is measured.
+
+    Where they lie beside brows, eyes, nose and mouth, every number that follows is wrong."""
+    regions.chart(np.zeros(len(regions.REGIONS)), landmarks, ax, image=image)
+    for ellipse in ax.patches:  # seen on dark and on light skin
+        ellipse.set(edgecolor=BLUE, linewidth=0.8)
+    ax.plot(*np.asarray(landmarks).T, ".", color=PINK, markersize=1.8)
+    ax.set(xlim=(0, len(image) - 1), ylim=(len(image) - 1, 0))
 
 
 def show_flow(ax: Axes, flow: np.ndarray, limit: float, title: str = "") -> None:

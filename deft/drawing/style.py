@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 
 import matplotlib
@@ -48,3 +49,10 @@ def style() -> Iterator[None]:
 def canvas(height: float, width: float = WIDTH) -> Figure:
     """An empty figure; height, width: inches. It belongs to no window, so nothing has to be closed."""
     return Figure(figsize=(width, height), dpi=150)
+
+
+def png(fig: Figure) -> bytes:
+    """A figure as the bytes of a PNG, cut to what is drawn."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=180, bbox_inches="tight", pad_inches=0.06)
+    return buffer.getvalue()

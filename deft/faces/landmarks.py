@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,6 +20,9 @@ import pandas as pd
 from deft import runtime
 from deft.faces import align
 from deft.faces.detect import Face, FaceError
+
+if TYPE_CHECKING:
+    from deft.faces.mesh import Mesh
 
 BINS = 6  # gradient orientations
 REACH = 4.0  # px in the canonical frame: the descriptor looks at a point and at 4 places this far away
@@ -88,6 +92,20 @@ class Cascade:
     weight: np.ndarray
     bias: np.ndarray
     errors: dict
+    strays = 0.25  # eye distances between found eyes and refined ones beyond which the refinement is rejected
+
+    @property
+    def words(self) -> str:
+        """How the points came about, for the report."""
+        return (
+            f"then refined (error {self.errors['cascade']:.1%} of the eye distance on simulated people; unknown on"
+            " yours)"
+        )
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What the points depend on."""
+        return self.mean, self.weight, self.bias
 
     def refine(self, image: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Gray frame (H, W) uint8 and starting points (68, 2) px -> refined points (68, 2) px of the same frame."""
@@ -247,10 +265,10 @@ def train(
 # ---------------------------------------------------------------- what the report calls
 
 
-def from_face(frame: np.ndarray, face: Face, cascade: Cascade | None = None) -> np.ndarray:
+def from_face(frame: np.ndarray, face: Face, cascade: Cascade | Mesh | None = None) -> np.ndarray:
     """Landmarks (68, 2) px of a frame (H, W, 3) RGB or (H, W) gray uint8 from a found face: mean shape on its eyes,
-    refined by `cascade` if one is given. A refinement that moves an eye by more than a quarter of the eye distance is
-    rejected: the placed shape is returned."""
+    refined by `cascade` if one is given. A refinement that moves an eye by more than `cascade.strays` of the eye
+    distance is rejected: the placed shape is returned."""
     placed = place(face.eyes)
     if cascade is None:
         return placed
@@ -259,7 +277,7 @@ def from_face(frame: np.ndarray, face: Face, cascade: Cascade | None = None) -> 
     distance = np.linalg.norm(face.eyes[1] - face.eyes[0])
     lost = (
         not np.isfinite(refined).all()
-        or np.linalg.norm(align.eye_centres(refined) - face.eyes, axis=1).max() > 0.25 * distance
+        or np.linalg.norm(align.eye_centres(refined) - face.eyes, axis=1).max() > cascade.strays * distance
     )
     return placed if lost else refined
 

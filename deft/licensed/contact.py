@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from deft import cache, runtime
-from deft.drawing import BLUE, PINK, style
-from deft.faces import regions
+from deft.drawing import show_points, style
 from deft.motion import prepare
 
 COLUMNS, ROWS = 6, 4
@@ -22,8 +21,7 @@ def contact(ready: pd.DataFrame, folder: Path, target: Path) -> Path:
     """Draw `target` (PNG) from prepared clips, evenly chosen, unless it is there. ready: clip, file, error, as
     `material.prepared` gives them; folder: of the files. -> the path, which does not exist when nothing was prepared.
 
-    Where points or ellipses lie beside the face, every number that follows is wrong: this is the picture to look at
-    first."""
+    It is the picture to look at first (`show_points`)."""
     good = ready[ready["error"] == ""].reset_index(drop=True)
     chosen = (
         good.iloc[np.unique(np.linspace(0, len(good) - 1, COLUMNS * ROWS).round().astype(int))] if len(good) else good
@@ -38,12 +36,7 @@ def contact(ready: pd.DataFrame, folder: Path, target: Path) -> Path:
             place.set_axis_off()
         for place, row in zip(places.flat, chosen.itertuples()):
             found = prepare.load(folder / row.file, row.clip)
-            points = found["landmarks"]
-            regions.chart(np.zeros(len(regions.REGIONS)), points, place, image=found["gray"][0])
-            for ellipse in place.patches:  # seen on dark and on light skin
-                ellipse.set(edgecolor=BLUE, linewidth=0.8)
-            place.plot(*points.T, ".", color=PINK, markersize=1.8)
-            place.set(xlim=(0, 127), ylim=(127, 0))
+            show_points(place, found["gray"][0], found["landmarks"])
             place.set_title(row.clip.split("_", 1)[-1][-26:], fontsize=6, pad=2)
         with runtime.atomic(target) as fresh, open(fresh, "wb") as file:
             figure.savefig(file, format="png", dpi=170)

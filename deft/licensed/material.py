@@ -21,7 +21,7 @@ from deft.clips import readers, splits
 from deft.clips.facs import COARSE, COARSE_CLASSES, EMOTIONS, format_units
 from deft.clips.readers.library import Library
 from deft.clips.readers.report import reason, tally
-from deft.faces import landmarks
+from deft.faces import landmarks, mesh
 from deft.licensed import agreed
 from deft.licensed.points import Folder
 from deft.licensed.recipe import LOSO, LicensedError, Recipe
@@ -55,7 +55,7 @@ def take(recipe: Recipe) -> tuple[list[readers.RecordedClip], pd.DataFrame]:
         "profile": recipe.profile,
         "folds": recipe.folds,
         "protocol": recipe.protocol,
-        "landmarks": str(recipe.landmarks.expanduser().absolute()) if recipe.landmarks else "",
+        "landmarks": _named(recipe.landmarks),
         "errata": recipe.errata,
         "simulated": recipe.simulated,
         "words": recipe.words,
@@ -227,8 +227,19 @@ def trial(recipe: Recipe, clips: Sequence[readers.RecordedClip], count: int) -> 
     return left, left * (time.perf_counter() - start) / count
 
 
-def _landmarks(recipe: Recipe, clips: Sequence[readers.RecordedClip]) -> tuple[landmarks.Cascade, Folder | None]:
-    """(the profile's cascade, points that another detector found, or None)."""
+def _named(landmarks: Path | None) -> str:
+    """What LANDMARKS= says, for another working folder too."""
+    if landmarks is None or mesh.asked(landmarks):
+        return str(landmarks or "")
+    return str(landmarks.expanduser().absolute())
+
+
+def _landmarks(
+    recipe: Recipe, clips: Sequence[readers.RecordedClip]
+) -> tuple[landmarks.Cascade | mesh.Mesh, Folder | None]:
+    """(the profile's cascade or the optional detector, points from files, or None)."""
+    if mesh.asked(recipe.landmarks):
+        return mesh.load(), None
     cascade = landmarks.load(paths.work(recipe.profile) / "faces" / "landmarks")
     if recipe.landmarks is None:
         return cascade, None

@@ -14,6 +14,7 @@ from deft.clips import store
 from deft.clips.readers.fixtures import MARK
 from deft.evaluation import protocols
 from deft.experts.data import NAMES as EXPERTS
+from deft.faces import mesh
 from deft.run import book
 from deft.run.chain import Chain
 from deft.systems import DEFT, RGB
@@ -36,7 +37,8 @@ class Recipe:
     """What is run. dataset: one, or several joined by "+". root: the data set's folder (or its sheet); of several, the
     folder that holds theirs. folds: a number as text, or "loso" for one per subject. protocol: a name of
     `deft.evaluation.protocols`, then folds may be "" (its own); "": the five emotions that a simulated profile names.
-    landmarks: folder of points that another detector found (`deft.licensed.points`). errata: see `readers.errata`.
+    landmarks: folder of points that another detector found (`deft.licensed.points`), or `mesh.NAME`.
+    errata: see `readers.errata`.
     seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. instruct: > 0
     where it starts from the profile's bases as they were instructed on the corpus. subjects, clips_each: take only so
     many (0: all), those with the most classes first. name: of work/<name>. workers: processes
@@ -109,7 +111,8 @@ class Recipe:
 
     @property
     def _changed(self) -> tuple[str, ...]:
-        return (*(["landmarks"] if self.landmarks else []), *(["errata"] if self.errata else []))
+        points = mesh.NAME if mesh.asked(self.landmarks) else "landmarks"
+        return (*([points] if self.landmarks else []), *(["errata"] if self.errata else []))
 
     @property
     def work(self) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deft.clips.footage import Footage, Frames
 from deft.faces import align, detect, imported, landmarks, regions
+from deft.faces.mesh import Mesh
 from deft.motion import moments
 
 
@@ -70,7 +71,7 @@ def locate(
     apex: int | None = None,
     offset: int | None = None,
     csv: Path | None = None,
-    cascade: landmarks.Cascade | None = None,
+    cascade: landmarks.Cascade | Mesh | None = None,
 ) -> tuple[Located, moments.Moments, list[str]]:
     """The landmarks of the onset frame, and the moments as they are found with them; what the reader must know, in
     sentences.
@@ -146,10 +147,7 @@ def _align(footage, csv, at, cascade):
             ("placed by face and eyes" if found.eyes_found else "placed by the face alone: the eyes were not found"),
         )
         if cascade:
-            how += (
-                f", then refined (error {cascade.errors['cascade']:.1%} of the eye distance on simulated people;"
-                " unknown on yours)"
-            )
+            how += f", {cascade.words}"
         found = landmarks.from_face(footage[at], found, cascade)
     aligned = align.align_clip(footage, found)
     return Located(

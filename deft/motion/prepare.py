@@ -30,6 +30,7 @@ from deft import cache, runtime
 from deft.clips.keyframes import key_frames, shown
 from deft.clips.record import Clip
 from deft.faces import align, detect, landmarks, regions
+from deft.faces.mesh import Mesh
 from deft.motion import courses, moments
 
 
@@ -51,7 +52,7 @@ ATTEMPTS = 3  # a worker may be killed (memory, a scheduler); its clips are trie
 def prepare(
     clips: Iterable[Clip],
     folder: Path,
-    cascade: landmarks.Cascade | None = None,
+    cascade: landmarks.Cascade | Mesh | None = None,
     method: str = courses.METHOD,
     jobs: int | None = None,
     points: Points | None = None,
@@ -98,7 +99,7 @@ def prepare(
 
 def targets(
     clips: Iterable[Clip],
-    cascade: landmarks.Cascade | None = None,
+    cascade: landmarks.Cascade | Mesh | None = None,
     method: str = courses.METHOD,
     points: Points | None = None,
 ) -> dict[str, str]:
@@ -108,7 +109,7 @@ def targets(
     Of decoded-at-access frames (`deft.clips.read`) that is their files' paths, sizes and times, so that pictures put in
     the place of others are prepared anew; of an array of frames it is the clip's id."""
     common = hashlib.sha256(cache.key(settings={"method": method}, code="deft.motion.prepare").encode())
-    for array in () if cascade is None else (cascade.mean, cascade.weight, cascade.bias):
+    for array in () if cascade is None else cascade.arrays:
         common.update(np.ascontiguousarray(array))
     names = {}
     for clip in clips:
@@ -179,7 +180,7 @@ def damage(path: Path, clip: str) -> str:
 
 def describe(
     clip: Clip,
-    cascade: landmarks.Cascade | None = None,
+    cascade: landmarks.Cascade | Mesh | None = None,
     method: str = courses.METHOD,
     points: Points | None = None,
 ) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from deft.clips import keyframes
 from deft.clips.facs import NAMES, SIDES, UNITS
 from deft.clips.footage import Footage, Frames
 from deft.faces import landmarks
+from deft.faces.mesh import Mesh
 from deft.faces.regions import region_rows
 from deft.motion import courses, evidence, stillness
 from deft.motion.locate import ClipError, Located, check_inside, check_order, locate
@@ -123,12 +124,13 @@ def measure(
     apex: int | None = None,
     offset: int | None = None,
     csv: Path | None = None,
-    cascade: landmarks.Cascade | None = None,
+    cascade: landmarks.Cascade | Mesh | None = None,
     calibration: evidence.Calibration | None = None,
 ) -> Measurement:
     """Find the face and the moments that are not given, and measure the motion. Frame numbers count from 0; fps: 1/s.
 
-    csv: OpenFace landmarks; cascade: landmark regressor of stage 02; calibration: of the evidence, stage 04 (without it
+    csv: landmarks of another detector; cascade: landmark regressor of stage 02, or the optional `deft.faces.mesh`;
+    calibration: of the evidence, stage 04 (without it
     the probabilities are an order only). Raises ClipError, FaceError or FootageError with a remedy."""
     if not FPS[0] <= fps <= FPS[1]:
         raise ClipError(f"FPS {fps:g} is no frame rate: give frames per second, from {FPS[0]} to {FPS[1]}")
