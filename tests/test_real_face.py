@@ -8,6 +8,7 @@ import pytest
 from deft.evaluation import real_face
 from deft.faces import align, landmarks, mesh
 from deft.faces.detect import Face, FaceError, find_face
+from deft.unimer.measure import unit_rows
 
 
 def test_the_film_moves_as_its_field_says():
@@ -27,6 +28,22 @@ def test_the_film_moves_as_its_field_says():
     frames, true = real_face.film("AU12 left")
     at = np.linalg.norm(true[real_face.APEX, 54] - true[0, 54]) - np.linalg.norm(true[real_face.APEX, 48] - true[0, 48])
     assert frames.shape == (real_face.FRAMES, real_face.SIDE, real_face.SIDE, 3) and at > 0.3
+
+
+def test_with_good_landmarks_the_strongest_evidence_is_right_and_a_still_face_states_nothing():
+    """Not calibrated here (no run is at hand): what is asked is the order of units, and silence on the still face."""
+    seen = {name: real_face.look(name, real_face.HAND, None, None) for name in real_face.MOVEMENTS}
+    rows = {name: unit_rows(one.probability) for name, one in seen.items()}
+    told = "".join(
+        f"\n{name}: moving {one.moving}, moments {one.when.onset} {one.when.apex} {one.when.offset}, noise {one.noise:.3f}, "
+        + " ".join(f"{row['unit']}{row['side'][0]} {row['probability']:.3f}" for row in rows[name][:9])
+        for name, one in seen.items()
+    )
+    for name, (expected, _, _) in real_face.MOVEMENTS.items():
+        if expected:
+            assert (rows[name][0]["unit"], rows[name][0]["side"][0].upper()) in expected, f"{name}{told}"
+    assert not seen["still"].moving and rows["still"][0]["probability"] < 0.5, told
+    assert all(one.moving for name, one in seen.items() if name != "still"), told
 
 
 def test_what_is_found_is_written_side_by_side():
