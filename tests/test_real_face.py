@@ -35,8 +35,8 @@ def test_with_good_landmarks_the_strongest_evidence_is_right_and_a_still_face_st
     seen = {name: real_face.look(name, real_face.HAND, None, None) for name in real_face.MOVEMENTS}
     rows = {name: unit_rows(one.probability) for name, one in seen.items()}
     told = "".join(
-        f"\n{name}: moving {one.moving}, moments {one.when.onset} {one.when.apex} {one.when.offset}, noise {one.noise:.3f}, "
-        + " ".join(f"{row['unit']}{row['side'][0]} {row['probability']:.3f}" for row in rows[name][:9])
+        f"\n{name}: moving {one.moving}, moments {one.when.onset} {one.when.apex} {one.when.offset}, noise {one.noise:.3f}"
+        + " ".join(f" {row['unit']}{row['side'][0]} {row['probability']:.3f}" for row in rows[name][:9])
         for name, one in seen.items()
     )
     for name, (expected, _, _) in real_face.MOVEMENTS.items():

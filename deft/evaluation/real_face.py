@@ -179,10 +179,15 @@ def _read(picture, at):
 
 
 def look(
-    movement: str, how: str, detector: landmarks.Cascade | mesh.Mesh | None, calibration: evidence.Calibration | None
+    movement: str,
+    how: str,
+    detector: landmarks.Cascade | mesh.Mesh | None,
+    calibration: evidence.Calibration | None,
+    given: bool = True,
 ) -> Measurement:
     """What `analyse` measures on a film. how: HAND gives the film's true points as a CSV, as a user would; any other
-    takes `detector`."""
+    takes `detector`. given: onset, apex and offset are given, as a licensed set has them; else they are found."""
+    when = (ONSET, APEX, OFFSET) if given else ()
     frames, points = film(movement)
     with tempfile.TemporaryDirectory() as folder:
         csv = None
@@ -190,13 +195,14 @@ def look(
             csv = Path(folder) / "points.csv"
             names = [f"{axis}{i}" for i in range(68) for axis in "xy"]
             pd.DataFrame(points.reshape(len(points), -1), columns=names).to_csv(csv, index=False)
-        return measure(Frames(frames), FPS, csv=csv, cascade=detector, calibration=calibration)
+        return measure(Frames(frames), FPS, *when, csv=csv, cascade=detector, calibration=calibration)
 
 
 def study(
     detectors: Detectors,
     calibration: evidence.Calibration | None,
     movements: Iterable[str] = tuple(MOVEMENTS),
+    given: bool = True,
 ) -> pd.DataFrame:
     """Every movement with hand-placed points and with each detector -> a row each: expected, found, missed, beside
     (stated, yet still; all as text), moving, onset and apex (frames off; NaN of the still one), points (error over the
@@ -205,7 +211,7 @@ def study(
     for movement in movements:
         expected = MOVEMENTS[movement][0]
         for how, detector in {HAND: None, **detectors}.items():
-            seen = look(movement, how, detector, calibration)
+            seen = look(movement, how, detector, calibration, given)
             found = {(row["unit"], row["side"][0].upper()) for row in unit_rows(seen.probability, UNIT_THRESHOLD)}
             rows.append(
                 {
