@@ -254,19 +254,14 @@ def picture(study: pd.DataFrame, detectors: Detectors) -> bytes:
     face = align.apply(frames[:1], matrix)[0]
     with draw.style():
         fig = draw.canvas(4.6)
-        places = [fig.add_axes([i / len(MOVEMENTS), 0.62, 0.96 / len(MOVEMENTS), 0.26]) for i in range(len(MOVEMENTS))]
-        for place, (movement, rows) in zip(places, study.groupby("movement", sort=False)):
+        for i, (movement, rows) in enumerate(study.groupby("movement", sort=False)):
+            place = fig.add_axes([i / len(MOVEMENTS), 0.62, 0.96 / len(MOVEMENTS), 0.26])
             draw.show(place, face, movement, fontweight="bold")
             arrows(place, align.flow(field(movement), matrix), PEAK)
             for line, row in enumerate(rows.itertuples()):
                 good = not row.missed and (row.found or not row.expected)
-                place.text(
-                    0,
-                    136 + 12 * line,
-                    f"{row.landmarks}: {row.found or '–'}",
-                    color=draw.GREEN if good else draw.RED,
-                    va="top",
-                )
+                words, colour = f"{row.landmarks}:\n{row.found or 'nothing'}", draw.GREEN if good else draw.RED
+                place.text(0, 132 + 30 * line, words, color=colour, va="top", fontsize=draw.SMALLEST)
         found = find_face(frames[0])
         kinds = {HAND: hand} | {name: landmarks.from_face(frames[0], found, one) for name, one in detectors.items()}
         for i, (name, marks) in enumerate(kinds.items()):
@@ -274,4 +269,5 @@ def picture(study: pd.DataFrame, detectors: Detectors) -> bytes:
             draw.show_points(place, face, align.points(marks, matrix))
             off = "" if name == HAND else f", {landmarks.relative_error(marks, hand):.1%} of the eye distance off"
             place.set_title(name + off, pad=3)
+            place.set_axis_off()
         return draw.png(fig)
