@@ -132,6 +132,10 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--fold", type=int, required=True, help="number of the fold whose people are left out")
     tune.add_argument("--base", help="a causal language model: folder, or hub id[@revision] (default: the profile's)")
     tune.add_argument("--chat", action="store_true", help="put the prompt into the base's chat template")
+    tune.add_argument(
+        "--school", type=int, help="steps in which a base from elsewhere learns to read soft words first (0: none)"
+    )
+    tune.add_argument("--unit-tokens", action="store_true", help="unit names that the base splits become tokens")
     tune.add_argument("--out", type=Path, required=True, help="folder of the run; while it trains, of its checkpoints")
     tune.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint in that folder")
     tune.add_argument(
@@ -142,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument("--gpus", type=int, help="how many (default: 1, 8 and 64)")
     plan.add_argument("--efficiency", type=float, help="share of a GPU's peak that you measured (assumed: .35)")
     plan.add_argument("--peak", type=float, default=989.0, help="TFLOP/s of dense bf16 products (default: 989, H100)")
+    plan.add_argument("--school", type=int, default=0, help="steps of schooling before the folds (default: 0)")
     plan.add_argument("--memory", type=float, default=80.0, help="GiB of a GPU (default: 80)")
     plan.add_argument("--json", action="store_true", help="machine-readable")
     check = commands.add_parser(
@@ -230,7 +235,7 @@ def plan(given: argparse.Namespace) -> int:
 
     machine = planning.Machine(given.peak, given.efficiency or planning.Machine.efficiency, given.memory)
     bases, gpus = [given.base] if given.base else list(planning.SHAPES), [given.gpus] if given.gpus else planning.GPUS
-    task = planning.Task()
+    task = planning.Task(school=given.school)
     rows = planning.table(bases, gpus, task, machine)
     print(json.dumps(rows, indent=1) if given.json else planning.words(rows, task, machine, bool(given.efficiency)))
     return 0

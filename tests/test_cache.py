@@ -253,6 +253,7 @@ FAR = {
     "deft.mllm.tune": ("unimer/facts.py", None),
     "deft.mllm.detectors": ("clips/facs.py", None),
     "deft.mllm.instruct": ("unimer/wording.py", None),
+    "deft.mllm.school": ("unimer/wording.py", None),
     "deft.evaluation.peers.prepare.phases": ("clips/keyframes.py", None),
     "deft.licensed.stages": ("faces/detect.py", "AGREE"),
     "deft.licensed.contact": ("motion/rigid.py", "CUT"),

@@ -1,6 +1,7 @@
 """What tuning on a real base takes, against numbers worked out by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,6 +56,8 @@ def test_hours_and_memory_are_those_of_the_arithmetic():
     assert row["fold_seconds"] == pytest.approx(1e5 * operations / 50e12) == pytest.approx(8.212)
     assert row["folds_at_once"] == 4 and row["hours"] == pytest.approx((2 + 3 * 8.212) / 3600)  # ten folds: three turns
     assert row["need_gib"] == pytest.approx((2e9 + 16e6) / GIB + 2) and row["fits"] and not row["computed_again"]
+    taught = planning.plan(of, 4, replace(task, school=5, batch=20), machine)  # as many tokens as a tenth of a fold
+    assert taught["hours"] - row["hours"] == pytest.approx(0.8212 / 3600)
     small = planning.plan(of, 4, task, Machine(100.0, 0.5, 2.5, 1.0))  # 2.25 GiB may be used
     assert (small["gpus_per_fold"], small["computed_again"], small["folds_at_once"]) == (2, True, 2)
     assert small["need_gib"] == pytest.approx((2e9 + 16e6) / GIB / 2 + 1)

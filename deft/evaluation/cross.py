@@ -154,7 +154,7 @@ def recipe(work: Path) -> TuneSettings:
     if record is None:
         raise FileNotFoundError(f"no finished run of DEFT in {work}/mllm/runs; run 07_joint_tuning first")
     known = runtime.read_json(record)["parts"]["settings"]
-    return tune.TuneSettings(**{field.name: known[field.name] for field in fields(tune.TuneSettings)})
+    return tune.TuneSettings(**{one.name: known[one.name] for one in fields(tune.TuneSettings) if one.name in known})
 
 
 def run_all(profile: str, seed: int, names: Sequence[str], log: Callable[[str], None] | None = None) -> None:

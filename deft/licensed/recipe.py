@@ -40,9 +40,10 @@ class Recipe:
     landmarks: folder of points that another detector found (`deft.licensed.points`), or `mesh.NAME`.
     errata: see `readers.errata`.
     seeds: draws of base and tuning (one draw of the experts serves all); epochs, batch: of joint tuning. instruct: > 0
-    where it starts from the profile's bases as they were instructed on the corpus. subjects, clips_each: take only so
-    many (0: all), those with the most classes first. name: of work/<name>. workers: processes
-    that tune side by side (None: one a core). Raises LicensedError for folds that no data set can have."""
+    where it starts from the profile's bases as they were instructed on the corpus; school: > 0 where from adapters
+    that were schooled on text; chat, unit_tokens: as the profile has them. subjects, clips_each: take only so many (0:
+    all), those with the most classes first. name: of work/<name>. workers: processes that tune side by side (None: one
+    a core). Raises LicensedError for folds that no data set can have."""
 
     dataset: str
     root: Path
@@ -61,6 +62,9 @@ class Recipe:
     protocol: str = ""
     landmarks: Path | None = None
     errata: bool = False
+    school: int = 0
+    chat: bool = False
+    unit_tokens: bool = False
 
     def __post_init__(self):
         if self.folds not in (LOSO, *([""] if self.protocol else [])) and not re.fullmatch(
@@ -184,7 +188,8 @@ def recipe_of(
         protocol=protocol,
         landmarks=landmarks,
         errata=errata,
-        **{name: given[name] for name in ("epochs", "instruct", "batch", "seed")},
+        school=given["school_steps"] if given["base"] else 0,
+        **{name: given[name] for name in ("epochs", "instruct", "batch", "seed", "chat", "unit_tokens")},
     )
 
 
@@ -213,7 +218,7 @@ def borrowing(recipe: Recipe) -> Step:
     Of the corpus only its units come along: how often one shows is what `bayes-experts` divides out. How the training
     went (history.json, with its seconds) is copied and decides nothing."""
     source = paths.work(recipe.profile)
-    languages = ["base", "instructed"] if recipe.instruct else ["base"]
+    languages = ["base"] + ["instructed"] * (recipe.instruct > 0) + ["schooled"] * (recipe.school > 0)
     borrowed = [
         *BORROWED,
         *(str(paths.of_draw(Path("mllm"), d) / name) for d in range(recipe.seeds) for name in languages),

@@ -120,7 +120,8 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
     folds = pd.read_csv(recipe.work / "clips" / "folds.csv")["fold"]
     trained = bool((store.ClipStore(recipe.work / "clips" / "bench").index["emotion"] != "").any())
     jobs = tune.jobs_of(recipe.systems, recipe.seeds, sorted(set(folds) - {NEVER})) if trained else []
-    chosen = {name: getattr(recipe, name) for name in ("epochs", "instruct", "batch", "seed")}
+    names = ("epochs", "instruct", "school", "chat", "unit_tokens", "batch", "seed")
+    chosen = {name: getattr(recipe, name) for name in names}
     return jobs, tune.TuneSettings(**chosen, classes=agreed.classes_of(recipe))
 
 

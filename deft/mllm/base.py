@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -43,9 +44,29 @@ def grow(model: PreTrainedModel, rows: int) -> None:
                         values[before:] = values[:before].float().mean(0).to(values.dtype)
 
 
+def adapts(name: str) -> bool:
+    """Whether a parameter of the joint model is an adapter of its base: LoRA, or the rows of added tokens."""
+    return "lora_" in name or "trainable_tokens_" in name
+
+
 def own(name: str) -> bool:
     """Whether a parameter of the joint model is its own (adapter, projector, head) and not the base's."""
-    return "lora_" in name or not name.startswith("language.")
+    return adapts(name) or not name.startswith("language.")
+
+
+def tables(language: PreTrainedModel, rows: Sequence[int]) -> dict[str, list[int]] | None:
+    """Which rows of which layers learn, for peft's `trainable_token_indices`: of the word embeddings and, where it has
+    a table of its own, of the word head. None without rows; BaseError for a head with a bias, which peft leaves out.
+    """
+    if not rows:
+        return None
+    table, head = language.get_input_embeddings(), language.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        raise BaseError(
+            f"the family '{language.config.model_type}' has a word head with a bias: tune it without `unit_tokens`"
+        )
+    learning = (table,) if head.weight is table.weight else (table, head)
+    return {name: list(rows) for name, layer in language.named_modules() if layer in learning}
 
 
 def linear(language: PreTrainedModel) -> list[str]:
@@ -105,6 +126,9 @@ def word_logits(language: PreTrainedModel, states: Tensor) -> Tensor:
 def word_vectors(table: nn.Module, words: Sequence[Sequence[int]]) -> Tensor:
     """(W, H) float32: embedding of each word as the base embeds it, the mean over its tokens."""
     device = next(table.parameters()).device
+    if isinstance(table, AuxiliaryTrainingWrapper):  # its rows learn: every call copies the whole table
+        parts = table(torch.tensor([i for ids in words for i in ids], device=device)).float().split([*map(len, words)])
+        return torch.stack([part.mean(0) for part in parts])
     return torch.stack([table(torch.tensor(ids, device=device)).float().mean(0) for ids in words])
 
 

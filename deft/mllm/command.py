@@ -20,7 +20,7 @@ import pandas as pd
 from accelerate import PartialState
 
 from deft import cache, restart, runtime, systems
-from deft.mllm import hub, tune
+from deft.mllm import hub, school, tune
 from deft.mllm.examples import TuneSettings
 from deft.mllm.runs import Job
 
@@ -46,17 +46,20 @@ class Request:
 def request(work: Path, given: Namespace, parameters: Mapping[str, Any]) -> Request:
     """What a command line asks for (`deft.__main__`); parameters: of the profile's joint tuning, whose base is taken
     when none is given. A step has one group per process unless `given` says how many."""
-    if given.groups < 0 or given.draw < 0:
-        raise TuneError(f"--groups {given.groups} --draw {given.draw}: whole numbers from 0")
+    if given.groups < 0 or given.draw < 0 or (given.school or 0) < 0:
+        raise TuneError(f"--groups {given.groups} --draw {given.draw} --school {given.school}: whole numbers from 0")
+    named = "@".join(part for part in (parameters["base"], parameters["base_revision"]) if part)
+    base = given.base or named or None
     settings = TuneSettings(
         **{name: parameters[name] for name in ("epochs", "batch", "seed", "draw")},
         chat=given.chat or parameters["chat"],
+        unit_tokens=given.unit_tokens or parameters["unit_tokens"],
+        school=0 if not base else parameters["school_steps"] if given.school is None else given.school,
         instruct=0 if given.base else parameters["instruct"],  # another base was instructed by nobody
         groups=given.groups or _processes(),
     )
     job = Job(given.system, given.draw, given.fold)
-    named = "@".join(part for part in (parameters["base"], parameters["base_revision"]) if part)
-    return Request(job, work, settings, given.out.absolute(), given.base or named or None, given.resume)
+    return Request(job, work, settings, given.out.absolute(), base, given.resume)
 
 
 def _processes() -> int:
@@ -70,10 +73,9 @@ def run(asked: Request) -> str:
     device, processes = hub.where().type, _processes()
     PartialState(cpu=device == "cpu")  # each process has its own GPU from here on
     _check(asked)
-    folder = asked.base and Path(asked.base)
-    if folder and not folder.is_dir():
-        name, _, revision = asked.base.partition("@")
-        folder = hub.find(name, revision)[0]
+    folder = asked.base and hub.found(asked.base)[0]
+    if asked.settings.school:
+        _schooled(asked, folder, processes)
     state = tune.state_of(asked.job, asked.work, asked.settings, folder, asked.out)
     key = cache.hash_of([state.key, device, processes])
     if _finished(asked, key):
@@ -94,6 +96,17 @@ def run(asked: Request) -> str:
         f" examples on {processes} process{'es' * (processes > 1)} ({device}), {history['trained_parameters']:,} of"
         f" {history['parameters']:,} numbers learned"
     )
+
+
+def _schooled(asked: Request, folder: Path, processes: int) -> None:
+    """School the base under the profile's folder unless that is done; TuneError on several processes."""
+    if processes == 1:
+        school.school(asked.work, asked.job.seed, asked.settings, asked.base)
+    elif not (state := school.state_of(asked.work, asked.job.seed, asked.settings, folder)):
+        raise TuneError(
+            f"the base is schooled on one process ({state.why}): give the same command without `accelerate launch`"
+            " first, until its first checkpoint; or tune with --school 0"
+        )
 
 
 def _check(asked: Request) -> None:

@@ -27,6 +27,7 @@ class DeftLLMConfig(PreTrainedConfig):
     a base from elsewhere, which is saved by this reference; none for a base of our own, which is saved whole. rows: of
     its table of words. experts: {stream: sha256} of the experts whose features it was tuned on. tokens: projected
     tokens of each stream, 0 for a model that is shown soft words alone; words_shown: False for one that is shown none.
+    unit_tokens: ids of the tokens added for unit names, whose rows of the base's table learn.
     """
 
     model_type = "deft-llm"
@@ -52,6 +53,7 @@ class DeftLLMConfig(PreTrainedConfig):
         rows: int = 0,
         experts: Mapping[str, str] | None = None,
         words_shown: bool = True,
+        unit_tokens: Sequence[int] = (),
         **kwargs: Any,
     ):
         if isinstance(text_config, dict):
@@ -70,7 +72,7 @@ class DeftLLMConfig(PreTrainedConfig):
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
         self.named_base, self.rows, self.experts = dict(named_base or {}), rows, dict(experts or {})
-        self.words_shown = words_shown
+        self.words_shown, self.unit_tokens = words_shown, list(unit_tokens)
         super().__init__(**kwargs)
 
     @classmethod
@@ -85,6 +87,7 @@ class DeftLLMConfig(PreTrainedConfig):
             streams=streams,
             markers=markers,
             unit_words=prompt.unit_words(tokenizer),
+            unit_tokens=prompt.unit_tokens(tokenizer),
             named_base=asdict(reference) if (reference := getattr(base, "reference", None)) else None,
             rows=base.get_input_embeddings().num_embeddings if reference else 0,
             **settings,
@@ -94,7 +97,8 @@ class DeftLLMConfig(PreTrainedConfig):
         """As in the base class, without the folder that it was read from and without what a base of our own leaves
         empty.
         """
-        empty = {"_name_or_path"} | {name for name in ("named_base", "rows", "experts") if not getattr(self, name)}
+        known = ("named_base", "rows", "experts", "unit_tokens")
+        empty = {"_name_or_path"} | {name for name in known if not getattr(self, name)}
         return {name: value for name, value in super().to_dict().items() if name not in empty}
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,8 @@ class TuneSettings:
     (letters), drawn. draw: number of the first draw; a job's seed counts on from it. classes: what clips are told apart
     into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on the
     corpus before the folds (`deft.mllm.instruct`), 0 for none. chat: the base's chat template stands around the prompt
-    (`prompt.chat_frame`)."""
+    (`prompt.chat_frame`). school: steps of schooling a base from elsewhere on text (`deft.mllm.school`), 0 for none.
+    unit_tokens: unit names that the base's tokenizer splits are tokens of their own (`hub.single_tokens`)."""
 
     epochs: int = 10
     batch: int = 32
@@ -62,6 +64,20 @@ class TuneSettings:
     instruct: int = 0
     still: float = 0.0
     chat: bool = False
+    school: int = 0
+    unit_tokens: bool = False
+
+    def optimisation(self, steps: int, seed: int) -> dict[str, Any]:
+        """What the Trainer is told of batches, optimiser and schedule for a run of `steps`."""
+        return {
+            "per_device_train_batch_size": self.batch,
+            "learning_rate": self.lr,
+            "lr_scheduler_type": "cosine",
+            "warmup_steps": min(10, max(1, steps // 10)),
+            "weight_decay": 0.01,
+            "max_grad_norm": 1.0,
+            "seed": runtime.seed_of(seed, "mllm/trainer") % 2**32,
+        }
 
 
 def draw_example(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from deft import runtime
@@ -30,6 +31,12 @@ GIB = 2**30
 def find(base: str | Path, revision: str = "") -> tuple[Path, Reference]:
     """(folder, reference) of a base, as `weights.find` has them."""
     return elsewhere.find(base, revision, "language model", "run 07_joint_tuning, or ")
+
+
+def found(base: str | Path) -> tuple[Path, Reference]:
+    """As `find`, of a folder or of owner/name@revision in one text."""
+    name, _, revision = str(base).partition("@")
+    return find(base) if Path(base).is_dir() else find(name, revision)
 
 
 def arithmetic(
@@ -136,6 +143,32 @@ def _by_its_class(folder: Path, dtype: str, device: str | torch.device, settings
         raise BaseError(f"the family '{family}' of {folder.name} is no causal language model: {error}") from error
     model.config._name_or_path = ""  # else every model made from it would carry this machine's path
     return (model if "device_map" in settings else model.to(device)).eval()
+
+
+@torch.no_grad()
+def single_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> list[str]:
+    """Let the unit names that the tokenizer splits be tokens of their own, in place; -> these names.
+
+    A new row, in the word head too, is the mean of its pieces'. Which rows learn: `DeftLLMConfig.unit_tokens`. The
+    space before a name belongs to its token, so that text is written as it was. BaseError for a tokenizer that does
+    not take them."""
+    pieces = dict(zip(prompt.UNIT_NAMES, prompt.unit_words(tokenizer)))
+    split = [name for name, ids in pieces.items() if len(ids) > 1]
+    new = [name for name in pieces if any(name.startswith(one) for one in split)]  # the longest wins: au1 is in au12
+    tokenizer.add_tokens([AddedToken(f" {name}", normalized=False) for name in new])
+    grow(model, len(tokenizer))
+    heads = {id(part.weight): part.weight for part in (model.get_input_embeddings(), model.get_output_embeddings())}
+    for name in new:
+        ids, text = prompt.ids_of(tokenizer, name), f"evidence : {name} both . class : anger"
+        said = prompt.ids_of(tokenizer, text)
+        if len(ids) != 1 or said.count(ids[0]) != 1 or tokenizer.decode(said).strip() != text:
+            raise BaseError(
+                f"the tokenizer {type(tokenizer).__name__} does not take '{name}' as a token of its own; tune without"
+                " `unit_tokens`"
+            )
+        for weight in heads.values():
+            weight[ids[0]] = weight[pieces[name]].float().mean(0).to(weight.dtype)
+    return new
 
 
 def name(place: Path, base: str, revision: str = "", log: Callable[[str], None] = print) -> Reference:

@@ -22,7 +22,7 @@ from deft import cache, runtime, systems
 from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
 from deft.experts import draws
-from deft.mllm import detectors, hub, language, prompt, tune
+from deft.mllm import detectors, hub, school, tune
 from deft.mllm.data import TuningData, features_at
 from deft.mllm.examples import TuneSettings
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
@@ -76,6 +76,7 @@ def state_of(work: Path, base: str, draw: int, settings: TuneSettings) -> cache.
         features,
         work / "motion" / "corpus",
         work / "clips" / "corpus",
+        *([school.folder_of(work, draw)] if settings.school else ()),
     ]
     return cache.fresh(
         instructed_of(work, base, draw), inputs, asdict(settings), "deft.mllm.instruct", apart=("deft.systems",)
@@ -94,13 +95,13 @@ def instruct(base: str, draw: int, work: Path, settings: TuneSettings) -> dict:
     data = corpus_data(work, draw, seed)
     if flat := base == "base-flat":
         data.textbook[:] = 0
-    tokenizer, language_model = language.load_base(base_of(work, base, draw))
-    if settings.chat:
-        prompt.chat_frame(tokenizer)
+    tokenizer, language_model = school.equip(base_of(work, base, draw), settings)
     config = DeftLLMConfig.of(
         language_model, tokenizer, STREAMS, rank=settings.rank, alpha=2 * settings.rank, seed=seed
     )
     model = DeftLLMForConditionalGeneration(config, language_model)
+    if settings.school:
+        school.begin(model, school.folder_of(work, draw))
     place = Place(folder / ".checkpoints", state.key)
     curve = tune.train(tokenizer, model, data, np.arange(len(data.index)), settings, seed, flat, place)
     history = {"base": base, "draw": draw, "clips": len(data.index), "steps": len(curve), "curve": curve}

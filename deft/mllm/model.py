@@ -93,7 +93,12 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
             linear = bases.linear(language)
             turned = any(isinstance(language.get_submodule(name), Conv1D) for name in linear)
             adapter = LoraConfig(
-                r=config.rank, lora_alpha=config.alpha, target_modules=linear, lora_dropout=0.0, fan_in_fan_out=turned
+                r=config.rank,
+                lora_alpha=config.alpha,
+                target_modules=linear,
+                lora_dropout=0.0,
+                fan_in_fan_out=turned,
+                trainable_token_indices=bases.tables(language, config.unit_tokens),
             )
             self.language = inject_adapter_in_model(adapter, language)
             products.install(self.language)
@@ -127,9 +132,11 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         if not with_base and not self.config.named_base:
             raise ValueError("a base of our own has no place elsewhere to be fetched from: save it with_base=True")
         kept, self.config.named_base = self.config.named_base, {} if with_base else self.config.named_base
-        state = self.state_dict() if with_base else {n: v for n, v in self.state_dict().items() if bases.own(n)}
+        names = self._names()
+        state = {n: v for n, v in self.state_dict().items() if n in names and (with_base or bases.own(n))}
+        how = {"max_shard_size": 2**62, "save_original_format": False}  # under the names that `take` knows
         try:
-            super().save_pretrained(save_directory, state_dict=state, max_shard_size=2**62, **kwargs)
+            super().save_pretrained(save_directory, state_dict=state, **how, **kwargs)
         finally:
             self.config.named_base = kept
 
@@ -171,14 +178,18 @@ class DeftLLMForConditionalGeneration(PreTrainedModel):
         model.config._name_or_path = str(where)
         return model.to(device).eval() if not kwargs.get("device_map") else model.eval()
 
+    def _names(self) -> set[str]:
+        """Names of all tensors, of those that are tied the first one's."""
+        return {name for name, _ in (*self.named_parameters(), *self.named_buffers())}
+
     def take(self, state: Mapping[str, Tensor], where: str) -> None:
         """Load the tensors of a saved model; ValueError when any is missing, left over or of another shape."""
         try:
             missing, extra = self.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise ValueError(f"{where} is a model of another architecture: {error}") from error
-        tied = set(self.all_tied_weights_keys)
-        missing = [n for n in missing if n not in tied and (not self.config.named_base or bases.own(n))]
+        names = self._names()
+        missing = [n for n in missing if n in names and (not self.config.named_base or bases.own(n))]
         if missing or extra:
             what = f"no {missing[0]}" if missing else f"{extra[0]}, which is no part of it"
             raise ValueError(f"{where} is a model of another architecture: it holds {what}")

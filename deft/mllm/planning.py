@@ -41,7 +41,7 @@ GPUS = (1, 8, 64)
 class Task:
     """What is trained. clips: that a fold trains on, folds: one per subject (CASME II: 247 clips of 26 people). length:
     positions of an example, scored: those with a word to learn, both with the project's own tokenizer (a base's own
-    splits more). streams: experts. epochs, batch, rank: as in joint tuning."""
+    splits more). streams: experts. epochs, batch, rank: as in joint tuning. school: steps of schooling (one draw)."""
 
     clips: int = 247
     folds: int = 26
@@ -52,6 +52,7 @@ class Task:
     epochs: int = TuneSettings.epochs
     batch: int = TuneSettings.batch
     rank: int = TuneSettings.rank
+    school: int = TuneSettings.school
 
     @property
     def tokens(self) -> int:
@@ -203,7 +204,8 @@ def plan(of: Size, gpus: int, task: Task = Task(), machine: Machine = Machine())
     shards, again, need = next((layout for layout in layouts if layout[2] <= room), layouts[-1])
     operations = (6 if again else 4) * of.layers + 6 * of.learned + 4 * of.head * task.scored / task.length
     at_once = min(gpus // shards, task.folds)
-    fold = task.tokens * operations / (shards * machine.peak * 1e12 * machine.efficiency)
+    token = operations / (shards * machine.peak * 1e12 * machine.efficiency)
+    fold, school = task.tokens * token, task.school * task.batch * task.length * token
     reading = weights / (machine.reading * 1e9)
     return {
         "gpus": gpus,
@@ -218,7 +220,8 @@ def plan(of: Size, gpus: int, task: Task = Task(), machine: Machine = Machine())
         "tokens": task.tokens * task.folds,
         "pflop": task.tokens * task.folds * operations / 1e15,
         "fold_seconds": fold,
-        "hours": (reading + math.ceil(task.folds / at_once) * fold) / 3600,
+        "school_seconds": school,
+        "hours": (reading + school + math.ceil(task.folds / at_once) * fold) / 3600,
     }
 
 
@@ -253,9 +256,10 @@ def words(rows: list[dict], task: Task, machine: Machine, measured: bool) -> str
         )
     wide = [max(len(line[i]) for line in (head, *lines)) for i in range(len(head))]
     text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, wide)) for line in (head, *lines))
+    first = f" First one schooling on text, {task.school} steps of {task.batch}." if task.school else ""
     return (
         f"{text}\n{task.folds} folds of {task.tokens:,} tokens ({task.clips} clips x {task.epochs} epochs x"
-        f" {task.length} positions), groups of {task.batch}, LoRA of rank {task.rank}.\n"
+        f" {task.length} positions), groups of {task.batch}, LoRA of rank {task.rank}.{first}\n"
         f"A GPU: {machine.peak:g} TFLOP/s at {'given' if measured else 'assumed'} {machine.efficiency:.0%},"
         f" {machine.memory:g} GiB, weights read at {machine.reading:g} GB/s. Experts, flow and answers are not in it."
     )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 UNIT_STREAMS = ("texture", "motion", "rgb")  # experts that come with unit probabilities; structure has none
 MARKERS = tuple(f"<{name}>" for name in STREAMS.values()) + tuple(f"<{name}-unit>" for name in UNIT_STREAMS)
+UNIT_NAMES = (*(f"au{code}" for code in UNITS), "none", "left", "right", "both")  # what soft words are made of
 FRAME = "prompt_frame"  # in a tokenizer's `init_kwargs`, which its files keep: text before and after the user's words
 IGNORE = -100  # label of a position that is not scored (torch's convention)
 
@@ -148,11 +149,16 @@ def pad(examples: Sequence[dict], pad_id: int, left: bool = False) -> dict[str, 
     return {**{key: torch.from_numpy(value) for key, value in batch.items()}, "prompt_end": torch.from_numpy(end)}
 
 
+def unit_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of the tokens that `hub.single_tokens` added; none where nothing was added."""
+    added = tokenizer.get_added_vocab()
+    return [added[f" {name}"] for name in UNIT_NAMES if f" {name}" in added]
+
+
 def unit_words(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Token ids of the words that soft words are made of: 17 units ('au4'), then none, left, right, both."""
-    names = [f"au{code}" for code in UNITS] + ["none", "left", "right", "both"]
-    words = [ids_of(tokenizer, name) for name in names]
-    for name, ids in zip(names, words):
+    """Token ids of the words that soft words are made of, in the order of `UNIT_NAMES`."""
+    words = [ids_of(tokenizer, name) for name in UNIT_NAMES]
+    for name, ids in zip(UNIT_NAMES, words):
         if not ids or (tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids):
             raise ValueError(f"the tokenizer does not know '{name}'; it needs every unit word and none/left/right/both")
     return words

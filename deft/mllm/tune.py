@@ -26,7 +26,7 @@ from deft.clips.facs import EMOTIONS
 from deft.experts import draws
 from deft.experts.encoder import TOKENS
 from deft.mllm import base as bases
-from deft.mllm import classes, detectors, hub, language, prompt, score
+from deft.mllm import classes, detectors, hub, language, prompt, school, score
 from deft.mllm.data import TuningData, cached_bench, read_bench, taught, with_still  # noqa: F401 (for who tunes)
 from deft.mllm.examples import TuneSettings, collate, plan
 from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftOutput
@@ -103,18 +103,19 @@ def build(
     work: Path, system: str, settings: TuneSettings, seed: int, draw: int = 0, base: str | None = None
 ) -> tuple[PreTrainedTokenizerBase, DeftLLMForConditionalGeneration]:
     """(tokenizer, model) of a system before it meets a fold: the base of draw `draw`, or `base` (folder or hub id),
-    with fresh adapters, projectors and heads, or with what these learned on the corpus (`settings.instruct` > 0;
-    FileNotFoundError before that). The head of another list of classes than the corpus has starts fresh.
+    with fresh adapters, projectors and heads, or with what these learned on text (`settings.school` > 0) and on the
+    corpus (`settings.instruct` > 0); FileNotFoundError before that. The head of another list of classes than the corpus
+    has starts fresh.
     """
     entry = systems.model(system)
-    tokenizer, text = language.load_base(base or base_of(work, entry.base, draw))
-    if settings.chat:
-        prompt.chat_frame(tokenizer)
+    tokenizer, text = school.equip(base or base_of(work, entry.base, draw), settings)
     classes.taught_words(tokenizer, text, settings.classes, seed)
     sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
     shown = {"tokens": TOKENS if "tokens" in entry.shows else 0, "words_shown": "words" in entry.shows}
     config = DeftLLMConfig.of(text, tokenizer, entry.streams, **sizes, **shown, seed=seed)
     model = DeftLLMForConditionalGeneration(config, text)
+    if settings.school:
+        school.begin(model, school.folder_of(work, draw, base))
     if settings.instruct:
         learned, own = load_file(instructed_of(work, entry.base, draw) / "model.safetensors"), model.state_dict()
         skipped = () if tuple(settings.classes) == EMOTIONS else ("emotion_head",)
@@ -148,13 +149,7 @@ def train(
     with contextlib.ExitStack() as stack:  # the Trainer wants a folder, also where nothing is kept
         given = arguments(
             place.folder if place else stack.enter_context(tempfile.TemporaryDirectory()),
-            per_device_train_batch_size=settings.batch,
-            learning_rate=settings.lr,
-            lr_scheduler_type="cosine",
-            warmup_steps=min(10, max(1, len(examples) // step // 10)),
-            weight_decay=0.01,
-            max_grad_norm=1.0,
-            seed=runtime.seed_of(seed, "mllm/trainer") % 2**32,
+            **settings.optimisation(len(examples) // step, seed),
         )
         if settings.groups % given.world_size:
             raise ValueError(
@@ -258,6 +253,7 @@ def state_of(
     work, entry = Path(work), systems.model(job.system)
     inputs = [
         base or base_of(work, entry.base, job.seed),
+        *([school.folder_of(work, job.seed, base)] if settings.school else ()),
         *([instructed_of(work, entry.base, job.seed)] if settings.instruct else ()),
         detectors.path_of(work, job.seed),
         work / "clips" / "folds.csv",
