@@ -38,9 +38,9 @@ def work(tmp_path_factory, tokenizers):  # noqa: F811
     return made
 
 
-def reader(work, settings):
+def reader(base, settings):
     """(tokenizer, model that schooling trains) before schooling."""
-    tokenizer, text = school.equip(work.parent / "base", settings)
+    tokenizer, text = school.equip(base, settings)
     config = DeftLLMConfig.of(text, tokenizer, school.STREAMS, rank=settings.rank, alpha=2 * settings.rank, tokens=0)
     return tokenizer, DeftLLMForConditionalGeneration(config, text)
 
@@ -57,20 +57,26 @@ def held_out(tokenizer, model, work, shift=0):
     return sum(losses) / 4
 
 
-def test_adapters_learn_to_read_soft_words_and_folds_start_from_them(work):
-    (history,) = school.school_all(1, work, SETTINGS)
-    tokenizer, model = reader(work, SETTINGS)
+def test_adapters_learn_to_read_soft_words_and_folds_start_from_them(work, tmp_path):
+    """On a base that has read plain text alone: a random one, frozen, learned the grammar and no reading."""
+    plain = language.LanguageSettings(
+        hidden=48, layers=2, heads=2, intermediate=96, text_steps=250, soft_steps=0, batch=16, lr=5e-3
+    )
+    there = tmp_path / "plain"
+    language.pretrain(plain, there, detectors.path_of(work), log=lambda line: None)
+    history = school.school(work, 0, SETTINGS, there)
+    tokenizer, model = reader(there, SETTINGS)
     before, start = held_out(tokenizer, model, work), {n: v.clone() for n, v in model.state_dict().items()}
-    school.begin(model, school.folder_of(work, 0))
+    school.begin(model, school.folder_of(work, 0, there))
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, start[name])}
     assert moved == {name for name in start if "lora_" in name} and len(history["loss"]) == SETTINGS.school
     after, strange = held_out(tokenizer, model, work), held_out(tokenizer, model, work, 5)
-    assert after < before - 1 and after < strange - 0.03, (before, after, strange)
-    learned = load_file(school.folder_of(work, 0) / school.FILE)
-    _, fold = tune.build(work, "deft", SETTINGS, 3)
+    assert after < before - 0.1 and after < strange - 0.03, (before, after, strange)
+    learned = load_file(school.folder_of(work, 0, there) / school.FILE)
+    _, fold = tune.build(work, "deft", SETTINGS, 3, base=there)
     assert learned.keys() == school.adapters(fold).keys()
     assert all(torch.equal(value, learned[name]) for name, value in school.adapters(fold).items())
-    _, fresh = tune.build(work, "deft", replace(SETTINGS, school=0), 3)
+    _, fresh = tune.build(work, "deft", replace(SETTINGS, school=0), 3, base=there)
     own = {n: v for n, v in fresh.state_dict().items() if base.own(n) and not base.adapts(n)}
     assert own and all(torch.equal(fold.state_dict()[name], value) for name, value in own.items())
 
