@@ -247,6 +247,7 @@ def asked():
 FAR = {
     "deft.clips.benchmark": ("clips/simulator/appearance.py", "LENS_SIGMA"),
     "deft.experts.pretrain": ("unimer/wording.py", None),
+    "deft.experts.frozen": ("paths.py", None),
     "deft.motion.prepare": ("motion/rigid.py", "CUT"),
     "deft.motion.meflow.train": ("clips/simulator/appearance.py", "LENS_SIGMA"),
     "deft.mllm.language": ("clips/facs.py", None),
