@@ -442,6 +442,19 @@ def test_moderation_draws_variances_together_as_far_as_they_agree():
     assert (moderated(still, floor=4)[0][::80] > 0.003).all(), "a cell that never moved may move as those beside it do"
 
 
+def test_what_no_run_moved_may_move_by_an_answer_or_two_and_no_further():
+    """Forty rows that move, and one whose 500 answers were the same in all runs."""
+    rng = np.random.default_rng(0)
+    runs = [run | {("T2", "svm", c): 0.6 for c in ("uf1", "uar")} for run in fleet(rng, 5)]
+    reach = spread.of_runs(runs, counts={("T2", "svm"): 500})
+    assert reach.least[reach.keys.index(("T2", "svm", "uar"))] == 1 / 500
+    told = spread.measure(reach, list("abcde"), simulations=250)
+    for answers, seen in ((0, False), (2, False), (150, True)):
+        new = np.where([key[1] == "svm" for key in reach.keys], 0.6 + answers / 500, reach.mean)
+        t = spread.ratios(reach, new, told["least_prior"])
+        assert (spread.largest(reach, t, told["reach"])[0] > told["critical"]) == seen, answers
+
+
 def test_carried_runs_widen_nothing_but_the_spread():
     rng = np.random.default_rng(0)
     runs, older = fleet(rng, 3), [{key: value + 5 for key, value in run.items()} for run in fleet(rng, 4)]

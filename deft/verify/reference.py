@@ -30,6 +30,7 @@ COLUMNS = ("table", "row", "column", "value")
 SPREAD_COLUMNS = ("table", "row", "column", "kind", "mean", "sd", "runs")
 # the checks of the verdicts are judged like a table of this name: row `C1, check 1`, columns value, low, high
 CHECKS = "claims"
+COUNTS = ("clips", "texts")  # columns that say of how many answers a row's numbers are
 CELLS, RUN, SPREAD, MEASURED = "cells.csv.gz", "run.json", "spread.csv", "spread.json"
 KEPT = "kept.json"  # {"run": name of the run that the reference's tables and answers are}
 
@@ -150,7 +151,9 @@ def spread_of(where: Path, runs: dict) -> Spread:
     """`spread.Spread` of the statistical cells. The kinds come from the reference's own tables."""
     from deft.verify import spread
 
-    kinds = {key: kind for key, (_, kind) in numbers(where, where).items()}
+    known = numbers(where, where)
+    kinds = {key: kind for key, (_, kind) in known.items()}
+    counts = {key[:2]: number for key, (number, kind) in known.items() if key[2] in COUNTS and kind == artifacts.EXACT}
     return spread.of_runs(
         *(
             [
@@ -158,7 +161,8 @@ def spread_of(where: Path, runs: dict) -> Spread:
                 for run in counted(runs, role).values()
             ]
             for role in ("complete", "carried")
-        )
+        ),
+        counts=counts,
     )
 
 

@@ -21,7 +21,7 @@ Three steps:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,8 @@ LEAST_PRIORS = (
 )  # degrees of freedom that the cells of like kind may count at least; the measurement pays for what it costs
 SIMULATIONS, CHUNK, SEED = 2000, 250, 7
 MINIMUM_RUNS = 3
+ROUNDED = 5e-5  # tables have four digits: no cell is known better
+SHARE = 0.002  # of itself by which a number without a count of clips moves at least from one processor to another
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,15 @@ def _membership(labels: list) -> sparse.csr_array:
 class Spread:
     """What the reference runs say of each statistical cell (M cells): `values` (R, M).
 
+    least: (M,) the standard deviation that each cell has at least. What no run of a few moved is not exact for that: on
+    another processor an answer of a support vector machine turns over, a share at its ceiling leaves it.
     complete: how many of the R runs stand behind the mean; the others are carried over from older code for the spread
     alone."""
 
     keys: tuple[tuple[str, str, str], ...]
     values: np.ndarray
     complete: int
+    least: np.ndarray
 
     @property
     def runs(self) -> int:
@@ -109,7 +114,7 @@ class Spread:
 
     def without(self, run: int) -> Spread:
         """The same from all runs but one."""
-        return Spread(self.keys, np.delete(self.values, run, axis=0), self.complete - (run < self.complete))
+        return replace(self, values=np.delete(self.values, run, axis=0), complete=self.complete - (run < self.complete))
 
     @property
     def factor(self) -> float:
@@ -124,9 +129,12 @@ def like(key: tuple[str, str, str]) -> tuple[str, str]:
 
 
 def of_runs(
-    runs: list[dict[tuple[str, str, str], float]], carried: list[dict[tuple[str, str, str], float]] = ()
+    runs: list[dict[tuple[str, str, str], float]],
+    carried: list[dict[tuple[str, str, str], float]] = (),
+    counts: dict[tuple[str, str], float] | None = None,
 ) -> Spread:
-    """Spread of the cells that every run has. runs, carried: {(table, row, column): number} each.
+    """Spread of the cells that every run has. runs, carried: {(table, row, column): number} each. counts: {(table,
+    row): clips or texts whose answers the row tells}; its numbers move by one of them at least (`Spread.least`).
 
     Carried runs are shifted to the mean of the others, and their scatter is widened for the mean of their own that this
     costs."""
@@ -138,7 +146,9 @@ def of_runs(
         older = np.array([[run[key] for key in keys] for run in carried], np.float64)
         older = (older - older.mean(axis=0)) * np.sqrt(len(carried) / (len(carried) - 1))
         values = np.concatenate([values, values.mean(axis=0) + older])
-    return Spread(keys, values, len(runs))
+    known, typical = counts or {}, np.abs(values.mean(axis=0))
+    least = [1 / known[key[:2]] if known.get(key[:2]) else SHARE * size for key, size in zip(keys, typical)]
+    return Spread(keys, values, len(runs), np.maximum(least, ROUNDED))
 
 
 def _inverse_trigamma(y: np.ndarray) -> np.ndarray:
@@ -191,19 +201,25 @@ def prior(variance: np.ndarray, degrees: float, layout: Layout) -> tuple[np.ndar
 
 
 def drawn_together(
-    variance: np.ndarray, degrees: float, prior_variance: np.ndarray, prior_degrees: np.ndarray, floor: float
+    variance: np.ndarray,
+    degrees: float,
+    prior_variance: np.ndarray,
+    prior_degrees: np.ndarray,
+    floor: float,
+    least: np.ndarray | float = ROUNDED,
 ) -> np.ndarray:
-    """Moderated standard deviation of each cell, all (..., M); the prior counts `floor` degrees at least."""
+    """Moderated standard deviation of each cell, all (..., M); the prior counts `floor` degrees at least. least: as in
+    `Spread`.
+    """
     weight = np.maximum(prior_degrees, floor)
-    return np.maximum(
-        np.sqrt((degrees * variance + weight * prior_variance) / (degrees + weight)), 5e-5
-    )  # tables are rounded to four digits: no cell is known better
+    return np.maximum(np.sqrt((degrees * variance + weight * prior_variance) / (degrees + weight)), least)
 
 
 def scale(spread: Spread, floor: float) -> np.ndarray:
     """(M,) what one unit of t is worth for each cell."""
-    variance, degrees = np.square(spread.sd), spread.runs - 1
-    return drawn_together(variance, degrees, *prior(variance, degrees, spread.layout), floor) * spread.factor
+    variance, degrees = np.square(np.maximum(spread.sd, spread.least)), spread.runs - 1
+    told = prior(variance, degrees, spread.layout)
+    return drawn_together(variance, degrees, *told, floor, spread.least) * spread.factor
 
 
 def ratios(spread: Spread, new: np.ndarray, floor: float) -> np.ndarray:
@@ -264,9 +280,9 @@ def simulate(
         residual / np.maximum(spread.sd, 1e-12) / np.sqrt(degrees)
     )  # (R, M): rows combine to errors of the runs' own correlation
     common = np.where(spread.sd > 0, common, 0.0)
-    expected, weight = prior(np.square(spread.sd), degrees, spread.layout)
+    expected, weight = prior(np.square(np.maximum(spread.sd, spread.least)), degrees, spread.layout)
     weight = np.maximum(weight, 0.5)
-    typical = drawn_together(np.square(spread.sd), degrees, expected, weight, 0.0)
+    typical = drawn_together(np.square(spread.sd), degrees, expected, weight, 0.0, spread.least)
     own = np.where(spread.sd > 0, np.sqrt(1 - kept), 1.0)
     found: dict[float, list[np.ndarray]] = {floor: [] for floor in floors}
     for start in range(0, simulations, CHUNK):
@@ -279,9 +295,10 @@ def simulate(
         )
         value = error * true[:, None]
         mean, variance = value[:, : spread.complete].mean(axis=1), value[:, :-1].var(axis=1, ddof=1)
+        variance = np.maximum(variance, np.square(spread.least))
         told = prior(variance, degrees, spread.layout)
         for floor in floors:
-            unit = drawn_together(variance, degrees, *told, floor) * spread.factor
+            unit = drawn_together(variance, degrees, *told, floor, spread.least) * spread.factor
             t = (value[:, -1] - mean) / unit
             found[floor].append(
                 np.stack(
