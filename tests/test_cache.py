@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from deft import cache, closure, paths
+from deft import cache, closure, paths, runtime
+from deft.run import syntax
 
 
 def make(folder, **parts):
@@ -99,6 +100,28 @@ def test_the_lock_file_counts_where_code_does(tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------- code
+
+
+def test_what_was_told_of_a_module_is_kept_and_never_of_another_text(tmp_path, monkeypatch):
+    honest = True
+
+    def digest(text):
+        (tmp_path / "deft").mkdir(exist_ok=True)
+        (tmp_path / "deft" / "a.py").write_text(text)
+        told = syntax.KeptClosure(tmp_path)
+        found = told.files(["import deft.a"])["deft/a.py"]
+        told.keep()
+        if honest:
+            assert found == closure.Closure(tmp_path).files(["import deft.a"])["deft/a.py"]
+        return found
+
+    one, kept = digest("x = 1"), tmp_path / "deft" / "__pycache__" / "syntax.json"
+    assert digest("x = 2") != one and len(runtime.read_json(kept)) == 2
+    kept.write_text("{")  # cut short
+    assert digest("x = 1") == one and len(runtime.read_json(kept)) == 1
+    honest = False
+    monkeypatch.setattr(closure, "syntax_hash", lambda tree: pytest.fail("read again"))
+    assert digest("x = 1") == one
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from deft import artifacts, runtime
 from deft.closure import Closure
 from deft.run import RunError, book, execute, stale
 from deft.run.chain import Chain
+from deft.run.syntax import KeptClosure
 
 
 def say(text: str) -> None:
@@ -108,7 +109,7 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
     chain.prepare()
     with chain.locked():
         say(f"deft run · profile {chain.profile} · {len(wanted)} of {len(chain.stages)} stages · {chain.work}")
-        hashes, closure, began, ran, peak = stale.Hashes(chain), Closure(chain.root), time.monotonic(), 0, 0.0
+        hashes, closure, began, ran, peak = stale.Hashes(chain), KeptClosure(chain.root), time.monotonic(), 0, 0.0
         for stage in wanted:
             label = f"[{chain.stages.index(stage) + 1:2d}/{len(chain.stages)}] {stage.name:<18}"
             state, reason = stale.state_of(chain, stage, hashes, closure, running=False)
@@ -117,7 +118,7 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
                 continue
             say(f"{label} runs: {reason if state != stale.DONE else 'asked for by --force'}")
             error = run_stage(chain, stage, hashes, closure)
-            closure = Closure(chain.root)  # read anew: a module may have been edited while the stage was running
+            closure = KeptClosure(chain.root)  # read anew: a module may have been edited while the stage was running
             record = chain.record(stage)
             if error:
                 say(f"{label} FAILED after {duration(record['seconds'])}: {error}")
@@ -132,6 +133,7 @@ def run(chain: Chain, only: str | None = None, start: str | None = None, force: 
             ):  # no stage knows what the ones after it will make
                 artifacts.write_manifest(chain.profile, record["seed"])
             say(f"{label} done in {duration(record['seconds'])}, peak memory {record['peak_memory_gib']:.2f} GiB")
+        closure.keep()
         say(
             f"{ran} run, {len(wanted) - ran} unchanged, {duration(time.monotonic() - began)}"
             + (f", peak memory {peak:.2f} GiB" if ran else "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from deft import cache, runtime
 from deft.closure import Closure, cell_hash
 from deft.run import RunError, book
+from deft.run.syntax import KeptClosure
 
 if TYPE_CHECKING:
     from deft.run.chain import Chain
@@ -185,7 +186,7 @@ def states(chain: Chain, deep: bool = False) -> list[dict]:
 
     deep: hash every output anew, whatever its size and time say.
     """
-    hashes, closure, running = Hashes(chain, deep), Closure(chain.root), chain.is_locked()
+    hashes, closure, running = Hashes(chain, deep), KeptClosure(chain.root), chain.is_locked()
     result, ahead = [], []
     for stage in chain.stages:
         state, reason = state_of(chain, stage, hashes, closure, running)
@@ -200,4 +201,5 @@ def states(chain: Chain, deep: bool = False) -> list[dict]:
         if state != DONE:
             ahead.append(stage)
         result.append({"stage": stage.name, "state": state, "reason": reason})
+    closure.keep()
     return result

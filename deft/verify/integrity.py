@@ -257,9 +257,9 @@ def as_kept(where: Path, runs: dict) -> list[Problem]:
                 "`python -m deft reference`",
             )
         ]
-    mine = {key: value for key, (value, kind) in reference.numbers(where, where).items() if kind != artifacts.MACHINE}
-    theirs, found = runs[name][1], []
-    for key in {**mine, **theirs}:
+    there, theirs, found = reference.numbers(where, where), runs[name][1], []
+    mine = {key: value for key, (value, _) in there.items()}
+    for key in {**{key: 0 for key, (_, kind) in there.items() if kind != artifacts.MACHINE}, **theirs}:
         if key not in mine or key not in theirs or abs(mine[key] - theirs[key]) > 1e-6 * max(1.0, abs(theirs[key])):
             what = f"reference/{'claims.json' if key[0] == reference.CHECKS else key[0] + '.csv'}"
             if what not in {p.what for p in found}:
