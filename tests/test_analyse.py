@@ -81,6 +81,19 @@ def test_moments_are_found_near_the_truth(film):
     assert (kept.onset, kept.apex, kept.found) == (5, 20, ("offset",))
 
 
+def test_what_only_goes_on_has_no_energy_and_what_comes_back_is_highest_at_its_apex(film, monkeypatch):
+    points = align.points(film[1], align.subject_similarity(film[1]))
+    finder = moments.Finder(np.zeros((60, 128, 128), np.uint8), points, np.ones((36, 128, 128)) / 128**2, FPS)
+    drift, course = np.random.default_rng(0).normal(size=(36, 2)), np.clip(1 - np.abs(np.arange(60) - 25) / 10, 0, None)
+    lip = (np.arange(36) == np.flatnonzero(~finder.stable)[0])[:, None] * np.array([0.0, 1.0])
+    place = lambda t: drift * t + lip * course[t]  # noqa: E731
+    monkeypatch.setattr(finder, "motion", lambda a, b: place(b) - place(a))
+    energy = finder.out_and_back()
+    assert energy.argmax() == 25 and finder.edge(25, range(24, 0, -1)) in (15, 16, 17)
+    course[:] = 0
+    assert np.abs(finder.out_and_back()).max() < 1e-9
+
+
 def test_key_frames_have_the_benchmarks_places():
     keys = keyframes.key_frames(10, 25, 45)
     assert len(keys) == 9 and keys[0] == 10 and keys[3] == 25 and keys[4] == 29 and keys[8] == 45

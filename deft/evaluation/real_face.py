@@ -265,7 +265,7 @@ def picture(study: pd.DataFrame, detectors: Detectors) -> bytes:
         found = find_face(frames[0])
         kinds = {HAND: hand} | {name: landmarks.from_face(frames[0], found, one) for name, one in detectors.items()}
         for i, (name, marks) in enumerate(kinds.items()):
-            place = fig.add_axes([i / 3, 0.0, 0.3, 0.45])
+            place = fig.add_axes([i / len(kinds), 0.0, 0.9 / len(kinds), 0.45])
             draw.show_points(place, face, align.points(marks, matrix))
             off = "" if name == HAND else f", {landmarks.relative_error(marks, hand):.1%} of the eye distance off"
             place.set_title(name + off, pad=3)

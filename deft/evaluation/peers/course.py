@@ -21,6 +21,7 @@ from deft.evaluation.spotting import Interval, aligned
 from deft.faces import regions
 from deft.motion import moments
 
+ECHO = 0.6  # of the highest peak: seen from the rest beside it, a movement lies off the line by half its height
 LIDS = [row for row, (name, _) in enumerate(REGIONS) if name in ("upper_lid", "lower_lid")]
 
 
@@ -63,4 +64,5 @@ class CourseSpotter:
         if not len(high):
             return []
         movements = np.split(high, np.flatnonzero(np.diff(high) > self.pause * fps) + 1)
-        return [int(m[course[m].argmax()]) for m in movements if m[-1] - m[0] <= self.longest * fps]
+        clear = [m[course[m] > ECHO * course[m].max()] for m in movements]
+        return [int(m[course[m].argmax()]) for m in clear if m[-1] - m[0] <= self.longest * fps]
