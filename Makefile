@@ -53,7 +53,7 @@ lab: $(ENV)                   ## read the notebooks in JupyterLab, on this machi
 	@test -z "$$DEFT_WORK$$DEFT_FIGURES" || echo "note: what lies at $$DEFT_WORK $$DEFT_FIGURES is read by the notebooks; JupyterLab itself shows only what is below $$PWD"
 	@"$(PY)" -m jupyter lab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$$PWD" --ContentsManager.allow_hidden=True --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
-analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=] [FPS=] [LANDMARKS=file.csv] [OUT=folder]
+analyse: $(ENV)               ## look at a clip of yours: make analyse CLIP=path [ONSET= APEX= OFFSET=] [FPS=] [LANDMARKS=file.csv|facemesh] [OUT=folder]
 	@test -n "$$CLIP" || { echo "make analyse CLIP=path/to/video/or/folder [ONSET=n APEX=n OFFSET=n] [FPS=frames per second] [LANDMARKS=OpenFace.csv] [OUT=folder]"; exit 2; }
 	@"$(PY)" -m deft analyse --profile="$$PROFILE" $${ONSET:+"--onset=$$ONSET"} $${APEX:+"--apex=$$APEX"} $${OFFSET:+"--offset=$$OFFSET"} \
 	  $${FPS:+"--fps=$$FPS"} $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${OUT:+"--out=$$OUT"} -- "$$CLIP"
@@ -62,7 +62,7 @@ data-check: $(ENV)            ## what your copy of a data set holds: make data-c
 	@test -n "$$DATASET" || { echo "make data-check DATASET=casme2 [DATA=folder] [STRICT=1] [ERRATA=1]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
 	@"$(PY)" -m deft data-check $${DATA:+"--root=$$DATA"} $${STRICT:+--strict} $${ERRATA:+--errata} -- "$$DATASET"
 
-licensed: $(ENV)              ## the chain on your data: make licensed PROTOCOL=megc2019 | DATASET=casme2 [DATA=folder] [FOLDS=loso] [LANDMARKS=folder] [ERRATA=1]
+licensed: $(ENV)              ## the chain on your data: make licensed PROTOCOL=megc2019 | DATASET=casme2 [DATA=folder] [FOLDS=loso] [LANDMARKS=folder|facemesh] [ERRATA=1]
 	@test -n "$$DATASET$$PROTOCOL" || { echo "make licensed DATASET=casme2 [FOLDS=loso], or PROTOCOL=megc2019|casme2-5|samm-5|cube-3|cube-4|cube-7|dfme-7|'cross:a+b>c'|units [DATASET=casme2+samm]; [DATA=folder] [LANDMARKS=folder] [ERRATA=1] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
 	@"$(PY)" -m deft licensed --profile="$$PROFILE" $${DATA:+"--root=$$DATA"} $${FOLDS:+"--folds=$$FOLDS"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} \
 	  $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${ERRATA:+--errata} -- $${DATASET:+"$$DATASET"}
