@@ -9,7 +9,7 @@ PYTHON ?= python3
 
 # What a user gives is data: `value` takes it unexpanded, recipes read it from the environment ("$$CLIP"), so that a file called
 # a"b, a`b`, a$b or $(...) is only a name. A variable that nothing reads is refused: apex=5 would be ignored in silence.
-GIVEN := PROFILE PYTHON CLIP ONSET APEX OFFSET FPS LANDMARKS OUT DATASET DATA FOLDS PROTOCOL ERRATA STRICT OWN YES RUNS
+GIVEN := PROFILE PYTHON CLIP ONSET APEX OFFSET FPS LANDMARKS OUT DATASET DATA FOLDS PROTOCOL ERRATA STRICT OWN YES RUNS ONLY
 KNOWN := $(GIVEN) DEFT_%
 $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(if $(filter-out $(KNOWN),$(name)),$(error \
   unknown variable $(name); known: $(GIVEN). Capital letters count. A variable of the environment goes before make: $(name)=... make))))
@@ -71,8 +71,8 @@ forget: $(ENV)                ## list what holds faces of a data set; YES=1 remo
 	@test -n "$$DATASET" || { echo "make forget DATASET=casme2 [OWN=1] [YES=1]"; exit 2; }
 	@"$(PY)" -m deft forget $${OWN:+--own} $${YES:+--yes} -- "$$DATASET"
 
-bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv
-	@"$(PY)" -m tests.bench --profile="$$PROFILE"
+bench: $(ENV)                 ## time what is claimed to be fast; writes figures/PROFILE/bench.csv: make bench [ONLY="b1 b4"]
+	@"$(PY)" -m tests.bench --profile="$$PROFILE" $${ONLY:+"--only=$$ONLY"}
 
 clean:                        ## remove the intermediate data and products of PROFILE (the reference stays)
 	@"$$PYTHON" -m deft.run.clean "$$PROFILE"
@@ -81,13 +81,14 @@ help:                         ## this table of contents
 	@echo "make TARGET [PROFILE=demo|full|gpu|paper|sim2|smoke]      (default: demo)"; echo
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
 
+# Python compiles a module when it is first imported; to compile all that the packages hold would be half of the installation.
 .venv/.deft-stamp: constraints.txt pyproject.toml
 	@command -v "$$PYTHON" >/dev/null || { echo "error: $$PYTHON not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$$PYTHON" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }
 	@"$$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || { echo "error: this Python has no venv/ensurepip; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 	@.venv/bin/python -c "" 2>/dev/null || { echo "making .venv"; "$$PYTHON" -m venv --clear .venv; }
 	@.venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null || { echo "error: .venv has no pip; remove .venv and run make env again"; exit 1; }
-	@.venv/bin/python -m deft.run.environment --quiet || { echo "installing the locked packages into .venv (minutes, once)"; .venv/bin/python -m pip install --quiet -r constraints.txt \
+	@.venv/bin/python -m deft.run.environment --quiet || { echo "installing the locked packages into .venv (minutes, once)"; .venv/bin/python -m pip install --quiet --no-compile -r constraints.txt \
 	  || { echo "error: pip could not install the lock; check the network (or PIP_INDEX_URL) and run make env again"; exit 1; }; }
 	@.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

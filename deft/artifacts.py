@@ -34,7 +34,7 @@ EXACT = "exact"  # nothing trained is in it: the same on every machine, up to EX
 STATISTICAL = "statistical"  # something trained is in it: another draw or another processor gives another value
 MACHINE = "machine"  # not compared: time and memory, and p values (`P_VALUES`)
 CELL_KINDS = (EXACT, STATISTICAL, MACHINE)
-NOT_PRODUCTS = ("manifest.json", "reference", "bench.csv")  # what lies beside the products and is not in their manifest
+NOT_PRODUCTS = ("manifest.json", *paths.COMMITTED)  # what lies beside the products and is not in their manifest
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+COMMITTED = ("reference", "bench.csv")  # what lies in figures/<profile> and is no product of a run: no run removes it
 
 
 def _base(variable: str, default: str) -> Path:

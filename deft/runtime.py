@@ -287,7 +287,9 @@ def peak_memory_gib() -> float:
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Short git commit of the repository, with `+` when tracked files differ from it; `unknown` outside git."""
+    """Short git commit of the repository, with `+` when tracked files differ from it, the timings of `make bench`
+    aside, which nothing reads; `unknown` outside git.
+    """
 
     def git(*arguments):
         return subprocess.run(
@@ -296,7 +298,7 @@ def commit() -> str:
 
     try:
         return git("rev-parse", "--short=7", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+            "+" if git("status", "--porcelain", "--untracked-files=no", ":(exclude)figures/*/bench.csv") else ""
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -35,7 +35,7 @@ READ = {
     "check": {"PROFILE": "--profile="},
     "reference": {"PROFILE": "--profile=", "RUNS": "--runs="},
     "status": {"PROFILE": "--profile="},
-    "bench": {"PROFILE": "--profile="},
+    "bench": {"PROFILE": "--profile=", "ONLY": "--only="},
     "analyse": {
         "PROFILE": "--profile=",
         "ONSET": "--onset=",

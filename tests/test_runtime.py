@@ -78,19 +78,21 @@ def test_the_environment_check_says_what_differs(tmp_path):
     assert environment.pins("torch==2.13.0 ; python_version > '3'\n") == {"torch": "2.13.0"}
 
 
-def test_clean_keeps_the_reference(monkeypatch, tmp_path, capsys):
+def test_clean_keeps_what_is_committed(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
     for path in (
         tmp_path / "w/demo/a",
         tmp_path / "f/demo/F1.png",
         tmp_path / "f/demo/reference/T2.csv",
+        tmp_path / "f/demo/bench.csv",
         tmp_path / "w/smoke/a",
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     clean.clean("demo")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == [
+        "f/demo/bench.csv",
         "f/demo/reference/T2.csv",
         "w/smoke/a",
     ]

@@ -1,5 +1,5 @@
-"""Remove what a profile made: its work folder and its tables and figures. The committed reference stays. Standard
-library only.
+"""Remove what a profile made: its work folder and its tables and figures. What is committed (`paths.COMMITTED`)
+stays. Standard library only.
 """
 
 import difflib
@@ -63,7 +63,10 @@ def clean(profile: str) -> list[Path]:
         )
     return [
         path
-        for path in [paths.work(profile), *(p for p in paths.figures(profile).glob("*") if p.name != "reference")]
+        for path in [
+            paths.work(profile),
+            *(p for p in paths.figures(profile).glob("*") if p.name not in paths.COMMITTED),
+        ]
         if remove(path)
     ]
 

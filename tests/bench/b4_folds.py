@@ -14,9 +14,7 @@ CPU seconds of all processes. Folds recomputed are alike, so SAMPLE of them are 
 extended to all. Starting a process (imports) is a share of a small bench that it is not of a large one: the first ratio
 counts it on both sides, the second on neither."""
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deft import parallel, paths, runtime
+from deft import parallel, runtime
 from deft.clips import benchmark
 from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
@@ -33,7 +31,7 @@ from deft.evaluation.peers import prepare, runs
 from deft.evaluation.protocols import read_folds, roles_of
 from deft.faces import stage
 from deft.motion import courses
-from tests.bench import row
+from tests.bench import ONE_THREAD, child, rows
 
 SYSTEM, PART, SEED = "ststnet", "bench", 7
 SUBJECTS, CLIPS = 6, 3  # subjects per data set (of three), clips of each with the tie kept
@@ -101,17 +99,8 @@ def _child(clips: Path, out: Path, *asked: int) -> tuple[float, dict]:
     """(CPU seconds of this module in a process of its own, its children included; what it wrote to `out`).
 
     asked: the one fold to recompute, or nothing for all on shared inputs."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     before = _processor()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.b4_folds", str(clips), str(out), *map(str, asked)],
-        cwd=paths.ROOT,
-        env={**os.environ, **threads},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the folds {asked or 'on shared inputs'} failed:\n{done.stderr[-2000:]}")
+    child("-m", "tests.bench.b4_folds", str(clips), str(out), *map(str, asked), **ONE_THREAD)
     return _processor() - before, runtime.read_json(out)
 
 
@@ -142,18 +131,18 @@ def measure() -> list[dict]:
             for n, (_, told) in zip(sample, alone):
                 if not np.allclose(told["said"], ours[-1][1]["said"][n], rtol=0, atol=SAME):
                     raise RuntimeError(f"the arms do not give the same probabilities in fold {n}")
-    what, count = f"{folds} folds, {folds * CLIPS} clips", folds * CLIPS
     whole, within = ([folds / SAMPLE * sum(one[i] for one in sampled) for sampled in naive] for i in (0, 1))
     least = [told["prepared"] + sum(told["trained"]) for _, told in ours]
-    mine = [seconds for seconds, _ in ours]
+    what, count = f"CPU time of {folds} folds, {folds * CLIPS} clips", folds * CLIPS
+    times = {"ours": [seconds for seconds, _ in ours], "recomputed": whole, "inputs once, the folds' training": least}
+    parts = {
+        "inputs of a clip": [1e3 * told["prepared"] / count for _, told in ours],
+        f"{SYSTEM}: a fold": [1e3 * sum(told["trained"]) / folds for _, told in ours],
+    }
     return [
-        row("B4", f"{what}: recomputed / ours", [a / b for a, b in zip(whole, mine)], "ratio", "5"),
-        row("B4", f"{what}: the same without starting processes", [a / b for a, b in zip(within, least)], "ratio"),
-        row("B4", f"{what}: recomputed", whole, "s"),
-        row("B4", f"{what}: ours", mine, "s"),
-        row("B4", "ours / (inputs once and the folds' training alone)", [a / b for a, b in zip(mine, least)], "ratio"),
-        row("B4", "inputs of a clip", [1e3 * told["prepared"] / count for _, told in ours], "ms"),
-        row("B4", f"{SYSTEM}: a fold", [1e3 * sum(told["trained"]) / folds for _, told in ours], "ms"),
+        *rows("B4", f"{what} (s)", times, {"recomputed": "ratio_to_first >= 5"}),
+        *rows("B4", f"{what}, without starting processes (s)", {"ours": least, "recomputed": within}),
+        *rows("B4", "CPU time of a part (ms)", parts),
     ]
 
 

@@ -1,20 +1,17 @@
-"""B7: preparing recorded clips of 100 frames at 224 px from pictures on disk, as a large licensed set would be: rate
+"""B7: preparing recorded clips of 100 frames at 224 px from pictures on disk, as a large licensed set would be: time
 and memory.
 
 A slice is prepared in a process of its own, once with 4 and once with 12 clips: memory must not grow with the number of
-clips. The hours of 8,000 clips are the slice's rate extended; nothing of that size was run."""
+clips. The hours of 8,000 clips are the slice's time extended; nothing of that size was run."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import cv2
 
-from deft import paths
 from deft.clips import simulator
-from tests.bench import row
+from tests.bench import child, rows
 
 FRAMES, SIDE, ROUNDS, SLICES, WHOLE = 100, 224, 3, (4, 12), 8000
 CHILD = """
@@ -31,7 +28,7 @@ with tempfile.TemporaryDirectory() as out:
     seconds = time.perf_counter() - began
 if (table["error"] != "").any():
     raise RuntimeError(table["error"].max())
-print(json.dumps({"rate": len(clips) / seconds, "gib": runtime.peak_memory_gib()}))
+print(json.dumps({"seconds": seconds / len(clips), "gib": runtime.peak_memory_gib()}))
 """
 
 
@@ -56,24 +53,15 @@ def _write(folder: Path, count: int) -> None:
 def measure() -> list[dict]:
     with tempfile.TemporaryDirectory(prefix="deft-bench-") as folder:
         _write(Path(folder), max(SLICES))
-        found = {count: [] for count in SLICES}
-        for _ in range(ROUNDS):
-            for count in SLICES:
-                done = subprocess.run(
-                    [sys.executable, "-c", CHILD, folder, str(count)], cwd=paths.ROOT, capture_output=True, text=True
-                )
-                if done.returncode:
-                    raise RuntimeError(f"preparing {count} clips failed:\n{done.stderr[-2000:]}")
-                found[count].append(json.loads(done.stdout.splitlines()[-1]))
-    small, large = (found[count] for count in SLICES)
+        slices = {f"{count} clips": ("-c", CHILD, folder, str(count)) for count in SLICES}
+        rounds = [
+            {arm: json.loads(child(*words).splitlines()[-1]) for arm, words in slices.items()} for _ in range(ROUNDS)
+        ]
+    small, large = slices
+    times, memory = ({arm: [one[arm][of] for one in rounds] for arm in slices} for of in ("seconds", "gib"))
+    hours = {f"{WHOLE} clips": [WHOLE * seconds / 3600 for seconds in times[large]]}
     return [
-        row("B7", f"prepare, {FRAMES} frames at {SIDE} px", [r["rate"] for r in large], "clips/s"),
-        row("B7", f"{WHOLE} such clips at this rate", [WHOLE / r["rate"] / 3600 for r in large], "h"),
-        row("B7", f"peak memory, {SLICES[1]} clips", [r["gib"] for r in large], "GiB", "2 GiB a worker"),
-        row(
-            "B7",
-            f"peak memory, {SLICES[1]} clips / {SLICES[0]} clips",
-            [a["gib"] / b["gib"] for a, b in zip(large, small)],
-            "ratio",
-        ),
+        *rows("B7", f"time of a clip of {FRAMES} frames at {SIDE} px (s)", times),
+        *rows("B7", f"time at the rate of {large} (h)", hours),
+        *rows("B7", "peak memory of a worker (GiB)", memory, {large: "median <= 2"}),
     ]
