@@ -462,7 +462,7 @@ MUTATIONS = (
     ),
     _m(
         "across-the-bar-holds",
-        "evaluation/claims",
+        "evaluation/rules",
         "return HOLDS if right else FAILS if wrong else UNDECIDED",
         "return FAILS if wrong else HOLDS",
         "claims",
@@ -473,6 +473,13 @@ MUTATIONS = (
         "if UNDECIDED in outcomes",
         "if UNDECIDED in ()",
         "claims",
+    ),
+    _m(
+        "unit-reader-fitted-on-those-it-answers-for",
+        "evaluation/unique",
+        "model.fit(x[train].reshape(-1, x.shape[2]), y[train].ravel())",
+        "model.fit(x[test].reshape(-1, x.shape[2]), y[test].ravel())",
+        "unique",
     ),
     _m(
         "chosen-on-test-subjects",

@@ -9,7 +9,7 @@ import pytest
 from deft import paths, runtime
 from deft.clips import benchmark, store
 from deft.clips.facs import EMOTIONS
-from deft.evaluation import metrics, robustness, tables, versions
+from deft.evaluation import metrics, robustness, tables, unique, versions
 from deft.evaluation.figures import f7_robustness
 from deft.evaluation.tables import t5_probes
 from deft.evaluation.versions import AS_FILMED, CLIP, FACE, LEVELS, MOTION, Version
@@ -134,6 +134,9 @@ def world(tmp_path_factory):
                 known = np.concatenate(parts, axis=1)
                 tokens[:, : known.shape[1]] = known + 0.01 * r.normal(size=known.shape)
                 runtime.save_array(work / "features" / which, name, tokens.reshape(count, 4, 64))
+            for name, skill in (("texture", 2.0), ("motion", 4.0)):
+                odds = skill * (units > 0) + r.normal(size=units.shape) - 1
+                runtime.save_array(work / "features" / which, f"{name}_units", 1 / (1 + np.exp(-odds)))
         yield work
 
 
@@ -165,11 +168,22 @@ def test_t5_reads_what_is_there_and_nothing_else(t5):
     pairs = t5[(t5.what == "dependence") & (t5.metric == "HSIC")].set_index("expert")
     assert set(pairs.index) == {"structure + texture", "structure + motion", "texture + motion"}
     assert (abs(pairs["value"] - pairs.chance) < 0.1).all()
+    own = value[value.over_others.notna()]
+    assert set(own.index) == set(unique.OWN.items())
+    assert own.loc["texture"].over_others_low.item() > 0.5 and own.loc["motion"].over_others_low.item() > 0.3
+    furrow = value.xs("furrow", level="factor")["value"]
+    assert own.loc["texture"].over_others.item() == pytest.approx(
+        furrow["texture"] - furrow[["structure", "motion"]].max(), abs=2e-4
+    )
+    alone = t5[t5.what == "unique information"].set_index("expert")
+    assert list(alone.index) == list(unique.OWN) and (alone.metric == "log loss").all()
+    assert alone.loc["motion", "high"] < alone.loc["texture", "high"] < 0  # the better detector is missed more
+    assert abs(alone.loc["structure", "value"]) < 0.3 and (alone.chance > -0.17).all()
 
 
 def test_t5_gives_what_the_probe_matrix_gives(world, t5):
     """06 shows the same numbers without intervals: one estimator, two places to read it."""
-    asked = t5_probes._Asked(world, "corpus")
+    asked = t5_probes.Asked(world, "corpus")
     found = probes.probe_matrix(
         {name: tokens[0] for name, tokens in asked.tokens.items()}, asked.factors, asked.people, 7
     )
@@ -182,11 +196,12 @@ def test_t5_gives_what_the_probe_matrix_gives(world, t5):
 def test_t5_averages_the_draws_of_the_experts(world, monkeypatch, t5):
     monkeypatch.setattr(t5_probes, "TESTS", 3)
     monkeypatch.setattr(t5_probes, "ROUNDS", 1)
+    monkeypatch.setattr(t5_probes, "alone", lambda *asked: [])  # probes are asked about here
     for which in ("corpus", "bench"):
         for name in t5_probes.EXPERTS:
             tokens = runtime.load_array(world / "features" / which, name)
             folder = paths.of_draw(world / "features", 1) / which
-            runtime.save_array(folder, name, tokens if name == "motion" else np.zeros_like(tokens))
+            runtime.save_array(folder, name, np.zeros_like(tokens) if name == "texture" else tokens)
     monkeypatch.setattr(t5_probes.draws, "count", lambda work: 2)
     one, two = (t.set_index(["expert", "factor", "metric"]) for t in (t5, tables.t5(PROFILE)))
     furrow, unit = ("texture", "furrow", "R²"), ("motion", "unit", "AUROC")
@@ -377,7 +392,7 @@ def test_a_loss_is_the_difference_to_the_clip_as_filmed(tmp_path, monkeypatch):
 
 
 def test_the_jackknife_of_a_mean_is_the_textbooks(world):
-    asked = t5_probes._Asked(world, "bench")
+    asked = t5_probes.Asked(world, "bench")
     values = np.random.default_rng(0).normal(size=asked.count)
     row = asked.row("e", "f", "accuracy", [lambda weight: ((weight @ values) / weight.sum(1))[:, None]], 0.0)
     spread = 1.96 * values.std(ddof=1) / np.sqrt(asked.count)

@@ -5,60 +5,22 @@ compared with a bar. It lies wholly on the right side of the bar: the check *hol
 *fails*; across it: it is *undecided*. No check compares point values. A claim is supported when all its checks hold,
 not supported when one fails, undecided otherwise, and not run when a table or row that it needs was not made.
 
-The rules are data (RULES), dated, and were written before the run that uses them; `deft.evaluation.first_edition`
-prints them beside those of the first edition as docs/rules.md. What is judged is the claim *on simulated clips*: no
-verdict says that the paper's own numbers were reproduced."""
+The rules are data (`deft.evaluation.rules`). What is judged is the claim *on simulated clips*: no verdict says that the
+paper's own numbers were reproduced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from deft import paths, runtime
 from deft.artifacts import CLAIMS
-from deft.systems import DEFT, LISTED, MAJORITY, RGB, SYSTEMS, TEMPLATE
+from deft.evaluation.rules import DATED, FAILS, HOLDS, NOTES, OTHERS, RULES, TABLES, TAUGHT, UNDECIDED, Rule
 
-SUPPORTED, NOT_SUPPORTED, UNDECIDED, NOT_RUN = "supported", "not supported", "undecided", "not run"
-OTHERS = "others"
-HOLDS, FAILS = "holds", "fails"  # or UNDECIDED
-DATED = "2026-11-21"
-
-KEPT = 0.75  # recall: of the true unit sides that annotation alone states, two constraints must still state this share
-UNIT_F1, UNSUPPORTED, OVER_RGB = 0.60, 0.20, 0.20  # what the first edition set itself to reach
-NOT_WORSE = 0.02  # "not worse" allows this much: about what another draw of training moves
-BROKEN = {"set": "bench", "condition": "broken"}
-KEPT_TIE = {"set": "bench", "condition": "kept"}
-TAUGHT = {"none": "no constraint", "au": "annotation alone", "flow": "flow alone"}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One check. The interval of `column` in the one row of `table` where `where` holds must lie above (or below)
-    `bar`.
-
-    if_run: the check is left out, and the claim's note says so, when this column of the row says "not run"; OTHERS:
-    when every other check of the claim with `if_run` was left out."""
-
-    words: str
-    table: str
-    where: Mapping[str, str]
-    column: str
-    bar: float = 0.0
-    above: bool = True
-    if_run: str = ""
-
-    @property
-    def text(self) -> str:
-        """The rule in words, with its bar."""
-        return f"{self.words} ({'above' if self.above else 'below'} {self.bar:g})"
-
-    def outcome(self, low: float, high: float) -> str:
-        """holds, fails or undecided; an interval that is not known (NaN) decides nothing."""
-        right, wrong = (low > self.bar, high < self.bar) if self.above else (high < self.bar, low > self.bar)
-        return HOLDS if right else FAILS if wrong else UNDECIDED
+SUPPORTED, NOT_SUPPORTED, NOT_RUN = "supported", "not supported", "not run"  # or UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -95,199 +57,6 @@ class Missing(LookupError):
     """A table, row or number that a rule needs was not made."""
 
 
-# ---------------------------------------------------------------- the rules
-AWAKE = Rule(
-    "DEFT recognises more than `majority` does, tie broken (UF1, paired)",
-    "T2",
-    {"system": MAJORITY, **BROKEN},
-    "deft_minus",
-)
-
-RULES: dict[str, tuple[Rule, ...]] = {
-    "C1": (
-        AWAKE,
-        Rule(
-            "a reader of pixels recognises more than `majority` does, tie kept (UF1, paired)",
-            "T2",
-            {"system": "lr-pixels", **KEPT_TIE},
-            "over_majority",
-        ),
-        Rule(
-            "a reader of pixels loses more UF1 than a reader that cannot see looks (bayes-experts) when looks no longer"
-            " go with emotions",
-            "T2",
-            {"system": "lr-pixels", **BROKEN},
-            "kept_minus_broken_over_blind",
-        ),
-        Rule(
-            "the reader of pixels loses more than DEFT does",
-            "T2",
-            {"system": "lr-pixels", **BROKEN},
-            "kept_minus_broken_over_deft",
-        ),
-    ),
-    "C2": (
-        Rule(
-            "share of annotated units that did not move by truth", "T1", {"dataset": "all"}, "unsupported_truth", 0.02
-        ),
-        Rule(
-            "share of moved units that nobody annotated by truth", "T1", {"dataset": "all"}, "unannotated_truth", 0.02
-        ),
-        Rule(
-            "flow tells annotated units that moved from those that did not (AUROC)",
-            "T1",
-            {"dataset": "all"},
-            "flow_auroc",
-            0.7,
-        ),
-    ),
-    "C3": (
-        *(
-            Rule(
-                f"units stated under both constraints are true more often than under {words}",
-                "T4",
-                {"construction": name, "annotation_noise": "own"},
-                "both_minus_unit_precision",
-            )
-            for name, words in TAUGHT.items()
-        ),
-        *(
-            Rule(
-                f"motions stated under both constraints are true more often than under {TAUGHT[name]}",
-                "T4",
-                {"construction": name, "annotation_noise": "own"},
-                "both_minus_motion_precision",
-            )
-            for name in ("none", "au")
-        ),
-        Rule(
-            "with twice the coders' errors, units under both constraints are still true more often than under"
-            " annotation alone",
-            "T4",
-            {"construction": "au", "annotation_noise": "double"},
-            "both_minus_unit_precision",
-        ),
-        Rule(
-            "share of the true unit sides that annotation alone states and both constraints still state",
-            "T4",
-            {"construction": "au", "annotation_noise": "own"},
-            "both_over_unit_recall",
-            KEPT,
-        ),
-        *(
-            rule
-            for name, words in TAUGHT.items()
-            for rule in (
-                Rule(
-                    f"a model trained on both names units with a higher F1 than one trained under {words}",
-                    "T4",
-                    {"construction": name, "annotation_noise": "own"},
-                    "both_minus_model_unit_f1",
-                    if_run="model",
-                ),
-                Rule(
-                    f"what a model trained on both states is not true less often than under {words}",
-                    "T4",
-                    {"construction": name, "annotation_noise": "own"},
-                    "both_minus_model_precision",
-                    -NOT_WORSE,
-                    if_run="model",
-                ),
-            )
-        ),
-        replace(AWAKE, if_run=OTHERS),
-    ),
-    "C4": (
-        AWAKE,
-        *(
-            Rule(
-                f"all three experts beat {SYSTEMS[name].parts}, tie broken (UF1, paired)",
-                "T3",
-                {"system": name, "condition": "broken"},
-                "all_minus",
-            )
-            for name in LISTED["T3"]
-            if SYSTEMS[name].streams != SYSTEMS[DEFT].streams
-        ),
-    ),
-    "C5": (
-        *(
-            Rule(f"DEFT beats {name}, tie broken (UF1, paired)", "T2", {"system": name, **BROKEN}, "deft_minus")
-            for name in LISTED["C5"]
-        ),
-        Rule(
-            f"DEFT beats rgb-only by more than {OVER_RGB:.2f}", "T2", {"system": RGB, **BROKEN}, "deft_minus", OVER_RGB
-        ),
-    ),
-    "C6": (
-        AWAKE,
-        Rule("macro F1 of the units in free text", "T7", {"system": DEFT, "condition": "broken"}, "unit_f1", UNIT_F1),
-        Rule(
-            "share of statements that neither true nor measured motion bears out",
-            "T7",
-            {"system": DEFT, "condition": "broken"},
-            "unsupported",
-            UNSUPPORTED,
-            above=False,
-        ),
-        Rule(
-            "the RGB-only model makes a larger share of unsupported statements",
-            "T7",
-            {"system": DEFT, "condition": "broken"},
-            "rgb_minus",
-        ),
-        Rule(
-            "DEFT does not win by silence: its recall of true unit sides is not lower than the RGB-only model's",
-            "T7",
-            {"system": RGB, "condition": "broken"},
-            "deft_minus_recall",
-            -NOT_WORSE,
-        ),
-        Rule(
-            "units in DEFT's text are not worse than those of a template without a language model (macro F1)",
-            "T7",
-            {"system": TEMPLATE, "condition": "broken"},
-            "deft_minus_unit_f1",
-            -NOT_WORSE,
-        ),
-        Rule(
-            "the share of units in DEFT's text that is unsupported is not larger than in the template's",
-            "T7",
-            {"system": TEMPLATE, "condition": "broken"},
-            "deft_minus_unsupported_units",
-            NOT_WORSE,
-            above=False,
-        ),
-        Rule(
-            "the recall of true unit sides in DEFT's text is not lower than in the template's",
-            "T7",
-            {"system": TEMPLATE, "condition": "broken"},
-            "deft_minus_recall",
-            -NOT_WORSE,
-        ),
-    ),
-}
-TABLES = {"C1": "T2", "C2": "T1", "C3": "T4", "C4": "T3", "C5": "T2", "C6": "T7"}
-NOTES = {
-    "C1": "judged on scores alone; what probes read from the features stands in T5",
-    "C2": (
-        "the mismatch was put into the simulated annotations: this shows that the method sees one, not how large it is"
-        " in real datasets"
-    ),
-    "C4": (
-        "judged on usefulness alone; independence (probes, dependence between experts) stands in T5. On sim-v1"
-        " structure holds no information about units and texture next to none (furrows carry 0 to 6 % of motion's): all"
-        " three experts are not expected to beat a row that holds motion; where such a check holds, suspect chance"
-    ),
-    "C5": "within one simulated benchmark; systems of other papers stand in T2, transfer across its three sets in T6",
-    "C6": (
-        "the template reads out the same motion expert that DEFT hears: the last three checks say what the language"
-        " model adds to it, and at what cost; its motions are read off the flow that judges, so units alone are"
-        " compared"
-    ),
-}
-
-
 # ---------------------------------------------------------------- judging
 def read(source: str | Path | Mapping[str, pd.DataFrame], table: str) -> pd.DataFrame:
     """A table by its id; raises Missing when it was not made. source: as in `judge`."""
@@ -316,10 +85,8 @@ def check(rule: Rule, row: pd.Series) -> Check:
     """The rule held against its row."""
     if rule.column not in row or pd.isna(row[rule.column]):
         raise Missing(f"no number {rule.column} in row {', '.join(rule.where.values())} of {rule.table}")
-    value, low, high = (
-        float(row[name]) if name in row else float("nan")
-        for name in (rule.column, f"{rule.column}_low", f"{rule.column}_high")
-    )
+    ends = ("low", "high") if rule.column == "value" else (f"{rule.column}_low", f"{rule.column}_high")
+    value, low, high = (float(row[name]) if name in row else float("nan") for name in (rule.column, *ends))
     outcome = rule.outcome(low, high)
     return Check(rule.text, value, low, high, outcome == HOLDS, outcome, rule.table)
 

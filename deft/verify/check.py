@@ -2,8 +2,8 @@
 needed.
 
 T2, T3, T7 and the model columns of T4 follow from the answers. The other tables (T1 with C2, T4's statements with a
-part of C3, T8, T8b) need clips and flow: they are compared with the numbers that the kept run recorded
-(`integrity.as_kept`), no more."""
+part of C3, T5 with most of C4, T8, T8b) need clips, flow and features: they are compared with the numbers that the kept
+run recorded (`integrity.as_kept`), no more."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def check(profile: str, as_json: bool = False) -> int:
         return result["exit"]
     print(
         result["summary"]
-        + "\nT1, the statements of T4, T8 and T8b do not follow from answers: they are held against the kept run's"
+        + "\nT1, the statements of T4, T5, T8 and T8b do not follow from answers: they are held against the kept run's"
         " recorded numbers\n"
     )
     for entry in result["verdicts"]:

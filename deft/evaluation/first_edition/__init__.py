@@ -1,4 +1,4 @@
-"""docs/rules.md: the rules by which claims are judged, beside those of the first edition and what it found by them.
+"""docs/rules.md: the rules by which claims are judged, beside those that went before and what was found by them.
 
 `python -c "from deft.evaluation import first_edition as f; open('docs/rules.md', 'w').write(f.page())"` writes the
 page. No stage reads this: a change here makes no stage stale."""
@@ -8,21 +8,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from deft import runtime
-from deft.evaluation import claims
+from deft.evaluation import claims, rules
 
 VERDICTS = Path(__file__).with_name("verdicts.json")  # checks and verdicts of the first edition, and why rules changed
+SECOND = Path(__file__).with_name("second.json")  # the same of the rules that changed after the second
 
 
 def page() -> str:
-    """docs/rules.md: the rules of the first edition, the rules now and why they changed, then the first edition's
-    verdicts.
+    """docs/rules.md: the rules of the first edition, the rules now and why they changed, then verdicts by rules that no
+    longer hold.
     """
-    old = runtime.read_json(VERDICTS)
+    old, second = runtime.read_json(VERDICTS), runtime.read_json(SECOND)
     lines = [
         "# The rules by which claims are judged",
         "",
         (
-            f"Rules of {claims.DATED}, written before the run that uses them. {claims.CONVENTION} The interval covers"
+            f"Rules of {rules.DATED}, written before the run that uses them. {claims.CONVENTION} The interval covers"
             f" subjects, resampled within looks, and draws of training where several were made. {claims.covered()}"
             " `majority`, `template`, `bayes-experts`: rows of T2 and T7."
         ),
@@ -30,10 +31,25 @@ def page() -> str:
         "| claim | rule of the first edition | rule now | why |",
         "|---|---|---|---|",
     ]
-    for claim, rules in claims.RULES.items():
+    for claim, asked in rules.RULES.items():
         was = "<br>".join(f"{n}. {rule}" for n, (rule, *_) in enumerate(old["verdicts"][claim]["checks"], 1))
-        now = "<br>".join(f"{n}. {rule.text}" for n, rule in enumerate(rules, 1))
-        lines.append(f"| {claim} | {was} | {now} | {old['why'][claim]} |")
+        now = "<br>".join(f"{n}. {rule.text}" for n, rule in enumerate(asked, 1))
+        why = " ".join(edition["why"].get(claim, "") for edition in (old, second)).strip()
+        lines.append(f"| {claim} | {was} | {now} | {why} |")
+    lines += [
+        "",
+        f"## Verdicts by the rules of {second['dated']}, where they changed since",
+        "",
+        f"Kept run of the reference, commit {second['commit']}, on sim-v1.",
+        "",
+        "| claim | verdict | check | value | |",
+        "|---|---|---|---|---|",
+    ]
+    for claim, found in second["verdicts"].items():
+        for rule, value, low, high, outcome in found["checks"]:
+            lines.append(
+                f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} | {outcome} |"
+            )
     lines += [
         "",
         "## Verdicts by the rules of the first edition",
@@ -50,6 +66,6 @@ def page() -> str:
         for rule, value, low, high, holds in found["checks"]:
             lines.append(
                 f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} |"
-                f" {claims.HOLDS if holds else claims.FAILS} |"
+                f" {rules.HOLDS if holds else rules.FAILS} |"
             )
     return "\n".join(lines) + "\n"

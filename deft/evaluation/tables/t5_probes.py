@@ -10,15 +10,17 @@ import pandas as pd
 
 from deft import paths, runtime
 from deft.clips.store import ClipStore
-from deft.evaluation import metrics
+from deft.evaluation import metrics, unique
+from deft.evaluation.peers import linear
 from deft.evaluation.tables.present import Column, Page, Part, figure, highest, listed, quote, said
+from deft.evaluation.unique import OWN
 from deft.experts import draws, probes
 from deft.systems import DEFT, STREAMS, SYSTEMS
 
 ROUNDS = 10  # permutations of the labels; `chance` is their mean
 TESTS = 200  # permutations of the tests of independence
-TOGETHER = "dependence"
-OWN = {"structure": "landmarks", "texture": "furrow", "motion": "region direction"}  # the factor an expert is there for
+TOGETHER, ALONE = "dependence", "unique information"
+DECISIONS, LOSS = "unit decisions", "log loss"
 EXPERTS = tuple(STREAMS.values())
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights of the subjects (B, S) -> (B, scores that are averaged)
 
@@ -28,22 +30,29 @@ def t5(profile: str, seed: int = 7) -> pd.DataFrame:
 
     Probes (`deft.experts.probes`) are fitted on some subjects and score others (identity: on other clips of the same
     subjects), on validation people of the corpus; for `emotion`, on the benchmark's clips with the tie broken. `value`:
-    mean over the draws of the experts. `chance`: the same with the labels reshuffled over people and clips; R² is then
+    mean over the draws of the experts; `over_others*`: of an expert at its own factor (OWN), less the better of the
+    other two. `chance`: the same with the labels reshuffled over people and clips; R² is then
     below 0, for a fit to nothing errs on new people. Rows of two experts: linear CKA and HSIC of their tokens, of the
     first draw, and `p` of the test of independence. `low`, `high`: 95 % by leaving out one subject at a time
     (jackknife), and over draws where several were made; nothing is fitted anew. The bootstrap of the other tables would
     bend R²: a sample with repeated faces varies less."""
     work, rows = paths.work(profile), []
-    corpus, bench = (_Asked(work, which) for which in ("corpus", "bench"))
+    corpus, bench = (Asked(work, which) for which in ("corpus", "bench"))
+    read: dict[tuple[str, str], list[Statistic]] = {}
     for name, tokens in corpus.tokens.items():
         answers = [probes.identity_answers(x, corpus.people, seed) for x in tokens]
         order = [runtime.rng(seed, "t5/identity", n).permutation(len(corpus.people)) for n in range(ROUNDS)]
         chance = [probes.identity_answers(tokens[0], corpus.people[one], seed)[1].mean() for one in order]
         known = [lambda weight, a=a: corpus.share(weight, *a) for a in answers]
-        rows.append(corpus.row(name, "identity", "accuracy", known, float(np.mean(chance))))
+        rows.append(corpus.row(name, "identity", probes.MEASURES["accuracy"], known, float(np.mean(chance))))
         for factor in probes.FACTORS[1:]:
             asked = bench if factor == "emotion" else corpus
-            rows.append(_probed(asked, name, factor, seed))
+            row, read[name, factor] = _probed(asked, name, factor, seed)
+            rows.append(row)
+    for row in rows:
+        if OWN.get(row["expert"]) == row["factor"]:
+            row |= _over_others(corpus, read, row["expert"], row["factor"])
+    rows += alone(bench, seed)
     first = {name: tokens[0] for name, tokens in corpus.tokens.items() if name in SYSTEMS[DEFT].parts}
     for i, a in enumerate(first):
         for b in list(first)[i + 1 :]:
@@ -53,39 +62,46 @@ def t5(profile: str, seed: int = 7) -> pd.DataFrame:
     return pd.DataFrame(rows).round(4)
 
 
-class _Asked:
+class Asked:
     """The clips of one set that are asked about: tokens of every draw of every expert, true factors, subjects."""
 
-    def __init__(self, work: Path, which: str):
+    def __init__(self, work: Path, which: str, experts: tuple[str, ...] = EXPERTS):
         store = ClipStore(work / "clips" / which)
         asked = store.index["split"] == "validation" if which == "corpus" else store.index["condition"] == "broken"
         rows = np.flatnonzero(asked)
         self.index = store.index.iloc[rows].reset_index(drop=True)
+        self.moved = store.array("units_true")[rows] > 0  # (N, 17, 2)
         self.factors = {name: y[rows] for name, y in probes.factors(store, work, which).items()}
         self.people = self.index["subject"].to_numpy()
         names, self.where = np.unique(metrics.subject_of(self.index), return_inverse=True)
         self.count = len(names)
         self.about = {"kind": "simulated", "what": "probe", "clips": len(rows), "subjects": len(names)}
         folders = [paths.of_draw(work / "features", draw) / which for draw in range(draws.count(work))]
-        self.tokens = {name: [np.asarray(runtime.load_array(f, name))[rows] for f in folders] for name in EXPERTS}
+        self.read = lambda name: [np.asarray(runtime.load_array(folder, name))[rows] for folder in folders]
+        self.tokens = {name: self.read(name) for name in experts}
 
     def row(self, expert: str, factor: str, metric: str, known: list[Statistic], chance: float) -> dict:
         """One row of T5. known: the statistic of every draw."""
+        value, low, high = self.interval(known)
+        return self.about | {
+            "expert": expert,
+            "factor": factor,
+            "metric": metric,
+            "value": value,
+            "low": low,
+            "high": min(high, 1.0),
+            "chance": chance,
+            "draws": len(known),
+        }
+
+    def interval(self, known: list[Statistic]) -> tuple[float, float, float]:
+        """(mean over draws, low, high) of a statistic, by the jackknife over subjects and over draws."""
         count = self.count
         values = np.array([metrics.known_mean(statistic(np.ones((1, count))))[0] for statistic in known])
         less = np.mean([metrics.known_mean(statistic(1 - np.eye(count))) for statistic in known], axis=0)
         spread = (count - 1) * less.var() + (values.var(ddof=1) / len(values) if len(values) > 1 else 0)
         value, reach = float(values.mean()), 1.96 * float(np.sqrt(spread))
-        return self.about | {
-            "expert": expert,
-            "factor": factor,
-            "metric": probes.MEASURES[metric],
-            "value": value,
-            "low": value - reach,
-            "high": min(value + reach, 1.0),
-            "chance": chance,
-            "draws": len(known),
-        }
+        return value, value - reach, value + reach
 
     def share(self, weight: np.ndarray, rows: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Statistic: the share of the clips `rows` that is right."""
@@ -120,7 +136,8 @@ class _Asked:
         return r2
 
 
-def _probed(asked: _Asked, expert: str, factor: str, seed: int) -> dict:
+def _probed(asked: Asked, expert: str, factor: str, seed: int) -> tuple[dict, list[Statistic]]:
+    """(the row, the statistic of every draw)."""
     y = np.asarray(asked.factors[factor])
     metric = probes.measure_of(y)
     orders = [probes.reshuffled(asked.people, runtime.rng(seed, f"t5/{factor}", n)) for n in range(ROUNDS)]
@@ -140,7 +157,42 @@ def _probed(asked: _Asked, expert: str, factor: str, seed: int) -> dict:
     alone = np.ones((1, asked.count))
     chance = [metrics.known_mean(statistic(asked.tokens[expert][0], one)(alone))[0] for one in shuffled]
     known = [statistic(tokens, y) for tokens in asked.tokens[expert]]
-    return asked.row(expert, factor, metric, known, float(np.mean(chance)))
+    return asked.row(expert, factor, probes.MEASURES[metric], known, float(np.mean(chance))), known
+
+
+def _over_others(asked: Asked, read: dict[tuple[str, str], list[Statistic]], expert: str, factor: str) -> dict:
+    """Columns `over_others*`: an expert at its own factor less the better of the other experts of DEFT, paired."""
+    others = [name for name in OWN if name != expert]
+    best = max(others, key=lambda name: asked.interval(read[name, factor])[0])
+    pairs = zip(read[expert, factor], read[best, factor])
+    known = [lambda w, a=a, b=b: (metrics.known_mean(a(w)) - metrics.known_mean(b(w)))[:, None] for a, b in pairs]
+    return dict(zip(("over_others", "over_others_low", "over_others_high"), asked.interval(known)))
+
+
+def alone(asked: Asked, seed: int) -> list[dict]:
+    """Rows of what each expert alone knows of the units (`deft.evaluation.unique`): log loss of all three less that of
+    the other two, below 0 where it is missed. chance: with what it says dealt to other people's clips, first draw."""
+    experts, everything, rows = tuple(OWN), np.arange(len(asked.people)), []
+    odds = {
+        name: [linear.logits(p) for p in asked.read(f"{name}_units")] for name in experts if name in unique.SPEAKING
+    }
+    said = [
+        unique.Said(
+            {name: told[draw].reshape(asked.moved.shape) for name, told in odds.items()},
+            resting.reshape(len(everything), -1).astype(np.float64),
+            asked.moved,
+            asked.people,
+        )
+        for draw, resting in enumerate(asked.tokens[unique.STRUCTURE])
+    ]
+    whole = [unique.losses(one, experts) for one in said]
+    order = probes.reshuffled(asked.people, runtime.rng(seed, "t5/unique"))
+    for name in experts:
+        rest = [unique.losses(one, [other for other in experts if other != name]) for one in said]
+        known = [lambda w, d=a - b: asked.share(w, everything, d) for a, b in zip(whole, rest)]
+        chance = float((unique.losses(said[0].shuffled(name, order), experts) - rest[0]).mean())
+        rows.append(asked.row(name, DECISIONS, LOSS, known, chance) | {"what": ALONE})
+    return rows
 
 
 # ---------------------------------------------------------------- the page
@@ -163,6 +215,15 @@ def _read_best(part: pd.DataFrame) -> list[str]:
 
 def _by_chance(part: pd.DataFrame) -> list[str]:
     return [said("Highest by chance: {}.", highest(part, "chance", "factor"))]
+
+
+def _missed(part: pd.DataFrame) -> list[str]:
+    words = [
+        f"{row.expert} {quote(row, 'value', 4, ENDS)}"
+        + (" (known to it alone)" if row.high < 0 else " (missed by nobody)" if row.low > 0 else "")
+        for _, row in part.iterrows()
+    ]
+    return [f"Log loss of a clip (nats), all three less that without it: {listed(words)}."]
 
 
 def _dependent(part: pd.DataFrame) -> list[str]:
@@ -189,6 +250,16 @@ PAGE = Page(
             tuple(Column(name, "chance", {"expert": name}) for name in EXPERTS),
             _by_chance,
             {"what": "probe"},
+        ),
+        Part(
+            "what an expert alone knows of 34 unit decisions a clip",
+            (Column("Expert", "expert"),),
+            (
+                Column("Log loss of a clip, all three less the other two", "value", digits=4, ends=ENDS),
+                Column("With what it says dealt to other people", "chance", digits=4),
+            ),
+            _missed,
+            {"what": ALONE},
         ),
         Part(
             "dependence between experts",
