@@ -81,7 +81,9 @@ help:                         ## this table of contents
 	@echo "make TARGET [PROFILE=demo|full|gpu|paper|sim2|smoke]      (default: demo)"; echo
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */|/' | while IFS='|' read -r name words; do printf '  %-10s %s\n' "$$name" "$$words"; done
 
-# Python compiles a module when it is first imported; to compile all that the packages hold would be half of the installation.
+# Python compiles a module when it is first imported; to compile all that the packages hold would be half of the installation. Where it
+# may not keep what it compiled (containers like to say so), every process would compile torch and transformers again: ten seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 .venv/.deft-stamp: constraints.txt pyproject.toml
 	@command -v "$$PYTHON" >/dev/null || { echo "error: $$PYTHON not found; install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
 	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$("$$PYTHON" --version) is too old; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.11"; exit 1; }

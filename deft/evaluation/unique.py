@@ -62,14 +62,25 @@ def _weight(said: Said, experts: Sequence[str], train: np.ndarray) -> float:
 
 
 def _read(said: Said, experts: Sequence[str], train: np.ndarray, test: np.ndarray, weight: float) -> np.ndarray:
-    """(len(test),) log loss of a clip; `weight` 0: no moderators."""
+    """(len(test),) log loss of a clip."""
+    told = odds(said, experts, train, test, weight).reshape(len(test), -1)
+    return np.logaddexp(0.0, np.where(said.moved[test].reshape(len(test), -1), -told, told)).sum(axis=1)
+
+
+def odds(
+    said: Said, experts: Sequence[str], train: np.ndarray, test: np.ndarray, weight: float | None = None
+) -> np.ndarray:
+    """(len(test), U, 2) log odds of units and sides by a reader of `experts` fitted on the rows `train`. weight: of the
+    moderators (0: none); by default chosen inside the training people."""
+    if weight is None:
+        weight = _weight(said, experts, train) if STRUCTURE in experts else 0.0
     units = said.moved.shape[1]
     unit = np.tile(np.repeat(np.eye(units), 2, axis=0), (len(said.person), 1))  # (N 2U, U): whose decision it is
     columns, scores = [unit], []
     for name in experts:
         if name != STRUCTURE:
-            odds = said.odds[name]
-            z = (odds - odds[train].mean((0, 2), keepdims=True)) / (odds[train].std((0, 2), keepdims=True) + 1e-6)
+            own = said.odds[name]
+            z = (own - own[train].mean((0, 2), keepdims=True)) / (own[train].std((0, 2), keepdims=True) + 1e-6)
             scores.append(z.reshape(-1, 1) * unit)
             columns += [scores[-1], z[:, :, ::-1].reshape(-1, 1) * unit]
     if STRUCTURE in experts and weight:
@@ -81,5 +92,4 @@ def _read(said: Said, experts: Sequence[str], train: np.ndarray, test: np.ndarra
     y = said.moved.reshape(len(x), -1)
     model = LogisticRegression(solver="newton-cholesky", max_iter=100)
     model.fit(x[train].reshape(-1, x.shape[2]), y[train].ravel())
-    odds = model.decision_function(x[test].reshape(-1, x.shape[2])).reshape(len(test), -1)
-    return np.logaddexp(0.0, np.where(y[test], -odds, odds)).sum(axis=1)
+    return model.decision_function(x[test].reshape(-1, x.shape[2])).reshape(len(test), units, 2)
