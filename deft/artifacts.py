@@ -395,6 +395,20 @@ def read_table(id: str, profile: str) -> DataFrame:
     return pd.read_csv(path)
 
 
+def benchmarks(profile: str) -> dict[str, Path]:
+    """{benchmark: folder with T2.csv}: of this run, and of every benchmark with a committed reference that it did not
+    answer.
+    """
+    import pandas as pd
+
+    found: dict[str, Path] = {}
+    for folder in (paths.figures(profile) / "tables", *sorted((paths.ROOT / "figures").glob("*/reference"))):
+        if (folder / "T2.csv").is_file():
+            version = pd.read_csv(folder / "T2.csv", usecols=["benchmark"])["benchmark"].dropna().iloc[0]
+            found.setdefault(version, folder)
+    return found
+
+
 def save_figure(fig: Figure, found: str, id: str, profile: str, seed: int = 7) -> None:
     """Stamp the matplotlib figure and write it, at the size at which it is drawn, as PNG and PDF under
     figures/<profile>; beside them its caption.

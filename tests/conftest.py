@@ -9,9 +9,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from threadpoolctl import threadpool_limits
+
+from deft.run.execute import THREAD_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 ANSWERED = {"clip", "dataset", "subject", "fold", "system", "condition", "truth", "prediction", "scores", "text"}
+if "PYTEST_XDIST_WORKER" in os.environ:  # files side by side: more threads than cores would wait for each other
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    threadpool_limits(1)  # of what is loaded already
 PARAMETERS = 'profile: str = "tiny"\nseed: int = 7'
 
 
@@ -49,7 +55,8 @@ def smoke_run(tmp_path_factory):
     """
     given = os.environ.get("DEFT_SMOKE_RUN")
     folder = Path(given) if given else tmp_path_factory.mktemp("smoke")
-    environment = {**os.environ, "DEFT_WORK": str(folder / "work"), "DEFT_FIGURES": str(folder / "figures")}
+    environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
+    environment |= {"DEFT_WORK": str(folder / "work"), "DEFT_FIGURES": str(folder / "figures")}
     done = subprocess.run(
         [sys.executable, "-m", "deft", "run", "--profile", "smoke"],
         cwd=ROOT,

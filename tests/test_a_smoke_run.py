@@ -9,6 +9,7 @@ from conftest import ANSWERED
 
 from deft import artifacts, paths, runtime
 from deft.run import hand
+from deft.run.execute import THREAD_VARIABLES
 
 
 @pytest.mark.smoke_run
@@ -90,7 +91,7 @@ def test_opened_by_hand_every_notebook_shows_the_run_and_changes_no_byte(smoke, 
     from jupyter_core.utils import run_sync
     from nbclient import NotebookClient
 
-    for name in (runtime.DRIVEN, hand.PROFILE, runtime.BY_HAND):
+    for name in (runtime.DRIVEN, hand.PROFILE, runtime.BY_HAND, *THREAD_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     before = state_of_files(smoke / "work", smoke / "figures")

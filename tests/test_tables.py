@@ -447,6 +447,12 @@ def test_tables_are_saved_and_bear_verdicts(world):
     assert "## C2: not supported" in text and "- fails:" in text
     aside = claims.by_benchmark(PROFILE)  # these answers are of sim-v1, and take the place of the reference's
     assert aside["sim-v1"].to_dict() == {c: v.verdict for c, v in found.items()}
+    mine, beside = artifacts.read_table("T2", PROFILE), tables.by_benchmark(PROFILE)
+    row = _cells(mine, system="deft", condition="broken", set="bench")
+    assert beside.loc["DEFT", ("sim-v1", "UF1, tie broken")] == tables.quote(row, "uf1")
+    committed = pd.read_csv(paths.ROOT / "figures" / "sim2" / "reference" / "T2.csv")
+    row = _cells(committed, system="lr-flow", condition="broken", set="bench")
+    assert beside.loc["LR on region flow", ("sim-v2", "DEFT less it, broken")] == tables.quote(row, "deft_minus")
 
 
 def _cells(table, **where):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deft import paths, runtime
+from deft import artifacts, paths, runtime
 from deft.artifacts import CLAIMS
 from deft.evaluation.rules import DATED, FAILS, HOLDS, NOTES, OTHERS, RULES, TABLES, TAUGHT, UNDECIDED, Rule
 
@@ -166,13 +166,12 @@ def spread(low: float | None, high: float | None) -> str:
 
 
 def by_benchmark(profile: str) -> pd.DataFrame:
-    """Verdicts (rows: claims) of this run, and of every benchmark with a committed reference that it did not answer."""
-    found: dict[str, dict[str, str]] = {}
-    for place in (paths.figures(profile), *sorted((paths.ROOT / "figures").glob("*/reference"))):
-        if (place / "claims.json").is_file():
-            table = read(place / "tables" if (place / "tables").is_dir() else place, "T2")
-            claims = runtime.read_json(place / "claims.json")["claims"]
-            found.setdefault(table["benchmark"].dropna().iloc[0], {one["claim"]: one["verdict"] for one in claims})
+    """Verdicts (rows: claims) of this run and of the committed run of every other benchmark."""
+    found = {}
+    for version, tables in artifacts.benchmarks(profile).items():
+        path = next((p for p in (tables / "claims.json", tables.parent / "claims.json") if p.is_file()), None)
+        if path is not None:
+            found[version] = {one["claim"]: one["verdict"] for one in runtime.read_json(path)["claims"]}
     return pd.DataFrame(found)
 
 

@@ -1,7 +1,7 @@
 """Where recognition is lost, rung by rung: from the textbook on the true units down to the tuned model's answers.
 
-`python -m deft.evaluation.ladder --profile demo`, after a complete run of the profile, prints the page
-docs/ladder.md is made of. Every rung answers the same clips and differs from its neighbour in one thing:
+`python -m deft.evaluation.ladder --profile demo` prints it after a complete run of the profile. Every rung answers the
+same clips and differs from its neighbour in one thing:
 
 - *perception*: the textbook (`peers.bayes`) reads true units, what coders wrote, one expert, or all that the experts
   say of a unit, put together by logistic regression on corpus people (`deft.evaluation.unique.odds`);
@@ -38,7 +38,7 @@ from deft.mllm.data import TuningData, features_of, read_bench
 from deft.mllm.examples import TuneSettings
 from deft.mllm.model import DeftLLMForConditionalGeneration
 from deft.mllm.runs import Job, base_of, instructed_of, jobs_asked
-from deft.systems import DEFT, SYSTEMS
+from deft.systems import DEFT, LISTED, SYSTEMS
 from deft.unimer.build import annotated_array
 
 PERCEPTION, LANGUAGE, TUNING = "perception", "language", "tuning"
@@ -64,7 +64,8 @@ def perception(work: Path, draw: int) -> Iterator[Rung]:
     said = _said(work, draw, held, corpus, truth)
     learn, ask = np.arange(len(held)), len(held) + np.arange(len(truth))
     known = said.moved[learn].any(-1).mean(0)
-    for experts in (unique.SPEAKING, tuple(unique.OWN)):
+    enough = len(set(said.person[learn])) >= unique.FOLDS  # people, to choose what the resting face may weigh
+    for experts in (unique.SPEAKING, tuple(unique.OWN))[: 1 + enough]:
         chance = 1 / (1 + np.exp(-unique.odds(said, experts, learn, ask)))
         read = bayes.probabilities(bayes.clip_units(chance), known)
         yield PERCEPTION, f"textbook on {present.listed(experts)}, put together", read
@@ -150,7 +151,7 @@ def tuning(work: Path, draw: int, data: TuningData) -> Iterator[Rung]:
         ", tokens masked": ((), streams),
     }
     asked = [job for job in jobs_asked(work) if job.seed == draw]
-    for system in ("deft-m", "deft-tm", "deft-words", DEFT):
+    for system in LISTED["T3"]:
         jobs = [job for job in asked if job.system == system]
         for what, way in (masked if system == DEFT else {"": ((), ())}).items() if jobs else ():
             yield TUNING, f"{SYSTEMS[system].spoken}, tuned{what}", _folded(work, jobs, data, *way)
@@ -273,6 +274,7 @@ PAGE = Page(
 
 
 def main() -> None:
+    """Command line: write work/<profile>/ladder.csv and print its page."""
     parser = argparse.ArgumentParser(prog="deft.evaluation.ladder", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="demo")
     given = parser.parse_args()

@@ -24,7 +24,7 @@ from deft.evaluation.tables.common import (
 )
 from deft.evaluation.tables.present import quote, save, show
 from deft.evaluation.tables.t1_data import t1
-from deft.evaluation.tables.t2_main import t2
+from deft.evaluation.tables.t2_main import by_benchmark, t2
 from deft.evaluation.tables.t2b_abstention import t2b
 from deft.evaluation.tables.t3_experts import t3
 from deft.evaluation.tables.t5_probes import t5
@@ -39,6 +39,7 @@ __all__ = [
     "FLOOR",
     "answered",
     "both_answered",
+    "by_benchmark",
     "compared",
     "constant",
     "difference",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from deft import artifacts
 from deft.evaluation import metrics, reported
 from deft.evaluation.source import Answers
 from deft.evaluation.tables.common import (
@@ -16,7 +17,7 @@ from deft.evaluation.tables.common import (
     sample,
     told,
 )
-from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, said
+from deft.evaluation.tables.present import Column, Page, Part, both, highest, listed, quote, said
 from deft.systems import BLIND, DEFT, FIELD, LISTED, MAJORITY, NOT_BUILT, OURS, SYSTEMS, THEIRS, spoken
 
 ALPHA = 0.05
@@ -70,6 +71,24 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     rows += [{"kind": "not built", "system": name, "note": why} for name, why in NOT_BUILT.items()]
     table = pd.DataFrame(rows)
     return table.round({name: 6 if name == "p_holm" else 4 for name in table})
+
+
+def by_benchmark(profile: str) -> pd.DataFrame:
+    """T2 of this run beside that of the committed run of every other benchmark, systems in the order of this run: UF1
+    with the tie kept and broken, and DEFT less the system (numbers and intervals, as they are printed).
+    """
+    told = {}
+    for version, folder in artifacts.benchmarks(profile).items():
+        rows = pd.read_csv(folder / "T2.csv")
+        rows = rows[rows["set"] == "bench"].set_index("system")
+        for head, name, condition in (
+            ("UF1, tie kept", "uf1", "kept"),
+            ("UF1, tie broken", "uf1", "broken"),
+            ("DEFT less it, broken", "deft_minus", "broken"),
+        ):
+            here = rows[rows["condition"] == condition]
+            told[version, head] = {spoken(system): quote(row, name) for system, row in here.iterrows()}
+    return pd.DataFrame(told).fillna("")
 
 
 def _system_rows(
