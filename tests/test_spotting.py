@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from deft.clips.facs import EMOTIONS
 from deft.clips.simulator import Camera, sample_identity
 from deft.clips.simulator.long_video import BLINK, MICRO, REST, TALK, film
-from deft.evaluation import spotting
+from deft.evaluation import spot_study, spotting
 from deft.evaluation.peers import mean
 from deft.evaluation.peers.course import CourseSpotter
+from deft.evaluation.protocols.members import SETS
+from deft.evaluation.tables import present
 
 PERSON = sample_identity(13)
 FPS = 30.0
@@ -202,3 +205,47 @@ def test_mean_learns_movement_in_one_place(monkeypatch):
     assert spotting.spotting_scores([truth], [found])["f1"] == 1
     again = mean.MeanSpotter(epochs=2, rate=5e-3).fit([video(70, (20, 29)), video(80, (50, 59))])
     assert again.losses == spotter.losses[:2]
+
+
+# ---------------------------------------------------------------- the study
+def test_the_study_hands_each_interval_on_alone_and_a_refusal_takes_it_back():
+    asked = []
+
+    def pipeline(frames, fps, onset, offset):
+        asked.append((len(frames), fps, onset, offset))
+        return {"emotion": "" if len(asked) == 2 else "happiness"}
+
+    frames = np.zeros((50, 8, 8, 3), np.uint8)
+    video = spot_study.long_video.LongVideo(frames, FPS, np.zeros((68, 2)), (), 0)
+    said = spot_study.named(pipeline, video, [(0, 9), (20, 29)])
+    assert said == [(0, 9, "happiness"), (20, 29, "")] and asked == [(10, FPS, 0, 9)] * 2
+
+
+def test_the_table_pools_videos_and_its_page_names_the_best_spotter():
+    truth = [[(0, 9, emotion), (30, 39, emotion)] for emotion in EMOTIONS]
+    right = [list(one) for one in truth]
+    half = [[one[0], (60, 69, "anger")] for one in truth]  # one hit, one false
+    found = {
+        (spot_study.TRUTH, spot_study.NAMED): (truth, right),
+        (spot_study.COURSE, spot_study.NAMED): (truth, half),
+        (spot_study.COURSE, spot_study.REFUSED): (truth, [one[:1] for one in half]),
+    }
+    told = spot_study.table(found).set_index(["spotter", "answers"])
+    assert told.loc[spot_study.TRUTH].iloc[0][["strs", "f1_spot_low", "f1_spot"]].tolist() == [1, 1, 1]
+    named, refused = (told.loc[spot_study.COURSE, how] for how in (spot_study.NAMED, spot_study.REFUSED))
+    assert (named.tp, named.fp, named.f1_spot) == (5, 5, 0.5)
+    assert (refused.tp, refused.fp) == (5, 0) and refused.f1_spot == pytest.approx(2 / 3, abs=1e-4)
+    assert 0 < refused.strs_low <= refused.strs <= refused.strs_high
+    (shown,) = present.parts(spot_study.PAGE, told.reset_index())
+    assert f"{spot_study.COURSE}, DEFT {spot_study.REFUSED}" in shown.finding
+
+
+def test_the_people_of_the_study_go_round_all_emotions_and_habits(monkeypatch):
+    filmed = []
+    monkeypatch.setattr(
+        spot_study.long_video, "film", lambda who, *given, habit: filmed.append((who.index, given[3], habit))
+    )
+    list(spot_study.videos(spot_study.FIRST, 10, 7, 1.0, FPS))
+    assert {habit for *_, habit in filmed} == set(SETS) and len({who for who, *_ in filmed}) == 10
+    counts = np.unique([emotion for _, shown, _ in filmed for emotion in shown], return_counts=True)
+    assert counts[0].tolist() == sorted(EMOTIONS) and set(counts[1]) == {6}
