@@ -298,7 +298,7 @@ REGISTRY: tuple[Artifact, ...] = (
         "Answers with their evidence",
         ("C6",),
         ("predictions.jsonl", "faces/bench", "motion/bench", "evidence/bench"),
-        "Five clips as rows: the onset, its magnified motion, its flow, the evidence per action unit, and the"
+        "Six clips as rows: the onset, its magnified motion, its flow, the evidence per action unit, and the"
         " statements of DEFT and of the RGB-only model.",
         "Clips with the tie broken, taken in the order of a hash of their names. ✓: the truth or the measured motion"
         " bears the statement out; ✗: neither does. Bars: probability from motion of the units that moved, are stated"

@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 import figure_world
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -255,3 +256,33 @@ def test_models_are_drawn_from_what_they_are(world):
     changed = dataclasses.replace(model(), facts={**model().facts, "layers": 9})
     words = " ".join(t.get_text() for t in words_of(figures.f3(PROFILE, changed)[0]))
     assert "9 layers" in words and "Qwen3ForCausalLM" in words
+
+
+def test_a_forest_plot_of_any_table_has_a_point_for_every_number_and_a_panel_for_every_column():
+    table = pd.DataFrame(
+        {
+            "kind": "simulated",
+            "system": ["deft", "majority", "deft"],
+            "test": ["sim-a", "sim-a", "sim-b"],
+            "uf1": [0.8, 0.1, 0.7],
+            "less": [np.nan, 0.7, -0.1],
+            "never": [np.nan] * 3,
+        }
+    )
+    for name in ("uf1", "less", "never"):
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.05, table[name] + 0.1
+    heads = {"uf1": "UF1", "less": "DEFT less it", "never": "never measured", "absent": "absent"}
+    fig = figures.panels(table, heads, ["system", "test"])
+    assert [ax.get_title() for ax in fig.axes] == ["UF1", "DEFT less it"]
+    drawn = [
+        [(x, y) for line in ax.get_lines() for x, y in zip(*line.get_data()) if x not in (0, 0.0)] for ax in fig.axes
+    ]
+    for name, points in zip(("uf1", "less"), drawn):
+        for y, value in enumerate(table[name]):
+            assert ((value, y) in points) == (value == value), (name, y)
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()][0] == "DEFT, sim-a"
+    assert any(text.get_text() == "SIMULATED" for text in fig.texts)
+    with pytest.raises(ValueError, match="3 rows have 2 names"):
+        figures.panels(table, heads, ["system"])
+    with pytest.raises(ValueError, match="none of these columns"):
+        figures.panels(table, {"absent": "absent"}, ["system", "test"])

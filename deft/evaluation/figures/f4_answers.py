@@ -1,4 +1,4 @@
-"""F4: answers with their evidence. What DEFT wrote about five test clips, every statement compared with motion
+"""F4: answers with their evidence. What DEFT wrote about six test clips, every statement compared with motion
 (claim C6).
 """
 
@@ -20,7 +20,7 @@ from deft.systems import DEFT, RGB, spoken
 from deft.unimer.check import MIN_PX, UNIT_THRESHOLD, Evidence, parse, say
 from deft.unimer.facts import UnitFact, supports, supports_unit
 
-RIGHT, WRONG = 3, 2  # clips shown that DEFT's label got right and got wrong
+RIGHT, WRONG = 4, 2  # clips shown that DEFT's label got right and got wrong
 SIDE, ROW, LINE = 0.79, 1.03, 0.125  # inches: a picture, a clip's row, a line of words
 BARS, SAID = 6, 6  # units with bars and statements per answer at most; further statements are counted
 

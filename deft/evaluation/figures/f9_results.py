@@ -4,8 +4,10 @@ C1 and C5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -53,6 +55,40 @@ def f9(profile: str) -> tuple[Figure, str]:
             f" {scores[DEFT, 'kept'].value:.2f}."
         ),
     )
+
+
+def panels(table: pd.DataFrame, columns: Mapping[str, str], by: Sequence[str], colour: str = draw.RED) -> Figure:
+    """A forest plot of any table: a panel for each of `columns` {name of a column with `_low` and `_high`: spoken}, a
+    line for each row, called by its words in the columns `by`. Rows and columns stay in their order; a row without a
+    number has no point, a column without any no panel. ValueError for two rows of one name, or without a number at all.
+    """
+    columns = {name: words for name, words in columns.items() if name in table and table[name].notna().any()}
+    if not columns:
+        raise ValueError("none of these columns holds a number; was the table made by 09_tables?")
+    names = [", ".join(spoken(str(word)) for word in row) for row in table[list(by)].to_numpy()]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"{len(names)} rows have {len(set(names))} names: the columns {', '.join(by)} leave some alike"
+        )
+    with draw.style():
+        height = 0.75 + 0.19 * len(table)
+        fig = draw.canvas(height)
+        for ax, (name, words) in zip(fig.subplots(1, len(columns), sharey=True, squeeze=False)[0], columns.items()):
+            cells = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+            found = {who: None if np.isnan(three).any() else Interval(*three) for who, three in zip(names, cells)}
+            forest(ax, found, colour)
+            if np.nanmin(cells) < 0:
+                ax.axvline(0, color=draw.GREY, lw=0.8)
+            ax.set_title(words)
+            ax.margins(x=0.2)
+        fig.text(
+            0.985, 0.02 / height, table["kind"].iloc[0].upper(), ha="right", fontsize=draw.SMALLEST, color=draw.GREY
+        )
+        left = 0.15 + 0.052 * max(map(len, names))  # inches that the names need
+        fig.subplots_adjust(
+            left=left / draw.WIDTH, right=0.985, top=1 - 0.3 / height, bottom=0.32 / height, wspace=0.08
+        )
+    return fig
 
 
 def forest(
