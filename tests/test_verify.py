@@ -528,8 +528,10 @@ def test_every_cell_has_one_kind_and_every_row_one_name(artifact):
 @pytest.mark.parametrize(
     "table, row, column, kind",
     [
-        ("T1", {"dataset": "sim-a"}, "flow_auroc", "exact"),
-        ("T2", {"kind": "simulated", "system": "lr-flow"}, "uf1", "exact"),
+        ("T1", {"dataset": "sim-a"}, "flow_auroc", "statistical"),
+        ("T1", {"dataset": "sim-a"}, "unsupported_truth", "exact"),
+        ("T2", {"kind": "simulated", "system": "lr-flow"}, "uf1", "statistical"),
+        ("T2", {"kind": "simulated", "system": "lr-pixels"}, "uf1", "exact"),
         ("T2", {"kind": "simulated", "system": "lr-flow"}, "deft_minus_low", "statistical"),
         ("T2", {"kind": "simulated", "system": "deft"}, "uf1", "statistical"),
         ("T2", {"kind": "reported", "system": "HTNet"}, "uf1", "exact"),
