@@ -28,9 +28,9 @@ from deft import paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.clips.store import ClipStore
 from deft.evaluation import metrics, unique
-from deft.evaluation.peers import _features, base_rate, bayes, linear
+from deft.evaluation.peers import base_rate, bayes, linear
 from deft.evaluation.tables import present
-from deft.evaluation.tables.common import BROKEN, nll_sample, recognition
+from deft.evaluation.tables.common import BROKEN, nll_sample, recognition, sample
 from deft.evaluation.tables.present import Column, Page, Part
 from deft.experts import draws
 from deft.mllm import prompt, score, tune
@@ -58,7 +58,7 @@ def perception(work: Path, draw: int) -> Iterator[Rung]:
     written = annotated_array(bench.index["units"]).any(-1).astype(float)
     yield PERCEPTION, "textbook on the coders' units", bayes.probabilities(written, rate)
     for name in unique.SPEAKING:
-        said = bayes.clip_units(_features(work, "bench", f"{name}_units", draw))
+        said = bayes.clip_units(runtime.load_array(draws.features(work, "bench", draw), f"{name}_units"))
         yield PERCEPTION, f"textbook on the {name} expert", bayes.probabilities(said, rate)
     held = np.flatnonzero(corpus.index["split"] == "validation")
     said = _said(work, draw, held, corpus, truth)
@@ -75,7 +75,7 @@ def _said(work: Path, draw: int, held: np.ndarray, corpus: ClipStore, truth: np.
     """What the experts say of the corpus clips `held`, and behind them of the benchmark's, whose units are `truth`."""
 
     def both(name: str) -> np.ndarray:
-        mine, theirs = (np.asarray(_features(work, which, name, draw)) for which in ("corpus", "bench"))
+        mine, theirs = (runtime.load_array(draws.features(work, which, draw), name) for which in ("corpus", "bench"))
         return np.concatenate([mine[held], theirs])
 
     moved = np.concatenate([corpus.array("units_true")[held] > 0, truth])
@@ -231,13 +231,9 @@ def _row(stage: str, what: str, mine: pd.DataFrame, textbook: pd.DataFrame, seed
     told, held = (nll_sample(one.assign(scores=one["recalibrated"])) for one in (mine, theirs))
     row |= metrics.interval(told, metrics.share, seed=seed).columns("recalibrated_nll")
     if what != TEXTBOOK:
-        row |= metrics.difference(_confused(mine), _confused(theirs), metrics.uf1, seed=seed).columns("less_uf1")
+        row |= metrics.difference(sample(mine), sample(theirs), metrics.uf1, seed=seed).columns("less_uf1")
         row |= metrics.difference(told, held, metrics.share, seed=seed).columns("less_nll")
     return row
-
-
-def _confused(frame: pd.DataFrame) -> metrics.Sample:
-    return metrics.sample(frame, metrics.confusions(frame["truth"], frame["prediction"], EMOTIONS))
 
 
 def _told(part: pd.DataFrame) -> list[str]:

@@ -36,36 +36,25 @@ def page() -> str:
         now = "<br>".join(f"{n}. {rule.text}" for n, rule in enumerate(asked, 1))
         why = " ".join(edition["why"].get(claim, "") for edition in (old, second)).strip()
         lines.append(f"| {claim} | {was} | {now} | {why} |")
-    lines += [
-        "",
-        f"## Verdicts by the rules of {second['dated']}, where they changed since",
-        "",
+    lines += _verdicts(
+        f"by the rules of {second['dated']}, where they changed since",
         f"Kept run of the reference, commit {second['commit']}, on sim-v1.",
-        "",
-        "| claim | verdict | check | value | |",
-        "|---|---|---|---|---|",
-    ]
-    for claim, found in second["verdicts"].items():
-        for rule, value, low, high, outcome in found["checks"]:
-            lines.append(
-                f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} | {outcome} |"
-            )
-    lines += [
-        "",
-        "## Verdicts by the rules of the first edition",
-        "",
-        (
-            f"Tables of the demo profile, commit {old['commit']}. Intervals are over subjects alone; a check either"
-            " holds or fails."
-        ),
-        "",
-        "| claim | verdict | check | value | |",
-        "|---|---|---|---|---|",
-    ]
-    for claim, found in old["verdicts"].items():
-        for rule, value, low, high, holds in found["checks"]:
-            lines.append(
-                f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} |"
-                f" {rules.HOLDS if holds else rules.FAILS} |"
-            )
+        second["verdicts"],
+    )
+    lines += _verdicts(
+        "by the rules of the first edition",
+        f"Tables of the demo profile, commit {old['commit']}. Intervals are over subjects alone; a check either holds"
+        " or fails.",
+        old["verdicts"],
+    )
     return "\n".join(lines) + "\n"
+
+
+def _verdicts(title: str, note: str, verdicts: dict) -> list[str]:
+    """The lines of one edition's verdicts; a check of the first edition has True or False for an outcome."""
+    lines = ["", f"## Verdicts {title}", "", note, "", "| claim | verdict | check | value | |", "|---|---|---|---|---|"]
+    for claim, found in verdicts.items():
+        for rule, value, low, high, outcome in found["checks"]:
+            word = outcome if isinstance(outcome, str) else rules.HOLDS if outcome else rules.FAILS
+            lines.append(f"| {claim} | {found['verdict']} | {rule} | {value:.3f}{claims.spread(low, high)} | {word} |")
+    return lines
