@@ -12,6 +12,7 @@ from deft.clips.facs import EMOTIONS
 from deft.evaluation import ladder
 from deft.mllm import language
 from deft.mllm.data import read_bench
+from tests import recipe
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,15 @@ def test_recalibration_reads_the_other_folds_alone():
     again = ladder.recalibrated(bold, turned, fold, kept)
     np.testing.assert_array_equal(again[fold == 1], found[fold == 1])
     assert np.abs(again[fold == 0] - found[fold == 0]).max() > 0.01
+
+
+def test_a_recipe_is_changed_field_by_field_and_answers_are_put_together():
+    """What tests/recipe.py compares: a field that no recipe has is named; a mean of one answer is that answer."""
+    asked = recipe.recipes("demo", ["swap=1 rehearse=0.3"])
+    own, changed = asked.values()
+    assert changed == replace(own, swap=1.0, rehearse=0.3) and isinstance(changed.epochs, int)
+    with pytest.raises(SystemExit, match="classes"):
+        recipe.recipes("demo", ["classes=anger"])
+    said = runtime.rng(0, "recipe").dirichlet(np.ones(5), 8)
+    assert np.allclose(recipe.together(said, said), said)
+    assert np.allclose(recipe.together(said, np.full_like(said, 0.2)).argmax(1), said.argmax(1))

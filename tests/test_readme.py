@@ -16,6 +16,21 @@ MAKEFILE = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.M))
 
 
+def test_the_ratios_are_those_of_the_committed_benchmarks(tmp_path):
+    assert readme.block(TEXT, "speed") == readme.speed(), "run `python -m deft.run.readme`"
+    rows = [
+        "id,arm,metric,median,ratio_to_first,device,limit,commit,cores",
+        "B1,ours,time (s),2,1,cpu: X,-,abc,2",
+        "B1,theirs,time (s),6,3,cpu: X,ratio_to_first >= 4,abc,2",
+        "B1,a part,time (s),1,0.5,cpu: X,-,abc,2",
+        "B1,ours,apart (nat),0,1,cpu: X,-,abc,2",
+        "B1,theirs,apart (nat),0,1,cpu: X,high <= 1e-4,abc,2",
+    ]
+    (tmp_path / "bench.csv").write_text("\n".join(rows))
+    told = readme.speed(tmp_path / "bench.csv").splitlines()[2:]
+    assert told[0] == "| B1 | time (s) | 2 | theirs | 6 | 3 | 4, missed |" and told[1] == ""  # no part, no difference
+
+
 def test_the_artifact_table_is_the_register():
     assert readme.block(TEXT, "artifacts") == artifacts.readme_table(), "run `python -m deft.run.readme`"
 

@@ -75,7 +75,7 @@ def continued(
     """Log likelihood (B, C) of each option's tokens after its first, given the cache of the prefixes.
 
     mask: (B, P) of the prefixes. Every option gets a copy of the cache, at most `room` rows at a time: a cache that
-    forgets (sliding windows) cannot be cut back to the prefix.
+    forgets (sliding windows) cannot be cut back to the prefix. `past` is used up.
     """
     found, width = [], len(mask)
     each = max(1, room // width)
@@ -86,7 +86,7 @@ def continued(
         for row, option in enumerate(part):
             ids[row, : len(option)], held[row, : len(option)] = torch.tensor(option), 1
         ids, held = (x.to(mask.device).repeat(width, 1) for x in (ids, held))  # row b C + c: prefix b, option c
-        copy_of = copy.deepcopy(past)
+        copy_of = copy.deepcopy(past) if start + each < len(options) else past
         copy_of.batch_repeat_interleave(len(part))
         grown = torch.cat([mask.repeat_interleave(len(part), 0), held[:, :-1]], 1)
         out = bases.hidden(language, language.get_input_embeddings()(ids[:, :-1]), grown, copy_of, use_cache=True)

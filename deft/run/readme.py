@@ -1,12 +1,14 @@
-"""`python -m deft.run.readme`: rewrite the generated parts of README.md: verdicts, the artifact table and the measured
-cost of profiles.
+"""`python -m deft.run.readme`: rewrite the generated parts of README.md: verdicts, the artifact table, the measured
+cost of profiles, and what is faster than what.
 
-Verdicts and their figure are those of the committed reference. Costs come from the records of the last complete run on
-this machine; a profile without one keeps the line it has."""
+Verdicts and their figure are those of the committed reference, ratios those of the committed bench.csv. Costs come
+from the records of the last complete run on this machine; a profile without one keeps the line it has."""
 
+import csv
 import re
 import sys
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 from deft import artifacts, config, paths, runtime
@@ -15,6 +17,8 @@ from deft.run.chain import Chain
 
 README = paths.ROOT / "README.md"
 REFERENCE = paths.ROOT / "figures" / "demo" / "reference"  # the committed one, whatever $DEFT_FIGURES says
+BENCH = paths.ROOT / "figures" / "demo" / "bench.csv"
+GOAL = re.compile(r"ratio_to_first >= ([\d.]+)")
 HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
 WORDS = {
     "demo": "`sim-v1`, three simulated datasets, small models from a random start",
@@ -130,12 +134,39 @@ def profiles_table(old: str) -> str:
     return "\n".join([HEAD, *rows])
 
 
+def speed(bench: Path = BENCH) -> str:
+    """What each opponent of a benchmark with a goal took, and how many times ours that is; goals that were missed say
+    so.
+    """
+    with open(bench, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = ["| | measured | ours | the other way | took | ratio | goal |", "|---|---|---:|---|---:|---:|---|"]
+    for _, group in groupby(rows, lambda row: (row["id"], row["metric"])):
+        first, *others = group
+        if not any(GOAL.fullmatch(row["limit"]) for row in others):
+            continue
+        for row in others:
+            goal, ratio = GOAL.fullmatch(row["limit"]), float(row["ratio_to_first"])
+            if goal is None and ratio < 1:
+                continue  # a part of ours
+            word = f"{goal[1]}{'' if ratio >= float(goal[1]) else ', missed'}" if goal else ""
+            lines.append(
+                f"| {row['id']} | {row['metric']} | {float(first['median']):.3g} | {row['arm']} |"
+                f" {float(row['median']):.3g} | {ratio:.3g} | {word} |"
+            )
+    where = sorted(
+        {f"{row['cores']} cores ({row['device'].removeprefix('cpu: ')}), commit {row['commit']}" for row in rows}
+    )
+    return "\n".join([*lines, "", f"Measured on {'; '.join(where)}: medians of arms that took turns in one run."])
+
+
 def main(path: Path = README) -> int:
     """Rewrite the generated parts of the page; returns 0."""
     text = path.read_text(encoding="utf-8")
     text = replace(text, "verdicts", outcome())
     text = replace(text, "artifacts", artifacts.readme_table())
     text = replace(text, "profiles", profiles_table(block(text, "profiles")))
+    text = replace(text, "speed", speed())
     with runtime.atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"written: {path}")

@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,9 @@ GRID = tuple(
 )
 
 
-def prepare(work: Path, experts: Path) -> pd.DataFrame:
-    """Render, align, measure and read the third benchmark under `work`; -> its folds. experts: folder of trained
-    experts.
+def prepare(work: Path, experts: Path, seed: int = SEED, names: Sequence[str] = ("motion", "texture")) -> pd.DataFrame:
+    """Render, align, measure and read a benchmark of another seed under `work`; -> its folds. experts: folder of
+    trained experts; names: of those that read it.
     """
     from deft.experts import pretrain
     from deft.faces.stage import align_set
@@ -44,12 +45,12 @@ def prepare(work: Path, experts: Path) -> pd.DataFrame:
 
     if not experts.is_dir():
         raise FileNotFoundError(f"{experts} holds no experts: run 06_experts of that profile first")
-    plans = benchmark.plan_bench(dataclasses.replace(benchmark.BenchmarkSpec(), seed=SEED))
+    plans = benchmark.plan_bench(dataclasses.replace(benchmark.BenchmarkSpec(), seed=seed))
     benchmark.render_set(plans, work / "clips" / "bench")
     align_set(work / "clips" / "bench", work / "faces" / "bench")
     courses.measure_set(work / "clips" / "bench", work / "faces" / "bench", work / "motion" / "bench")
     shutil.copytree(experts, work / "experts", dirs_exist_ok=True)
-    for name in ("motion", "texture"):
+    for name in names:
         pretrain.extract(name, "bench", work)
     return benchmark.folds_of(plans, 3, 7)
 
