@@ -226,18 +226,18 @@ def test_the_table_pools_videos_and_its_page_names_the_best_spotter():
     right = [list(one) for one in truth]
     half = [[one[0], (60, 69, "anger")] for one in truth]  # one hit, one false
     found = {
-        (spot_study.TRUTH, spot_study.NAMED): (truth, right),
-        (spot_study.COURSE, spot_study.NAMED): (truth, half),
-        (spot_study.COURSE, spot_study.REFUSED): (truth, [one[:1] for one in half]),
+        (spot_study.TRUTH, spot_study.KEPT): (truth, right),
+        (spot_study.COURSE, spot_study.KEPT): (truth, half),
+        (spot_study.COURSE, spot_study.TAKEN_BACK): (truth, [one[:1] for one in half]),
     }
     told = spot_study.table(found).set_index(["spotter", "answers"])
     assert told.loc[spot_study.TRUTH].iloc[0][["strs", "f1_spot_low", "f1_spot"]].tolist() == [1, 1, 1]
-    named, refused = (told.loc[spot_study.COURSE, how] for how in (spot_study.NAMED, spot_study.REFUSED))
+    named, refused = (told.loc[spot_study.COURSE, how] for how in (spot_study.KEPT, spot_study.TAKEN_BACK))
     assert (named.tp, named.fp, named.f1_spot) == (5, 5, 0.5)
     assert (refused.tp, refused.fp) == (5, 0) and refused.f1_spot == pytest.approx(2 / 3, abs=1e-4)
     assert 0 < refused.strs_low <= refused.strs <= refused.strs_high
     (shown,) = present.parts(spot_study.PAGE, told.reset_index())
-    assert f"{spot_study.COURSE}, DEFT {spot_study.REFUSED}" in shown.finding
+    assert f"{spot_study.COURSE}, DEFT {spot_study.TAKEN_BACK}" in shown.finding
 
 
 def test_the_people_of_the_study_go_round_all_emotions_and_habits(monkeypatch):

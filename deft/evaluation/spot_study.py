@@ -3,9 +3,10 @@
 `python -m deft.evaluation.spot_study --profile demo` prints it after a complete run of the profile. People of no set
 are filmed for some seconds each, with micro-expressions among blinks, talk and a wandering head
 (`deft.clips.simulator.long_video`). Two spotters find intervals: the motion course, which learns nothing, and a small
-MEAN, which learns on videos of other people. The profile's DEFT names each interval; where it sees nothing move it may
-refuse, which takes the interval back. The true intervals stand beside them as a spotter without errors. Counts are
-pooled over the videos (`deft.evaluation.spotting`); intervals resample people.
+MEAN, which learns on videos of other people. The profile's DEFT names each interval. Where it sees nothing move it
+names none: the interval is kept, and what is in it counts as not recognised, or it is taken back. The true intervals
+stand beside them as a spotter without errors. Counts are pooled over the videos (`deft.evaluation.spotting`); intervals
+resample people.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FIRST = 700_000  # number of the first person: no set draws there
 SHOWN = 3  # micro-expressions of a video
 REPLICATES = 500
 TRUTH, COURSE, MEAN = "true intervals", "motion course", "MEAN, small"
-NAMED, REFUSED = "names every interval", "may refuse"
+KEPT, TAKEN_BACK = "keeps every interval", "takes back where nothing moves"
 Said = list[tuple[int, int, str]]  # (first, last, class) of a video
 
 
@@ -69,7 +70,7 @@ def study(profile: str, people: int, taught: int, seed: int = 7, seconds: float 
         }
         for name, intervals in spotted.items():
             said = named(pipeline, video, [(int(a), int(b)) for a, b in intervals if b > a])
-            for how, told in ((NAMED, said), (REFUSED, [one for one in said if one[2]])):
+            for how, told in ((KEPT, said), (TAKEN_BACK, [one for one in said if one[2]])):
                 truth, answers = found.setdefault((name, how), ([], []))
                 truth.append(video.truth), answers.append(told)
     return found
@@ -95,7 +96,7 @@ def _told(part: pd.DataFrame) -> list[str]:
     real = part[part["spotter"] != TRUTH]
     best = real.loc[real["strs"].idxmax()]
     words = [f"Highest STRS of a spotter: {best['spotter']}, DEFT {best['answers']}, {present.quote(best, 'strs')}."]
-    whole = part[(part["spotter"] == TRUTH) & (part["answers"] == NAMED)].iloc[0]
+    whole = part[(part["spotter"] == TRUTH) & (part["answers"] == KEPT)].iloc[0]
     return [*words, f"With the true intervals recognition alone gives {present.quote(whole, 'f1_recognise')}."]
 
 

@@ -134,13 +134,18 @@ def profiles_table(old: str) -> str:
     return "\n".join([HEAD, *rows])
 
 
+def _short(number: str) -> str:
+    """Three digits, without an exponent."""
+    return f"{float(f'{float(number):.3g}'):,g}"
+
+
 def speed(bench: Path = BENCH) -> str:
     """What each opponent of a benchmark with a goal took, and how many times ours that is; goals that were missed say
     so.
     """
     with open(bench, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    lines = ["| | measured | ours | the other way | took | ratio | goal |", "|---|---|---:|---|---:|---:|---|"]
+    lines = ["| | measured | ours | the other way | took | times ours | goal |", "|---|---|---:|---|---:|---:|---|"]
     for _, group in groupby(rows, lambda row: (row["id"], row["metric"])):
         first, *others = group
         if not any(GOAL.fullmatch(row["limit"]) for row in others):
@@ -150,10 +155,8 @@ def speed(bench: Path = BENCH) -> str:
             if goal is None and ratio < 1:
                 continue  # a part of ours
             word = f"{goal[1]}{'' if ratio >= float(goal[1]) else ', missed'}" if goal else ""
-            lines.append(
-                f"| {row['id']} | {row['metric']} | {float(first['median']):.3g} | {row['arm']} |"
-                f" {float(row['median']):.3g} | {ratio:.3g} | {word} |"
-            )
+            cells = row["id"], row["metric"], _short(first["median"]), row["arm"], _short(row["median"]), f"{ratio:.3g}"
+            lines.append(f"| {' | '.join(cells)} | {word} |")
     where = sorted(
         {f"{row['cores']} cores ({row['device'].removeprefix('cpu: ')}), commit {row['commit']}" for row in rows}
     )
