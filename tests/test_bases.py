@@ -257,8 +257,14 @@ def test_a_coarse_base_learns_with_fine_adapters(family, tokenizers, tmp_path):
     before = {name: value.clone() for name, value in model.state_dict().items() if not base.own(name)}
     one = prompt.encode(tokenizer, model.streams, "which emotion ?", "class : disgust .")
     batch = prompt.pad([one] * 3, tokenizer.pad_token_id) | features(3)
+    fine = torch.Generator().manual_seed(0)
+    for name, value in model.named_parameters():
+        if "lora_B" in name:  # adapters too fine for the base's numbers: folded into it, they would be rounded away
+            value.data.normal_(0.0, 1e-4, generator=fine)
     with torch.no_grad(), model.merged():
         out = model(**batch)
+    with torch.no_grad():
+        assert torch.equal(out.logits, model(**batch).logits)
     assert out.logits.dtype == out.unit_logits.dtype == torch.float32 and bool(torch.isfinite(out.logits).all())
     assert one_step(model, batch) == {name for name in model.state_dict() if base.own(name)}
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
