@@ -9,8 +9,6 @@ broken; the temperature that would have been best, and the log loss with it and 
 (`ladder.recalibrated`)."""
 
 import argparse
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -32,6 +30,7 @@ from deft.parallel import in_parallel
 from deft.run.chain import Chain
 from deft.systems import DEFT, SYSTEMS
 from deft.unimer import build, schema
+from deft.verify.produce import linked
 
 SEEDS = (choose.SEED, 20251115)  # the third and the fifth seed of docs/decisions.md
 TAKEN = ("clips/corpus", "features/corpus", "motion/corpus", "mllm/base", "mllm/instructed", "mllm/draw*/base")
@@ -46,12 +45,9 @@ def filmed(seed: int, profile: str, folder: Path) -> Path:
     if done.is_file():
         return work
     for path in (path for pattern in TAKEN for path in source.glob(pattern)):
-        place = work / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            shutil.copytree(path, place, copy_function=os.link, dirs_exist_ok=True)
-        elif not place.exists():
-            os.link(path, place)
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.is_file():
+                linked(file, work / file.relative_to(source))
     folds = choose.prepare(work, source / "experts", seed, prompt.streams_of(SYSTEMS[DEFT].streams))
     folds.to_csv(work / "clips" / "folds.csv", index=False)
     courses, noise = (runtime.load_array(work / "motion" / "bench", name) for name in ("courses", "noise"))

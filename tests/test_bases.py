@@ -2,6 +2,7 @@
 and a family that is computed otherwise is refused by its name.
 """
 
+import functools
 import json
 import shutil
 
@@ -273,8 +274,10 @@ def test_a_coarse_base_learns_with_fine_adapters(family, tokenizers, tmp_path):
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
-def test_labels_are_scored_after_texts_with_any_base(family, tokenizers, tmp_path):
-    """Prompts of different lengths, labels of one token and of several, against one forward for each."""
+def test_labels_are_scored_after_texts_with_any_base(family, tokenizers, tmp_path, monkeypatch):
+    """Prompts of different lengths, labels of one token and of several, against one forward for each; in parts, where
+    memory has no room for all labels at once, they are the same.
+    """
     write(tmp_path / "base", family, tokenizers)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     tokenizer = tokenizers[FAMILIES[family][2]]
@@ -292,6 +295,10 @@ def test_labels_are_scored_after_texts_with_any_base(family, tokenizers, tmp_pat
             likely = chance.gather(-1, torch.tensor(said)[:, None]).sum()
             assert float(scores[row, column]) == pytest.approx(float(likely), abs=1e-3)
     assert torch.allclose(score.score_labels(model, texts, labels), scores)  # the tokenizer of the model's folder
+    with monkeypatch.context() as patched:
+        patched.setattr(score, "continued", functools.partial(score.continued, room=1))
+        many = [*labels, "anger . au4", "sadness . au1"]
+        assert torch.allclose(score.score_labels(model, texts, many)[:, :3], scores, atol=1e-4)
     with pytest.raises(ValueError, match="has no token"):
         score.score_labels(model, texts, [[1], []], tokenizer)
 

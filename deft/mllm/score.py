@@ -72,21 +72,23 @@ def prompts(
 def continued(
     language: PreTrainedModel, past: Cache, mask: torch.Tensor, options: Sequence[Sequence[int]], room: int = 4096
 ) -> torch.Tensor:
-    """Log likelihood (B, C) of each option's tokens after its first, given the cache of the prefixes.
+    """Log likelihood (B, C) of each option's tokens after its first, given the cache of the prefixes; 0 for an option
+    of one token.
 
-    mask: (B, P) of the prefixes. Every option gets a copy of the cache, at most `room` rows at a time: a cache that
-    forgets (sliding windows) cannot be cut back to the prefix. `past` is used up.
+    mask: (B, P) of the prefixes. Every longer option gets a copy of the cache, at most `room` rows at a time: a cache
+    that forgets (sliding windows) cannot be cut back to the prefix. `past` is used up.
     """
-    found, width = [], len(mask)
-    each = max(1, room // width)
-    for start in range(0, len(options), each):
-        part = options[start : start + each]
+    width, longer = len(mask), [column for column, option in enumerate(options) if len(option) > 1]
+    found, each = torch.zeros(width, len(options), device=mask.device), max(1, room // width)
+    for start in range(0, len(longer), each):
+        columns = longer[start : start + each]
+        part = [options[column] for column in columns]
         ids = torch.full((len(part), max(map(len, part))), 0)
         held = torch.zeros_like(ids)
         for row, option in enumerate(part):
             ids[row, : len(option)], held[row, : len(option)] = torch.tensor(option), 1
         ids, held = (x.to(mask.device).repeat(width, 1) for x in (ids, held))  # row b C + c: prefix b, option c
-        copy_of = copy.deepcopy(past) if start + each < len(options) else past
+        copy_of = copy.deepcopy(past) if start + each < len(longer) else past
         copy_of.batch_repeat_interleave(len(part))
         grown = torch.cat([mask.repeat_interleave(len(part), 0), held[:, :-1]], 1)
         out = bases.hidden(language, language.get_input_embeddings()(ids[:, :-1]), grown, copy_of, use_cache=True)
@@ -94,8 +96,8 @@ def continued(
         logits = bases.word_logits(language, out.last_hidden_state[asked])
         said = torch.zeros(asked.shape, device=mask.device)
         said[asked] = -torch.nn.functional.cross_entropy(logits, ids[:, 1:][asked], reduction="none")
-        found.append(said.sum(1).view(width, len(part)))
-    return torch.cat(found, 1)
+        found[:, columns] = said.sum(1).view(width, len(part))
+    return found
 
 
 @torch.inference_mode()
@@ -112,15 +114,14 @@ def option_scores(
     nothing there. The prefix runs once. First tokens are read off its last logits; longer options continue on copies of
     its cache."""
     batch, features = model.placed(batch), model.placed(features)
-    longer = [column for column, option in enumerate(options) if len(option) > 1]
+    several = max(map(len, options)) > 1
     embedded = model.embed(batch["input_ids"], features, model.project(features))
     mask = batch["attention_mask"]
-    out = model.hidden(embedded, mask, use_cache=bool(longer))
+    out = model.hidden(embedded, mask, use_cache=several)
     first = model.word_logits(out.last_hidden_state[:, -1]).log_softmax(-1)  # (B, V)
     total = torch.stack([first[:, o[0]] for o in options], 1)  # (B, C)
-    if longer:
-        rest = [options[column] for column in longer]
-        total[:, longer] += continued(model.language, out.past_key_values, mask, rest)
+    if several:
+        total += continued(model.language, out.past_key_values, mask, options)
     if not pooled:
         return total
     return total, out.last_hidden_state[torch.arange(len(mask), device=mask.device), batch["prompt_end"]].float()

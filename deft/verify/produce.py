@@ -106,6 +106,17 @@ def needed(chain: Chain) -> list:
     return wanted[::-1]
 
 
+def linked(path: str | Path, copy: str | Path) -> None:
+    """The file `path` again as `copy`: a hard link, or a copy where the file system allows none."""
+    copy = Path(copy)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        copy.unlink(missing_ok=True)
+        os.link(path, copy)
+    except OSError:
+        shutil.copy2(path, copy)
+
+
 def share(source: Chain, target: Chain, whole: bool = False) -> list[str]:
     """Take over finished stages that do not depend on the draw (whole: all of them), by hard links where the file
     system allows them; returns their names."""
@@ -118,12 +129,7 @@ def share(source: Chain, target: Chain, whole: bool = False) -> list[str]:
             place, mine = source.place(promise), target.place(promise)
             for path in [p for p in place.rglob("*") if p.is_file()] if place.is_dir() else [place]:
                 copy = mine / path.relative_to(place) if place.is_dir() else mine
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    copy.unlink(missing_ok=True)
-                    os.link(path, copy)
-                except OSError:
-                    shutil.copy2(path, copy)
+                linked(path, copy)
         target.write_record(stage, source.record(stage))  # the last thing: a killed run takes the stage over again
         taken.append(stage.name)
     return taken
