@@ -12,9 +12,11 @@ from made_sets import CASME2, CUBE, SAMM  # importing it also makes sets in ever
 from deft.clips import labels, readers, splits
 from deft.clips.facs import EMOTIONS, parse_action_units
 from deft.clips.readers import fixtures
-from deft.evaluation import protocols, reported
+from deft.evaluation import protocol_study, protocols, reported
 from deft.evaluation.protocols import mistake, scoring, units, vqa
 from deft.evaluation.protocols.members import ProtocolError
+from deft.evaluation.tables import present
+from deft.unimer.facts import Facts, UnitFact
 
 THREE = ("negative", "positive", "surprise")
 # Rows truth, columns answer: negative, positive, surprise. STSTNet: the authors' log (christy1206/STSTNet). HTNet: the
@@ -800,3 +802,74 @@ def test_epochs_of_a_reader_answer_every_clip_and_gain_from_peeking():
     )
     assert real[0] > 0.55 and real[2] > real[0] + 0.02  # the best epoch of each subject
     assert none[0] < 0.35 and none[2] >= none[0]
+
+
+# ---------------------------------------------------------------- the study of all protocols
+def made_up(monkeypatch, noise=0.3):
+    """(index, answers of the benchmark) of six people per set; what readers see tells the emotions apart, DEFT is
+    right."""
+    clips = index(people=6, clips=10)
+    draw = np.random.default_rng(3)
+    codes = clips["emotion"].map(EMOTIONS.index).to_numpy()
+    seen = {name: np.eye(5)[codes] + draw.normal(0, noise, (len(clips), 5)) for name in protocol_study.READERS}
+    views = {setting.view for setting in protocol_study.peers.SETTINGS.values()}
+    monkeypatch.setattr(protocol_study.peers, "views", lambda name, *_: dict.fromkeys(views, seen[name]))
+    said = clips[["clip", "condition"]].assign(system="deft", seed=0, prediction=clips["emotion"])
+    told = [f"class : {emotion} . evidence : au4 both . reasoning : none ." for emotion in clips["emotion"]]
+    return clips, said.assign(text=told)
+
+
+def test_every_protocol_is_run_once_and_counts_its_own_classes(monkeypatch):
+    clips, said = made_up(monkeypatch)
+    told = protocol_study.recognised("none", clips, said)
+    names = [one for row in told["names"].unique() for one in row.split(", ")]
+    assert sorted(names) == sorted(name for name in protocols.names() if not name.startswith(("units", "vqa")))
+    composite = next(row for row in told["names"].unique() if "composite" in row)
+    assert {"composite", "cube-3"} <= set(composite.split(", "))  # the same three sets, classes and people
+    uf1 = told[told["condition"] == "broken"].set_index(["names", "system"])["uf1"]
+    for row in told["names"].unique():
+        there = set(uf1[row].index)
+        assert {"majority", *protocol_study.READERS} <= there and uf1[row, "lr-flow"] > uf1[row, "majority"]
+        fixed = any(word in row for word in (">", "dfme", "objective"))
+        assert ("deft" in there) != fixed  # DEFT's own folds are no protocol's that says who trains
+    assert (uf1.xs("deft", level="system") == 1).all()  # merged into coarse classes, too
+    shown = present.parts(protocol_study.PAGE, told)
+    assert len(shown) == 2 and all("lr-flow: from" in one.finding for one in shown)
+
+
+def test_units_of_a_protocol_are_read_from_flow_and_from_texts(monkeypatch):
+    clips, said = made_up(monkeypatch, noise=0.05)
+    clips["units"] = ["6+12" if e == "happiness" else "4" for e in clips["emotion"]]
+    told = protocol_study.units_said("none", clips, protocol_study.texts(said))
+    told = told[told["condition"] == "kept"].set_index("system")["f1_over_units"]
+    # of twelve units three occur; the flow tells them, the texts always say AU4, which 32 of 40 clips of a set show
+    assert told["lr-flow"] > 3 / 12 - 0.01 and told["lr-flow"] > told["deft"] > 0
+    assert told["deft"] == pytest.approx(2 * 0.8 / 1.8 / 12, abs=1e-4)
+    assert told["says every unit"] == pytest.approx((2 * 0.8 / 1.8 + 2 * 2 * 0.2 / 1.2) / 12, abs=1e-4)
+
+
+def test_questions_are_answered_from_what_a_text_says():
+    said = Facts("happiness", "", (UnitFact(12, "L"), UnitFact(6, "B")))
+    nothing = Facts()
+
+    def asked(kind, *units, denied=()):
+        return vqa.answered(kind, Facts(units=units, denied=denied).to_json(), said)
+
+    assert asked("fine") == "happiness" and asked("coarse") == "positive"
+    assert asked("units", UnitFact(4, "B")) == "lip corner puller, cheek raiser"
+    assert asked("side", UnitFact(12, "B")) == "left" and asked("side", UnitFact(4, "B")) == ""
+    assert asked("present", UnitFact(12, "A")) == asked("present", denied=(UnitFact(6, "A"),)) == "yes"
+    assert asked("present", UnitFact(4, "A")) == asked("present", denied=(UnitFact(4, "A"),)) == "no"
+    assert asked("joint").endswith("class is happiness, and the coarse expression class is positive.")
+    assert [vqa.answered(kind, nothing.to_json(), nothing) for kind in ("fine", "coarse", "joint")] == [""] * 3
+
+
+def test_the_study_asks_only_what_plays_the_test_set():
+    stated = Facts("anger", "negative", (UnitFact(4, "B"),))
+    row = {"subject": "s", "kind": "fine", "condition": "kept", "stated": stated.to_json()}
+    records = [{**row, "id": f"{d}-{i}", "clip": f"{d}{i}", "dataset": d} for d in ("sim-a", "sim-c") for i in range(4)]
+    says = pd.DataFrame(
+        {"clip": [f"sim-c{i}" for i in range(4)], "condition": "kept", "system": "deft", "seed": 0}
+    ).assign(facts=[stated] * 3 + [Facts("happiness")])
+    (row,) = protocol_study.questions(records, says).to_dict("records")
+    assert row["questions"] == 4 and row["bleu_corpus"] < 1 and row["rouge1_recall"] == 0.75

@@ -23,6 +23,7 @@ Whether `others` is asked for in CAS(ME)^3 is not known; its fine classes here a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -31,11 +32,13 @@ import numpy as np
 import pandas as pd
 
 from deft.clips import labels
-from deft.clips.facs import EMOTIONS
+from deft.clips.facs import COARSE, EMOTIONS
 from deft.evaluation import grounding, metrics
 from deft.evaluation.protocols import scoring, splitting
 from deft.evaluation.protocols.members import ProtocolError, is_simulated
 from deft.unimer.export import from_megc, to_megc
+from deft.unimer.facts import Facts, UnitFact
+from deft.unimer.kinds import KINDS
 
 NAME = "vqa"
 SHEETS = MappingProxyType(
@@ -74,18 +77,36 @@ def _row(record: Mapping, name: str, dataset: str, where: str) -> dict:
 def simulated_rows(records: Iterable[Mapping]) -> pd.DataFrame:
     """Uni-MER records of simulated clips as rows of `read`, question and answer in the task's words (`to_megc`).
 
-    What plays SMIC keeps its coarse questions alone, what plays CAS(ME)^3 is tested (`STANDS`). A text of ours is
-    brought into the same words by its facts: `to_megc([{**record, "stated": parse(text).to_json()}])`.
+    What plays SMIC keeps its coarse questions alone, what plays CAS(ME)^3 is tested (`STANDS`). Columns besides those
+    of `read`: shown (the clip, by its own name), asked (the record's facts, which `answered` reads).
     """
     rows = []
     for record in records:
         for worded in to_megc([record]):
             worded = {**record, "question": worded["question"], "answer": worded["answer"]}
-            rows.append(_row(worded, record["id"], record["dataset"], record["id"]))
+            about = {"shown": record["clip"], "asked": record["stated"]}
+            rows.append(_row(worded, record["id"], record["dataset"], record["id"]) | about)
     frame = pd.DataFrame(rows)
     spared = frame["dataset"].isin(STANDS["smic"]) & (frame["kind"] != "coarse")
     part = np.where(frame["dataset"].isin(STANDS["casme3"]), "test", "training")
     return frame.assign(part=part)[~spared].reset_index(drop=True)
+
+
+def answered(kind: str, asked: Mapping, said: Facts) -> str:
+    """The answer in the task's words to a question of `simulated_rows`, by somebody who said this of the clip; "" when
+    nothing that was said answers it.
+
+    kind, asked: of the question. A unit that was not named is one that is not shown."""
+    about = [fact.code for fact in Facts.from_json(asked).units + Facts.from_json(asked).denied]
+    mine = tuple(fact for fact in said.units if fact.code in about)
+    if kind == "side":
+        stated = Facts(units=mine[:1])
+    elif kind == "present":
+        stated = Facts(units=mine[:1]) if mine else Facts(denied=(UnitFact(about[0], "A"),))
+    else:
+        stated = replace(said, coarse=COARSE.get(said.emotion, ""))
+    needed = {"side": stated.units, "coarse": stated.coarse, "fine": stated.emotion, "joint": stated.emotion}
+    return KINDS[kind].task(stated)[1] if needed.get(kind, True) else ""
 
 
 @cache
