@@ -19,6 +19,7 @@ README = paths.ROOT / "README.md"
 REFERENCE = paths.ROOT / "figures" / "demo" / "reference"  # the committed one, whatever $DEFT_FIGURES says
 BENCH = paths.ROOT / "figures" / "demo" / "bench.csv"
 GOAL = re.compile(r"ratio_to_first >= ([\d.]+)")
+MACHINE = ", no GPU used"  # ends the words for the machine in a row of the profile table
 HEAD = "| profile | data and models | stages | minutes | peak memory | measured on |\n|---|---|---|---|---|---|"
 WORDS = {
     "demo": "`sim-v1`, three simulated datasets, small models from a random start",
@@ -113,25 +114,35 @@ def outcome(reference: Path = REFERENCE) -> str:
 
 def cost(profile: str) -> str | None:
     """One row of the profile table, from the records of a complete run; None when there is none."""
+    import torch
+
     chain = Chain(profile)
     records = [chain.record(stage) for stage in chain.stages]
     if any(r is None or r["state"] != stale.DONE for r in records):
         return None
     hardware = records[-1]["hardware"]
     minutes, memory = sum(r["seconds"] for r in records) / 60, max(r["peak_memory_gib"] for r in records)
-    machine = f"{hardware['cores']} cores ({hardware['cpu']}), no GPU used, commit {records[-1]['commit']}"
+    widest = torch.backends.cpu.get_cpu_capability().replace("AVX512", "AVX-512")  # on one maker's name minutes double
+    machine = f"{hardware['cores']} cores ({hardware['cpu']}, {widest}){MACHINE}, commit {records[-1]['commit']}"
     return f"| `{profile}` | {WORDS.get(profile, '')} | {len(records)} | {minutes:.1f} | {memory:.1f} GiB | {machine} |"
 
 
 def profiles_table(old: str) -> str:
-    """The table of profiles: measured rows where there is a complete run, the old rows elsewhere."""
-    kept = {m[1]: line for line in old.splitlines() if (m := re.match(r"\| `(\w+)` \|", line))}
+    """The table of profiles: a row for each machine that a profile was measured on. What this machine measured takes
+    the place of its own older row; rows of other machines stay.
+    """
     rows = []
     for profile in sorted(config.profiles(paths.NOTEBOOKS)):
-        rows.append(
-            cost(profile) or kept.get(profile) or f"| `{profile}` | {WORDS.get(profile, '')} | | not measured | | |"
-        )
+        mine, kept = cost(profile), [line for line in old.splitlines() if line.startswith(f"| `{profile}` |")]
+        if mine:
+            kept = [line for line in kept if MACHINE in line and _machine(line) != _machine(mine)] + [mine]
+        rows += kept or [f"| `{profile}` | {WORDS.get(profile, '')} | | not measured | | |"]
     return "\n".join([HEAD, *rows])
+
+
+def _machine(row: str) -> str:
+    """The machine of a row of the profile table, as it is written there."""
+    return row.split("|")[-2].split(MACHINE)[0].strip()
 
 
 def _short(number: str) -> str:
