@@ -233,11 +233,15 @@ def plan(given: argparse.Namespace) -> int:
     """Print what tuning takes; returns 0."""
     from deft.mllm import planning
 
-    machine = planning.Machine(given.peak, given.efficiency or planning.Machine.efficiency, given.memory)
-    bases, gpus = [given.base] if given.base else list(planning.SHAPES), [given.gpus] if given.gpus else planning.GPUS
+    measured = planning.Machine.efficiency if given.efficiency is None else given.efficiency
+    machine = planning.Machine(given.peak, measured, given.memory)
+    bases = [given.base] if given.base else list(planning.SHAPES)
+    gpus = planning.GPUS if given.gpus is None else [given.gpus]
     task = planning.Task(school=given.school)
     rows = planning.table(bases, gpus, task, machine)
-    print(json.dumps(rows, indent=1) if given.json else planning.words(rows, task, machine, bool(given.efficiency)))
+    print(
+        json.dumps(rows, indent=1) if given.json else planning.words(rows, task, machine, given.efficiency is not None)
+    )
     return 0
 
 
@@ -270,22 +274,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "reference":
             from deft.verify import produce
 
+            wanted = produce.Plan(  # checked before anything is carried
+                given.profile,
+                given.notebooks,
+                given.runs,
+                tuple(given.limits.split(",")),
+                tuple(given.threads.split(",")),
+                given.name,
+                given.trial,
+                given.fresh,
+            )
             if given.carry:
                 produce.carry(given.profile)
-            if given.spread_only:
-                return produce.spread_only(given.profile)
-            return produce.reference_runs(
-                produce.Plan(
-                    given.profile,
-                    given.notebooks,
-                    given.runs,
-                    tuple(given.limits.split(",")),
-                    tuple(given.threads.split(",")),
-                    given.name,
-                    given.trial,
-                    given.fresh,
-                )
-            )
+            return produce.spread_only(given.profile) if given.spread_only else produce.reference_runs(wanted)
         if given.command == "data-check":
             from deft.clips.readers.check import check
 

@@ -142,6 +142,11 @@ def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) 
         for future in as_completed(waiting):
             try:
                 result = future.result()
+            except BrokenProcessPool as error:  # all that waited fail at once: which one it was is not known
+                raise RuntimeError(
+                    "a worker process was ended from outside, most likely for want of memory; finished runs are kept:"
+                    " start again, with fewer workers (DEFT_JOBS=1) if it comes back"
+                ) from error
             except Exception as error:
                 raise RuntimeError(
                     f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on"

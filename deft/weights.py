@@ -59,9 +59,7 @@ def find(name: str | Path, revision: str = "", what: str = "model", remedy: str 
     if not folder.is_dir():
         if not HUB_ID.fullmatch(given):
             raise WeightsError(f"no folder '{given}' with a {what}, and this is no hub id (owner/name) either")
-        place = os.environ.get(PLACES, "")
-        folder = Path(place) / name if place and not revision else folder
-        name = given
+        name, folder = given, (None if revision else laid(given)) or folder
     if not folder.is_dir():
         folder = fetch(given, revision, FILES)
         commit = folder.name
@@ -71,6 +69,14 @@ def find(name: str | Path, revision: str = "", what: str = "model", remedy: str 
             " language model, tokenizer.json"
         )
     return folder, Reference(name, commit, content(folder))
+
+
+def laid(name: str) -> Path | None:
+    """The folder below $DEFT_BASES that has the last part of a hub id for its name, if there is one. Of which revision
+    it is, it does not say: who wants one must compare its content.
+    """
+    folder = Path(os.environ.get(PLACES, "")) / name.rpartition("/")[2]
+    return folder if os.environ.get(PLACES) and folder.is_dir() else None
 
 
 def fetch(name: str, revision: str = "", files: Sequence[str] | None = None) -> Path:

@@ -412,3 +412,11 @@ def test_only_a_known_profile_is_used(tmp_path, capsys, monkeypatch, profile):
 def test_names_become_folder_names():
     assert analyse._plain_name("../../etc/passwd") == "etc_passwd" and analyse._plain_name("...") == ""
     assert issubclass(locate.ClipError, ValueError) and issubclass(detect.FaceError, ValueError)
+
+
+def test_a_model_that_writes_nothing_leaves_the_report_whole(report):
+    _, record, _ = report
+    said = {"moving": True, "text": "", "written": "", "dropped": [], "statements": [], "sure": True, "scores": {}}
+    names = re.findall(r"pictures\.(\w+)", page.TEMPLATE.read_text(encoding="utf-8"))
+    text = page.html({**record, "answer": {**said, "source": "deft"}}, dict.fromkeys(names, "data:,"), 8.0)
+    assert "The model wrote nothing." in text

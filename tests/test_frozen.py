@@ -267,3 +267,16 @@ def test_only_structure_and_texture_read_an_encoder_and_a_name_must_be_one(monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     with pytest.raises(WeightsError, match="`hf download a/b --revision v1 --local-dir FOLDER`"):
         frozen.named(texture="a/b@v1")
+
+
+def test_a_revision_that_a_saved_model_names_is_found_where_models_are_laid(tmp_path, monkeypatch):
+    """The folder does not tell its revision; its content is compared. A revision that is asked for by hand is not
+    guessed."""
+    (tmp_path / "vit").mkdir()
+    monkeypatch.setenv(weights.PLACES, str(tmp_path))
+    assert weights.laid("owner/vit") == tmp_path / "vit" and weights.laid("owner/other") is None
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match="--revision abc"):
+        weights.find("owner/vit", "abc")
+    monkeypatch.delenv(weights.PLACES)
+    assert weights.laid("owner/vit") is None

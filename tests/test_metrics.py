@@ -386,6 +386,8 @@ def test_p_of_a_difference_is_small_where_the_interval_is_far_from_zero():
     assert metrics.p_value(one["good"], one["bad"], metrics.share) < 1e-6
     assert metrics.p_value(one["good"], one["same"], metrics.share) > 0.05
     assert metrics.p_value(one["good"], one["good"], metrics.share) == 1
+    always, never = (metrics.sample(rows, np.stack([np.full(30, n), np.full(30, 20)], 1)) for n in (20, 0))
+    assert np.isnan(metrics.p_value(always, never, metrics.share))  # nothing scatters, so no t tells how sure it is
     assert metrics.p_value(one["bad"], one["good"], metrics.share) == metrics.p_value(
         one["good"], one["bad"], metrics.share
     )

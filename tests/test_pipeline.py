@@ -19,7 +19,7 @@ from deft.clips.footage import Frames
 from deft.clips.record import Clip
 from deft.experts import pretrain
 from deft.faces import landmarks
-from deft.mllm import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftLLMProcessor, card, data, runs, score
+from deft.mllm import DeftLLMConfig, DeftLLMForConditionalGeneration, DeftLLMProcessor, card, data, runs, score, tune
 from deft.mllm.checked import checked
 from deft.mllm.pipeline import DeftPipeline
 from deft.motion import evidence, prepare, stillness
@@ -274,3 +274,30 @@ def test_frames_that_cannot_be_read(pipeline, frames, change, words):
 def test_moments_that_cannot_be(pipeline, frames, given, words):
     with pytest.raises(ValueError, match=words):
         pipeline(frames, **{"fps": FPS, **given})
+
+
+def test_a_model_without_soft_words_answers_through_its_own_prompt(work, frames, tmp_path):
+    """`deft-tokens`: its prompt has no slots of units, in the processor as in tuning; the experts name units all the
+    same."""
+    job = runs.Job("deft-tokens", 0, 0)
+    tokenizer, model = tune.build(work, job.system, tune.TuneSettings(), 7)
+    model.save_pretrained(job.folder(work))
+    tokenizer.save_pretrained(job.folder(work))
+    pipeline = DeftPipeline.of_work(work, job.system)
+    said = pipeline(frames, fps=FPS, **MOMENTS)
+    assert said["written"] is not None and set(pipeline.calibrations) == {"texture", "motion"}
+    processor = AutoProcessor.from_pretrained(pipeline.save_pretrained(tmp_path / "saved"))
+    features = {name: np.zeros((1, 4, 64)) for name in pipeline.experts}
+    features |= {f"{name}_units": np.full((1, 17, 2), 0.5) for name in pipeline.calibrations}
+    own = score.prompts(model, tokenizer, 1)
+    assert processor(features)["input_ids"].tolist() == own["input_ids"].tolist()
+
+
+def test_a_model_of_recorded_faces_says_so(work, tmp_path):
+    copy = shutil.copytree(work, tmp_path / "casme2-tiny-folds3")
+    runtime.write_json(copy / "set.json", {"dataset": "casme2", "simulated": False})
+    pipeline = DeftPipeline.of_work(copy)
+    words = (pipeline.save_pretrained(tmp_path / "saved") / "README.md").read_text()
+    assert "tuned on recorded faces (casme2)" in words and "No face of a person" not in words
+    (tmp_path / "T2.csv").write_text("system,scored by,clips\ndeft,fine,3\n")
+    assert card.metrics(tmp_path / "T2.csv", "deft") == []

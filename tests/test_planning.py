@@ -72,4 +72,13 @@ def test_the_command_plans_for_a_folder(tmp_path, capsys):
     assert row["gpus"] == 2 and row["parameters"] == 1736 and row["fits"]
     assert cli.main(["plan", "--base", str(tmp_path), "--efficiency", "0.5"]) == 0
     assert "given 50%" in (said := capsys.readouterr().out) and said.count(str(tmp_path)) == 3
+    assert cli.main(["plan", "--base", str(tmp_path), "--gpus", "0"]) == 2
+    assert cli.main(["plan", "--base", str(tmp_path), "--efficiency", "0"]) == 2 and capsys.readouterr().err
     assert cli.main(["plan", "--base", "9b"]) == 2 and "0.5b, 3b, 7b, 32b" in capsys.readouterr().err
+
+
+def test_a_base_whose_layers_lie_the_other_way_round_gets_adapters_too():
+    """GPT-2 holds its weights as (in, out); it can be tuned, so it can be planned."""
+    sizes = {"n_embd": 8, "n_layer": 2, "n_head": 2, "vocab_size": 20, "n_positions": 32}
+    found = planning.size(AutoConfig.for_model("gpt2", **sizes), Task(rank=2))
+    assert found.layers == 2 * 12 * 8 * 8  # attention 4 x 8 x 8 and feed-forward 8 x 8 x 8 of each layer

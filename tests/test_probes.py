@@ -398,3 +398,8 @@ def test_the_jackknife_of_a_mean_is_the_textbooks(world):
     spread = 1.96 * values.std(ddof=1) / np.sqrt(asked.count)
     assert row["value"] - row["low"] == pytest.approx(spread, rel=1e-6)
     assert metrics.known_mean(np.array([[1.0, np.nan, 3.0]]))[0] == 2
+
+
+def test_one_subject_cannot_be_probed():
+    found = probes.probe(np.zeros((6, 2)), np.arange(6) % 2, groups=np.zeros(6, int))
+    assert np.isnan(found["score"])

@@ -858,6 +858,8 @@ def test_questions_are_answered_from_what_a_text_says():
     assert asked("fine") == "happiness" and asked("coarse") == "positive"
     assert asked("units", UnitFact(4, "B")) == "lip corner puller, cheek raiser"
     assert asked("side", UnitFact(12, "B")) == "left" and asked("side", UnitFact(4, "B")) == ""
+    by_name = Facts("disgust", "", (UnitFact(14, "A"),))  # named, without a side
+    assert vqa.answered("side", Facts(units=(UnitFact(14, "L"),)).to_json(), by_name) == ""
     assert asked("present", UnitFact(12, "A")) == asked("present", denied=(UnitFact(6, "A"),)) == "yes"
     assert asked("present", UnitFact(4, "A")) == asked("present", denied=(UnitFact(4, "A"),)) == "no"
     assert asked("joint").endswith("class is happiness, and the coarse expression class is positive.")
@@ -873,3 +875,34 @@ def test_the_study_asks_only_what_plays_the_test_set():
     ).assign(facts=[stated] * 3 + [Facts("happiness")])
     (row,) = protocol_study.questions(records, says).to_dict("records")
     assert row["questions"] == 4 and row["bleu_corpus"] < 1 and row["rouge1_recall"] == 0.75
+
+
+def test_answers_about_a_set_that_is_not_tested_are_refused():
+    rows = answers(STSTNET).to_dict("records") if hasattr(answers(STSTNET), "to_dict") else list(answers(STSTNET))
+    with pytest.raises(ProtocolError, match="row 443: mmew is not tested there"):
+        protocols.get("composite").score([*rows, {**rows[0], "dataset": "mmew", "clip": "m1"}])
+    own = [{**row, "dataset": "casme2"} for row in rows[:3]]
+    with pytest.raises(ProtocolError, match="row 1: casme2 is not tested there, samm is"):
+        protocols.get("cross:casme2>samm").score(own)
+
+
+def test_units_of_simulated_clips_are_scored_too():
+    row = {"dataset": "sim-a", "subject": "s", "units_annotated": (4, 12), "units_said": ("AU4",), "clip": "c"}
+    assert protocols.get("units").score([row])["f1_over_units"].iloc[0] == pytest.approx(1 / 12)
+
+
+def test_a_protocol_of_more_sets_than_the_simulator_has_says_so():
+    with pytest.raises(ProtocolError, match="has no counterpart|finds no clip|cannot use"):
+        protocols.get("cross:casme2+samm+mmew>smic-hs").plan(index())
+    assert protocols.stand_ins("cross:casme2+samm+mmew>smic-hs") == {}
+
+
+def test_every_look_keeps_a_training_subject():
+    """Looks of two people: one may validate, never both."""
+    look = [0] * 22 + [1, 1]
+    people = pd.DataFrame({"subject": [f"s{n}" for n in range(24)], "dataset": "sim-a", "look": look})
+    for seed in range(20):
+        folds = splits.make_folds(people, 3, seed)
+        for fold in range(3):
+            free = folds[folds["fold"] != fold]
+            assert set(free["look"]) == set(free[free["validation_of"] != fold]["look"])

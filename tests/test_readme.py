@@ -200,5 +200,8 @@ def test_a_profile_has_a_row_for_each_machine_it_was_measured_on(monkeypatch):
     new = {"demo": row("demo", 44, "slow", "c"), "smoke": row("smoke", 4, "slow", "c")}
     monkeypatch.setattr(readme, "cost", new.get)
     told = readme.profiles_table(old)
-    assert [line for line in told.splitlines() if line.startswith("| `demo`")] == [row("demo", 28, "fast", "a"), new["demo"]]
+    assert [line for line in told.splitlines() if line.startswith("| `demo`")] == [
+        row("demo", 28, "fast", "a"),
+        new["demo"],
+    ]
     assert new["smoke"] in told and told.count("`smoke`") == 1 and readme.profiles_table(told) == told

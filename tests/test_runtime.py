@@ -101,6 +101,14 @@ def test_clean_keeps_what_is_committed(monkeypatch, tmp_path, capsys):
     assert "did you mean 'demo'" in capsys.readouterr().err
 
 
+def test_clean_refuses_while_a_run_of_a_reference_is_made(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    below = tmp_path / "demo-reference" / "run1" / "demo"
+    with lock.held(below, "a run"):
+        assert clean.main(["demo-reference"]) == 2 and below.is_dir()
+    assert "is going on" in capsys.readouterr().err
+
+
 def test_clean_refuses_during_a_run_and_follows_a_link(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DEFT_WORK", str(tmp_path / "w"))
     monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))

@@ -249,3 +249,11 @@ def test_the_people_of_the_study_go_round_all_emotions_and_habits(monkeypatch):
     assert {habit for *_, habit in filmed} == set(SETS) and len({who for who, *_ in filmed}) == 10
     counts = np.unique([emotion for _, shown, _ in filmed for emotion in shown], return_counts=True)
     assert counts[0].tolist() == sorted(EMOTIONS) and set(counts[1]) == {6}
+
+
+def test_a_peak_of_a_short_video_stays_where_it_is():
+    """Fewer windows than the box is long: the smoothed course has as many places as the score."""
+    score = np.zeros(15)
+    score[7] = 1
+    ((first, last),) = mean.intervals(score + 1e-3 * np.exp(-np.square(np.arange(15) - 7.0)), 10)
+    assert abs((first + last) / 2 - 12) <= 1

@@ -463,6 +463,17 @@ def test_carried_runs_widen_nothing_but_the_spread():
     assert reach.sd.max() < 0.1 and reach.factor == pytest.approx(np.sqrt(4 / 3))
 
 
+def test_a_run_that_is_left_out_is_judged_as_if_it_had_never_been():
+    """Carried runs are centred on the complete ones: the mean that the left-out run had a part in goes with it."""
+    rng = np.random.default_rng(1)
+    runs, older = fleet(rng, 4), fleet(rng, 5)
+    whole, never = spread.of_runs(runs, older), spread.of_runs(runs[:2] + runs[3:], older)
+    left = whole.without(2)
+    assert left.complete == never.complete and np.allclose(left.mean, never.mean) and np.allclose(left.sd, never.sd)
+    with pytest.raises(IndexError, match="none of the 4 complete"):
+        whole.without(4)
+
+
 def test_two_new_runs_and_carried_ones_are_enough():
     def runs(complete, carried):
         return {f"r{n}": ({"role": "complete" if n < complete else "carried"}, {}) for n in range(complete + carried)}
@@ -576,9 +587,10 @@ def test_check_follows_from_the_committed_answers_alone(world):
 def test_the_tables_of_the_reference_are_those_of_the_kept_run(world):
     where = paths.figures(PROFILE) / "reference"
     runs = reference.read_runs(where)
+    produce.carry(PROFILE)  # a carried run is the kept one under its new name
     assert (
-        integrity.as_kept(where, runs) == []
-        and reference.kept_run(where, {"carried-run0": runs["run0"]}) == "carried-run0"
+        integrity.as_kept(where, reference.read_runs(where)) == []
+        and reference.kept_run(where, reference.read_runs(where)) == "carried-run0"
     )
     runtime.write_json(where / reference.KEPT, {"run": "run1"})
     assert {p.state for p in integrity.as_kept(where, runs)} == {integrity.ALTERED}
@@ -699,6 +711,19 @@ def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsy
     assert produce.reference_runs(plan) == 2 and not made and "run1 under" in capsys.readouterr().out
     produce.carry("tiny")
     assert produce.reference_runs(plan) == 0 and made == ["run0", "run1"]
+
+
+def test_runs_are_carried_twice_and_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEFT_FIGURES", str(tmp_path / "f"))
+    runs = tmp_path / "f" / "tiny" / "reference" / "runs"
+    for draw in (5, 6):
+        runtime.write_json(runs / "run0" / reference.RUN, {"name": "run0", "draw": draw})
+        runtime.write_json(runs.parent / reference.KEPT, {"run": "run0"})
+        produce.carry("tiny")
+    found = {path.parent.name: runtime.read_json(path) for path in runs.glob(f"*/{reference.RUN}")}
+    assert {name: about["draw"] for name, about in found.items()} == {"carried-run0": 5, "carried1-run0": 6}
+    assert all(about["role"] == "carried" and about["name"] == name for name, about in found.items())
+    assert runtime.read_json(runs.parent / reference.KEPT) == {"run": "carried1-run0"}
 
 
 def test_a_run_is_taken_over_whole_only_under_its_own_threads_and_limits(tmp_path, monkeypatch):

@@ -39,9 +39,10 @@ def make_folds(subjects: pd.DataFrame, folds: int, seed: int, validation: int = 
         free = table[(table.fold != fold) & (table.validation_of == -1)]
         sizes = free.look.map(table.look.value_counts())
         # Frequent looks give up subjects first: training must keep every look.
-        spare = free.assign(size=sizes).groupby("look", sort=False).filter(lambda g: len(g) > 1)
-        order = spare.sort_values(["size", "subject"], ascending=[False, True], kind="stable")
+        order = free.assign(size=sizes).sort_values(["size", "subject"], ascending=[False, True], kind="stable")
         rank = order.groupby("look").cumcount()
+        spare = rank < order.groupby("look")["look"].transform("size") - 1  # one of each stays
+        order, rank = order[spare], rank[spare]
         wanted = min(validation, max(1, len(free) // 4)) if len(free) > 1 else 0
         chosen = (
             order.assign(rank=rank).sort_values(["rank", "size"], ascending=[True, False], kind="stable").index[:wanted]

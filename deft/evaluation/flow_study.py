@@ -48,7 +48,7 @@ NUISANCES = {  # grey levels, relative change of the light, JPEG quality, px
     "camera": {"noise": 4.0, "flicker": 0.01, "jpeg": 60},  # as in sim-v1
 }
 FACES, PHOTOGRAPH, TEXTURE = "simulator", "photograph", "noise texture"
-SEED = 20271114  # people and pictures of this study; no other set of deft uses it
+SEED = 20271114  # people and pictures of this study; `sim-v2` was later given the same seed, and shares people with it
 SIZE, FINE, MARGIN = 128, 2, 12  # px of a pair; supersampling and spare border (px) of pictures that are warped
 # px; a picture that is not blurred before it is sampled changes its sharpness with the fraction of a pixel it moved
 LENS = 0.5

@@ -289,7 +289,8 @@ def difference(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: i
 def p_value(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: int = 7) -> float:
     """Two-sided p that A and B have the same statistic: `difference` over the standard deviation of its replicates,
     against a t distribution of subjects - 1 degrees. (Counting replicates beyond 0 could give nothing below 2 / B,
-    which thirty comparisons would multiply.) NaN for one subject; 1 where no replicate differs.
+    which thirty comparisons would multiply.) NaN for one subject, and where all replicates differ
+    by the same, of which no t tells; 1 where none differs.
     """
     from scipy import stats
 
@@ -297,7 +298,9 @@ def p_value(a: Sample, b: Sample, statistic: Callable, B: int = 1000, seed: int 
         return float("nan")
     found = replicates([(a, statistic), (b, statistic)], np.subtract, B, seed)
     value, spread = difference(a, b, statistic, B, seed).value, float(np.nanstd(found, ddof=1))
-    return float(2 * stats.t.sf(abs(value) / spread, len(a.subjects) - 1)) if spread > 0 else float(value == 0)
+    if not spread > 0:
+        return 1.0 if value == 0 else float("nan")
+    return float(2 * stats.t.sf(abs(value) / spread, len(a.subjects) - 1))
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -3,9 +3,9 @@
 `python -m deft.evaluation.protocol_study --profile demo` prints it after a complete run of the profile. Every protocol
 of `deft.evaluation.protocols` is run on its counterpart on the simulator. Readers that take seconds are fitted in each
 protocol's own folds; DEFT, which takes longer, is not: its answers, given in the benchmark's three folds, are counted
-by each protocol that leaves subjects out, over the protocol's clips and classes. Then the protocols of action units
-and of visual questions, for every system that wrote a text; and what choosing the epoch on the test clips gains, with
-labels and with labels that mean nothing.
+by each protocol that leaves subjects out and has classes of emotions, over the protocol's clips and classes. Then the
+protocols of action units and of visual questions, for every system that wrote a text; and what choosing the epoch on
+the test clips gains, with labels and with labels that mean nothing.
 """
 
 from __future__ import annotations
@@ -271,8 +271,8 @@ PAGE = Page(
             {"about": MISTAKE},
         ),
     ),
-    "Brackets: 95 % intervals over subjects, and over draws where there are several. Empty: DEFT was not trained in"
-    " these folds.",
+    "Brackets: 95 % intervals over subjects, and over draws where there are several. Empty: the protocol says who"
+    " trains, or its classes follow from units.",
 )
 
 

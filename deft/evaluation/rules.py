@@ -1,4 +1,4 @@
-"""The rules by which claims are judged: data, dated, and written before the run that uses them.
+"""The rules by which claims are judged: data, and dated; docs/decisions.md tells what was in sight.
 
 `deft.evaluation.first_edition` prints them, beside those that went before and why they changed, as docs/rules.md.
 `deft.evaluation.claims` holds tables against them."""

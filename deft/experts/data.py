@@ -226,7 +226,9 @@ STILL = Jitter(gain=0.0, light=0.0, shift=0, noise=0.0)  # of features of pictur
 
 
 def draws(jitter: Jitter, count: int, seed: int, epoch: int) -> dict[str, np.ndarray]:
-    """One row per clip index, drawn from (seed, epoch) alone: batch order, batch size and resuming do not matter."""
+    """One row per clip index, drawn from (seed, epoch) alone: batch order, batch size and resuming do not matter; for
+    noise they do, whose seed is that of a batch's first clip.
+    """
     r = runtime.rng(seed, "jitter", epoch)
     return {
         "mirror": r.random(count) < jitter.mirror,

@@ -57,7 +57,7 @@ class Frozen:
         """The encoder itself, once per process. WeightsError: not to be had, no usable vision encoder, or other files
         than those that the reference names.
         """
-        there = self.place if self.place and Path(self.place).is_dir() else ""
+        there = self.place if self.place and Path(self.place).is_dir() else weights.laid(self.reference.id) or ""
         folder, found = weights.find(there or self.reference.id, "" if there else self.reference.revision, WHAT)
         if found.sha256 != self.reference.sha256:
             raise WeightsError(

@@ -165,6 +165,8 @@ def held_out(
     from sklearn.model_selection import GroupKFold
 
     x = np.asarray(x, np.float64).reshape(len(x), -1)
+    if len(np.unique(groups)) < 2:
+        return  # nobody is left to predict
     for train, test in GroupKFold(min(splits, len(np.unique(groups))), shuffle=True, random_state=seed).split(
         x, groups=groups
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -179,6 +180,11 @@ def recipe_of(
         protocol, dataset = found.name, dataset or "+".join(getattr(found, "datasets", ()))
     if not dataset:
         raise LicensedError("say which data set: DATASET=casme2, or a protocol: PROTOCOL=megc2019")
+    if "+" in dataset and not root and not os.environ.get("DEFT_DATA", ""):
+        raise LicensedError(
+            f"{dataset.replace('+', ', ')}: say which folder holds theirs: DATA=folder, or export DEFT_DATA=folder"
+        )
+    root, landmarks = root and Path(root).expanduser(), landmarks and Path(landmarks).expanduser()
     return Recipe(
         dataset,
         root or (paths.data(dataset) if "+" not in dataset else paths.data("")),

@@ -5,6 +5,7 @@ answers, peers).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -125,6 +126,23 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
     return jobs, tune.TuneSettings(**chosen, classes=agreed.classes_of(recipe))
 
 
+def elsewhere(profile: str) -> list[Path]:
+    """Weights of the profile's own DEFT, draw 0, of every fold that was asked for last; [] where 07 never ran.
+    LicensedError where one of them is not finished: a mean over the others would be another system.
+    """
+    work, found = paths.work(profile), []
+    if not (work / "mllm" / "runs" / "jobs.json").is_file():
+        return found
+    for job in tune.jobs_asked(work):
+        if (job.system, job.seed) == (DEFT, 0):
+            found.append(job.folder(work) / "model.safetensors")
+            if not found[-1].is_file():
+                raise LicensedError(
+                    f"{job} of profile {profile} is not finished: run `make reproduce PROFILE={profile}`"
+                )
+    return found
+
+
 def answering(
     recipe: Recipe, described: str, log: Callable[[str], None] = print, clips: Sequence[RecordedClip] = ()
 ) -> Step:
@@ -132,7 +150,7 @@ def answering(
     `ELSEWHERE` and the textbook alone. clips: of a protocol, which says who is tested.
     """
     work, (jobs, settings) = recipe.work, runs_of(recipe)
-    others = sorted((paths.work(recipe.profile) / "mllm" / "runs" / DEFT / "seed0").glob("fold*/model.safetensors"))
+    others = elsewhere(recipe.profile)
     runs = cache.hash_of([tune.state_of(job, work, settings).key for job in jobs])
     state = cache.fresh(
         work,

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+SIMULATED_ONLY = "trained on simulated faces only"  # how the source of such a model ends
 LIMITS = (
     (
         "Not a lie detector. A movement of the face is not an intention, a truth or a feeling, and this program has"
         " never been shown a real one."
     ),
     (
-        "Every network behind the answer was trained on simulated faces. Nothing learned there is claimed to hold for"
-        " people; its error on this clip is unknown."
+        "What the experts know was learned on simulated faces. Nothing learned there is claimed to hold for people; the"
+        " error on this clip is unknown."
     ),
     "Not for decisions about a person: hiring, policing, borders, school, insurance, medicine, credit.",
 )
@@ -23,12 +24,12 @@ MEASURES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "nll": "negative
 
 def metrics(table: Path, system: str) -> list[list[str]]:
     """Rows (set, condition, clips, each of MEASURES with its interval) of a system in table T2; none without the
-    table.
+    table, and of recorded clips, whose table has rows of another kind.
     """
     if not table.is_file():
         return []
     with open(table, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] == system]
+        rows = [row for row in csv.DictReader(file) if row["system"] == system and "set" in row]
     return [
         [row["set"], row["condition"], f"{float(row['clips']):.0f}"]
         + [f"{float(row[m]):.3f} [{float(row[f'{m}_low']):.3f}, {float(row[f'{m}_high']):.3f}]" for m in MEASURES]

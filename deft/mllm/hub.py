@@ -239,7 +239,7 @@ def recall(
 
     BaseError when its files are not those that were tuned on.
     """
-    place = place if place and Path(place).is_dir() else ""
+    place = place if place and Path(place).is_dir() else elsewhere.laid(reference.id) or ""
     tokenizer, model = load(place or reference.id, "" if place else reference.revision, dtype, **settings)
     if model.reference.sha256 != reference.sha256:
         raise BaseError(

@@ -31,7 +31,7 @@ from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, frozen, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import card, score
+from deft.mllm import card, prompt, score
 from deft.mllm.checked import checked
 from deft.mllm.data import TuningData, heard
 from deft.mllm.model import DeftLLMForConditionalGeneration
@@ -44,6 +44,9 @@ from deft.unimer.measure import Measurement, measure, unit_rows
 
 RECORD = "pipeline.json"
 SIMULATED = "Simulated clips: made-up faces whose motion is known. No face of a person was used."
+RECORDED = (
+    "Recordings of people, named above, under their owners' licence, which says who may have what was learned on them."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,9 @@ class DeftPipeline:
             "evidence": work / "evidence" / "calibration.json",
         }
         places |= {name: pretrain.folder_of(work, name, draws.read_by(work, draw)) for name in data.NAMES}
-        source = f"{system}, seed {draw}, fold {fold}, profile {work.name}; trained on simulated faces only"
+        note = runtime.read_json(work / "set.json") if (work / "set.json").is_file() else {"simulated": True}
+        learned = card.SIMULATED_ONLY if note["simulated"] else f"tuned on recorded faces ({note['dataset']})"
+        source = f"{system}, seed {draw}, fold {fold}, profile {work.name}; {learned}"
         scores = card.metrics(paths.figures(work.name) / "tables" / "T2.csv", system)
         return cls._load(places, *load_model(places["model"]), source, scores)
 
@@ -124,7 +129,8 @@ class DeftPipeline:
         for expert in experts.values():
             if expert.frozen:
                 expert.frozen.load()  # one that is not to be had is refused here, not at the first clip
-        calibrations = {name: Calibration.load(places[name] / "calibration.json") for name in model.unit_streams}
+        speaks = [name for name in model.streams if name in prompt.UNIT_STREAMS]  # also where no soft word is shown
+        calibrations = {name: Calibration.load(places[name] / "calibration.json") for name in speaks}
         cascade = landmarks.load(places["landmarks"]) if (places["landmarks"] / "weights.npz").is_file() else None
         calibration = evidence.Calibration.load(places["evidence"]) if places["evidence"].is_file() else None
         kept = {
@@ -134,14 +140,15 @@ class DeftPipeline:
         }
         return cls(tokenizer, model, experts, calibrations, cascade, calibration, kept, source, scores)
 
-    def save_pretrained(self, folder: str | Path, data: str = SIMULATED) -> Path:
+    def save_pretrained(self, folder: str | Path, data: str = "") -> Path:
         """Write a folder that answers a clip: a copy of every part (a base or an encoder from elsewhere by reference),
-        and a model card. data: what it was tuned on, in words of the card.
+        and a model card. data: what it was tuned on, in words of the card; by default simulated clips, or recordings.
 
         Its top is the folder of the model: AutoModel, AutoProcessor and transformers' `pipeline` read it.
         FileExistsError when the folder is there and holds something else.
         """
         folder, parts, model = Path(folder), {"model": "."}, self.places["model"]
+        data = data or (SIMULATED if self.source.endswith(card.SIMULATED_ONLY) else RECORDED)
         if folder.exists() and not (folder / RECORD).is_file():
             raise FileExistsError(f"{folder} is there and is no pipeline: give another folder")
         experts = {name: runtime.sha256(self.places[name] / "model.safetensors") for name in self.experts}
@@ -152,9 +159,8 @@ class DeftPipeline:
             config = runtime.read_json(fresh / "config.json") | {"experts": experts}
             runtime.write_json(fresh / "config.json", config)
             streams = self.model.config
-            DeftLLMProcessor(self.tokenizer, streams.streams, streams.tokens, streams.width, experts).save_pretrained(
-                fresh
-            )
+            settings = (streams.streams, streams.tokens, streams.width, experts)
+            DeftLLMProcessor(self.tokenizer, *settings, words=streams.words_shown).save_pretrained(fresh)
             for part, place in self.places.items():
                 if part != "model":
                     parts[part] = part if place.is_dir() else place.name
@@ -169,7 +175,7 @@ class DeftPipeline:
             (fresh / "README.md").write_text(words, encoding="utf-8")
         return folder
 
-    def push_to_hub(self, repo: str, private: bool = True, data: str = SIMULATED) -> str:
+    def push_to_hub(self, repo: str, private: bool = True, data: str = "") -> str:
         """Upload what `save_pretrained` writes to the hub id `repo`, privately by default; returns its address."""
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.save_pretrained(Path(scratch) / "pipeline", data)

@@ -21,8 +21,10 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from deft.clips.facs import EMOTIONS, UNITS
+from deft.mllm import base as bases
 from deft.mllm.examples import TuneSettings
 from deft.mllm.model import Projector
 
@@ -137,9 +139,10 @@ def bare(
         config.layer_types = getattr(config, "layer_types", None) and config.layer_types[:layers]
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention)
-        head = model.get_output_embeddings()
-        names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and part is not head]
-        return inject_adapter_in_model(LoraConfig(r=rank, target_modules=names), model).to(torch.bfloat16)
+        names = bases.linear(model)
+        turned = any(isinstance(model.get_submodule(name), Conv1D) for name in names)
+        adapter = LoraConfig(r=rank, target_modules=names, fan_in_fan_out=turned)
+        return inject_adapter_in_model(adapter, model).to(torch.bfloat16)
 
 
 def kept_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
@@ -170,7 +173,7 @@ def size(config: PreTrainedConfig, task: Task = Task()) -> Size:
     layers = sum(
         part.weight.numel()
         for name, part in whole.named_modules()
-        if isinstance(part, nn.Linear) and part is not head and "lora_" not in name
+        if isinstance(part, (nn.Linear, Conv1D)) and part is not head and "lora_" not in name
     )
     adapters = sum(p.numel() for name, p in whole.named_parameters() if "lora_" in name)
     with torch.device("meta"):

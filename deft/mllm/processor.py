@@ -23,9 +23,10 @@ FILE = "processor_config.json"
 
 
 class DeftLLMProcessor(ProcessorMixin):
-    """The structured prompt around a tokenizer. streams: letters among s, t, m, r; tokens: slots of a stream; width: of
-    an expert's token; experts: {stream: sha256} of the experts whose features the model was tuned on; chat: put the
-    prompt into the tokenizer's chat template (a tokenizer that was saved with one in use has it without being asked).
+    """The structured prompt around a tokenizer. streams: letters among s, t, m, r; tokens: slots of a stream; words:
+    whether unit probabilities have slots of their own; width: of an expert's token; experts: {stream: sha256} of the
+    experts whose features the model was tuned on; chat: put the prompt into the tokenizer's chat template (a tokenizer
+    that was saved with one in use has it without being asked).
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class DeftLLMProcessor(ProcessorMixin):
         width: int = 64,
         experts: Mapping[str, str] | None = None,
         chat: bool = False,
+        words: bool = True,
     ):
         super().__init__(tokenizer)
         if chat:
             prompt.chat_frame(tokenizer)
         self.streams, self.tokens, self.width, self.experts = streams, tokens, width, dict(experts or {})
+        self.words = words
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> DeftLLMProcessor:
@@ -50,14 +53,14 @@ class DeftLLMProcessor(ProcessorMixin):
         if (Path(where) / FILE).is_file():
             return cls(tokenizer, **runtime.read_json(Path(where) / FILE)["settings"])
         config = DeftLLMConfig.from_pretrained(where, **hub)
-        return cls(tokenizer, config.streams, config.tokens, config.width, config.experts)
+        return cls(tokenizer, config.streams, config.tokens, config.width, config.experts, words=config.words_shown)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Write the tokenizer's files and processor_config.json."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
-        settings = {name: getattr(self, name) for name in ("streams", "tokens", "width", "experts")}
+        settings = {name: getattr(self, name) for name in ("streams", "tokens", "width", "experts", "words")}
         runtime.write_json(folder / FILE, {"processor_class": type(self).__name__, "settings": settings})
 
     def __call__(
@@ -81,7 +84,8 @@ class DeftLLMProcessor(ProcessorMixin):
             raise ValueError(f"{len(asked)} questions and {len(said)} answers for the features of {count} clips")
         asked = [KINDS[text].question(Facts()) if text in KINDS else text for text in asked]
         names = prompt.streams_of(self.streams)
-        rows = [prompt.encode(self.tokenizer, names, q, a, tokens=self.tokens) for q, a in zip(asked, said)]
+        shown = {"tokens": self.tokens, "words": self.words}
+        rows = [prompt.encode(self.tokenizer, names, q, a, **shown) for q, a in zip(asked, said)]
         batch = prompt.pad(rows, self.tokenizer.pad_token_id, left=padding_side == "left")
         if answer is None:
             del batch["labels"]

@@ -56,7 +56,7 @@ def clean(profile: str) -> list[Path]:
             f"no profile and no licensed set is called {profile!r}; "
             + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known()))}")
         )
-    if lock.is_held(paths.work(profile)):
+    if any(lock.is_held(path.parent) for path in paths.work(profile).rglob(lock.NAME)):  # a reference's runs lie below
         raise RunError(
             f"a run of {profile!r} is going on; its finished stages would be removed under it. Stop it or wait for it"
             " to end"

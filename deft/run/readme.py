@@ -24,7 +24,7 @@ HEAD = "| profile | data and models | stages | minutes | peak memory | measured 
 WORDS = {
     "demo": "`sim-v1`, three simulated datasets, small models from a random start",
     "smoke": "a handful of clips, tiny models: shows that the chain works",
-    "full": "as `demo`, five complete draws of everything that is trained: the definitive numbers",
+    "full": "as `demo`, five complete draws of all that is trained; last run before recipe and rules of 2026-11-22",
     "sim2": "`sim-v2`: 96 people, and what faces have that `sim-v1` lacks; models as in `demo`",
     "gpu": "as `demo`, with a language model of 0.5 to 3 billion weights from elsewhere, on one GPU",
     "paper": "a language model of the 7-billion class, for licensed clips, on one GPU",
@@ -75,8 +75,8 @@ def outcome(reference: Path = REFERENCE) -> str:
                 "all hold"
                 if decisive["outcome"] == "holds"
                 else (
-                    f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f} [{decisive['low']:.3f},"
-                    f" {decisive['high']:.3f}]"
+                    f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f}"
+                    + ("" if decisive["low"] is None else f" [{decisive['low']:.3f}, {decisive['high']:.3f}]")
                 )
             )
         )

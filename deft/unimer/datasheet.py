@@ -89,9 +89,10 @@ def datasheet(
         "How it was made",
         [
             (
-                "A unit is stated when a coder wrote it and flow and coder together make it more likely than not; a"
-                " motion when it stands above the clip's noise floor, at the apex and still at the hold; a time when"
-                " the region's course crosses half of its peak clear of the noise."
+                "A unit is stated when a coder wrote it and flow and coder together make it at least as likely as a"
+                " coder's word is right where the flow says nothing; a motion when it stands above the clip's noise"
+                " floor, at the apex and still at the hold; a time when the region's course crosses half of its peak"
+                " clear of the noise."
             ),
             (
                 "Denied statements are near misses (right unit, wrong side; right region, wrong direction) that neither"

@@ -8,6 +8,7 @@ run that work/<profile> is itself (draw 0, no limit, the usual threads) is taken
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -224,6 +225,10 @@ def one(plan: Plan, about: dict) -> None:
     seconds = sum(
         (runtime.read_json(p).get("seconds") or 0) for p in sorted((place / plan.profile / "status").glob("*.json"))
     )
+    if not plan.trial and about["draw"] == 0:  # before the run is told of, or a kill between the two would lose it
+        reference.keep(
+            plan.profile, figures, about["name"], place / plan.profile, paths.figures(plan.profile) if same else None
+        )
     reference.write_run(
         plan.profile,
         about["name"],
@@ -237,10 +242,6 @@ def one(plan: Plan, about: dict) -> None:
         },
         figures,
     )
-    if not plan.trial and about["draw"] == 0:
-        reference.keep(
-            plan.profile, figures, about["name"], place / plan.profile, paths.figures(plan.profile) if same else None
-        )
 
 
 def reference_runs(plan: Plan) -> int:
@@ -306,13 +307,19 @@ def spread_only(profile: str) -> int:
 
 
 def carry(profile: str) -> int:
-    """Mark every complete run as carried: it counts for the spread, no longer for the means."""
+    """Mark every complete run as carried: it counts for the spread, no longer for the means. A name that an older
+    carried run has gets a number.
+    """
     for path in sorted((paths.figures(profile) / "reference").glob(f"runs/*/{reference.RUN}")):
         about = runtime.read_json(path)
-        if about.get("role", "complete") == "complete":
-            name = f"carried-{about['name']}"
-            runtime.write_json(path, {**about, "role": "carried", "name": name})
-            os.replace(path.parent, path.parent.with_name(name))
+        if about.get("role", "complete") != "complete":
+            continue
+        names = (f"carried{number or ''}-{about['name']}" for number in itertools.count())
+        name = next(name for name in names if not path.parent.with_name(name).exists())
+        os.replace(path.parent, path.parent.with_name(name))  # first: a run under its old name is still to be carried
+        moved = path.parent.with_name(name) / path.name
+        runtime.write_json(moved, {**about, "role": "carried", "name": name})
+        reference.rename_kept(path.parent.parent.parent, about["name"], name)
     return 0
 
 

@@ -136,8 +136,14 @@ def kept_run(where: Path, runs: dict) -> str | None:
     """
     if (where / KEPT).is_file():
         name = runtime.read_json(where / KEPT).get("run")
-        return next((there for there in (name, f"carried-{name}") if there in runs), None)
+        return name if name in runs else None
     return next((name for name, (about, _) in counted(runs).items() if about.get("draw") == 0), None)
+
+
+def rename_kept(where: Path, name: str, new: str) -> None:
+    """The run whose tables lie in the reference is called otherwise from now on, if it is this one."""
+    if (where / KEPT).is_file() and runtime.read_json(where / KEPT).get("run") == name:
+        runtime.write_json(where / KEPT, {"run": new})
 
 
 def counted(runs: dict, role: str = "complete") -> dict:
@@ -264,7 +270,7 @@ def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictu
     reference; the runs stay. Returns the folder.
 
     name: of the run under runs/. work: the run's folder work/<profile>, if it is not that of the environment. pictures:
-    the folder that holds its figures, if it is another."""
+    the folder that holds its figures, if it is another; where there are none, those of an older run go."""
     from deft.evaluation.source import Answers
 
     where = paths.figures(profile) / "reference"
@@ -280,6 +286,9 @@ def keep(profile: str, figures: Path, name: str, work: Path | None = None, pictu
         if path.is_file():
             with runtime.atomic(where / path.name) as temporary:
                 shutil.copyfile(path, temporary)
+    if not any((pictures or figures).glob("F*.png")):  # an older run's would stand beside these tables, numbers and all
+        for path in (path for path in where.glob("F*") if path.suffix in (".png", ".txt")):
+            path.unlink()
     own = work or paths.work(profile)
     checks = see.executed(
         own / "executed", paths.work(profile) / "executed"

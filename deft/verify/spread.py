@@ -113,8 +113,14 @@ class Spread:
         )
 
     def without(self, run: int) -> Spread:
-        """The same from all runs but one."""
-        return replace(self, values=np.delete(self.values, run, axis=0), complete=self.complete - (run < self.complete))
+        """The same from all runs but one of the complete ones. Carried runs are shifted to the mean of those that stay:
+        where they stood, they told of the one that is left out.
+        """
+        if not run < self.complete:
+            raise IndexError(f"run {run} is none of the {self.complete} complete ones")
+        values, complete = np.delete(self.values, run, axis=0), self.complete - 1
+        values[complete:] += values[:complete].mean(axis=0) - self.values[: self.complete].mean(axis=0)
+        return replace(self, values=values, complete=complete)
 
     @property
     def factor(self) -> float:

@@ -23,7 +23,8 @@ def page() -> str:
         "# The rules by which claims are judged",
         "",
         (
-            f"Rules of {rules.DATED}, written before the run that uses them. {claims.CONVENTION} The interval covers"
+            f"Rules of {rules.DATED}; which data were in sight when they were written: [decisions.md](decisions.md)."
+            f" {claims.CONVENTION} The interval covers"
             f" subjects, resampled within looks, and draws of training where several were made. {claims.covered()}"
             " `majority`, `template`, `bayes-experts`: rows of T2 and T7."
         ),

@@ -147,7 +147,7 @@ def textbook(
     """{fold: (N, 5)} of prototype Bayes on the motion expert's `units` (N, 17, 2), with temperature and class shares of
     the fold's training people. index: of the bench; where it shows no emotion the textbook stands as it is."""
     from deft.evaluation.peers import bayes
-    from deft.evaluation.protocols import roles_of
+    from deft.evaluation.protocols import NEVER, roles_of
 
     own, told = (
         bayes.probabilities(bayes.clip_units(seen), base_rate(profile))
@@ -155,7 +155,7 @@ def textbook(
     )
     truth = index["emotion"].map({name: i for i, name in enumerate(EMOTIONS)}).fillna(-1).to_numpy(int)
     said = {}
-    for number in sorted(folds["fold"].unique()):
+    for number in sorted(set(folds["fold"]) - {NEVER}):
         kept = (roles_of(index, folds, number) == "train") & (index["condition"] == "kept").to_numpy()
         learned = np.flatnonzero(kept & (truth >= 0))
         said[number] = bayes.adjusted(told, *bayes.fit(own[learned], truth[learned])) if len(learned) else told

@@ -89,7 +89,7 @@ def intervals(score: np.ndarray, k: int) -> list[Interval]:
     if len(score) < 2:
         return []
     box = np.full(2 * k + 1, 1 / (2 * k + 1))  # an odd length, so that a peak stays where it is
-    smooth = np.convolve(score, box, mode="same")
+    smooth = np.convolve(score, box)[k : k + len(score)]  # mode="same" gives more where the box is the longer one
     height = smooth.mean() + SHARE * (smooth.max() - smooth.mean())
     centres = find_peaks(smooth, height=height, distance=max(1, k))[0] + k // 2
     return [(max(0, int(c) - k), min(len(score) + k - 1, int(c) + k)) for c in centres]

@@ -194,9 +194,21 @@ class Protocol:
         """
         needed = ("dataset", "subject", "truth", "prediction", *(["part"] if self.divides else []))
         frame = scoring.checked(rows, self.classes, self.name, needed)
+        self.refuse_foreign(frame)
         simulated = frame["dataset"].map(is_simulated).all()
         frame = frame if "part" in frame else frame.assign(part=frame["dataset"])
         return self.table(frame, None, "simulated" if simulated else "", seed)
+
+    def refuse_foreign(self, frame: pd.DataFrame) -> None:
+        """ProtocolError, naming a row, for recorded answers about a data set or part that is not tested."""
+        part = frame["part"] if self.divides and "part" in frame else frame["dataset"]
+        foreign = ~part.isin(self.tested) & ~frame["dataset"].map(is_simulated)
+        if foreign.any():
+            row = int(foreign.idxmax())
+            raise ProtocolError(
+                f"answers to {self.name}, row {row + 1}: {part[row]} is not tested there, {', '.join(self.tested)} is;"
+                " leave its rows out"
+            )
 
     def table(
         self, frame: pd.DataFrame, found: scoring.Counts | None, kind: str, seed: int, how: str = ""

@@ -169,8 +169,9 @@ def _cross(name: str, text: str) -> Protocol:
     if len(test) > 1 or (test[0] in train and not within):
         raise ProtocolError(f"protocol {name!r}: one data set is tested, and it is none of those that are trained on")
     sets = train if within else (*train, *test)
+    played = {} if is_simulated(sets[0]) or len(sets) > len(SETS) else {part: (one,) for part, one in zip(sets, SETS)}
     return Protocol(
         name, THREE, sets, "three classes; members of the composite (MEGC 2019) where a set has a part in it", _coarse,
-        _published(sets, None), {} if is_simulated(sets[0]) else {part: (one,) for part, one in zip(sets, SETS)},
+        _published(sets, None), played,
         *(() if within else ("fixed", train, test)),
     )  # fmt: skip

@@ -115,6 +115,7 @@ class UnitProtocol(Protocol):
         seed where they are known. Intervals are over subjects within data sets.
         """
         frame = scoring.checked(rows, self.classes, self.name, ("dataset", "subject", "units_annotated", "units_said"))
+        self.refuse_foreign(frame)
         frame = frame.assign(part=frame["dataset"], truth=frame["units_annotated"], prediction=frame["units_said"])
         return self.table(frame, None, "simulated" if frame["dataset"].map(is_simulated).all() else "", seed)
 
@@ -122,7 +123,8 @@ class UnitProtocol(Protocol):
         self, frame: pd.DataFrame, found: scoring.Counts | None, kind: str, seed: int, how: str = ""
     ) -> pd.DataFrame:
         """Checked answers with columns part, truth, prediction -> the rows of `score`."""
-        sets = [part for part in self.parts if (frame["part"] == part).any()]
+        there = frame["part"].drop_duplicates()
+        sets = [part for part in self.parts if (there == part).any()] or sorted(there)  # of simulated ones, all
         shown, said = (_mask(frame[name], self.classes) for name in ("truth", "prediction"))
         counts = np.zeros((len(frame), len(sets), len(self.classes), 3))
         each = np.stack([shown & said, ~shown & said, shown & ~said], axis=-1)  # TP, FP, FN of every answer

@@ -105,7 +105,12 @@ def answered(kind: str, asked: Mapping, said: Facts) -> str:
         stated = Facts(units=mine[:1]) if mine else Facts(denied=(UnitFact(about[0], "A"),))
     else:
         stated = replace(said, coarse=COARSE.get(said.emotion, ""))
-    needed = {"side": stated.units, "coarse": stated.coarse, "fine": stated.emotion, "joint": stated.emotion}
+    needed = {
+        "side": [fact for fact in stated.units if fact.side != "A"],
+        "coarse": stated.coarse,
+        "fine": stated.emotion,
+        "joint": stated.emotion,
+    }
     return KINDS[kind].task(stated)[1] if needed.get(kind, True) else ""
 
 
