@@ -23,7 +23,7 @@ def page() -> str:
         "# The rules by which claims are judged",
         "",
         (
-            f"Rules of {rules.DATED}; which data were in sight when they were written: [decisions.md](decisions.md)."
+            f"Rules of {rules.DATED}; which data were in sight when they were written: docs/decisions.md."
             f" {claims.CONVENTION} The interval covers"
             f" subjects, resampled within looks, and draws of training where several were made. {claims.covered()}"
             " `majority`, `template`, `bayes-experts`: rows of T2 and T7."
