@@ -2,6 +2,7 @@
 is done twice.
 """
 
+import dataclasses
 import runpy
 import shutil
 from dataclasses import replace
@@ -476,3 +477,19 @@ def test_the_profiles_recipe_is_the_notebooks(monkeypatch):
     with pytest.raises(ValueError, match="DEFT_DATA is not set"):
         licensed.recipe_of("casme2", None, "demo")
     assert score.PREFIX  # what is asked is the same question as in notebook 08
+
+
+def test_the_profiles_own_model_is_that_of_the_folds_asked_for_last(tmp_path, monkeypatch):
+    """A fold of earlier settings that still lies there takes no part, and one that is missing is named."""
+    monkeypatch.setenv("DEFT_WORK", str(tmp_path))
+    asked = [tune.Job("deft", 0, fold) for fold in (0, 1)]
+    for job in (*asked, tune.Job("deft", 0, 4)):
+        (job.folder(tmp_path / "tiny")).mkdir(parents=True)
+        (job.folder(tmp_path / "tiny") / "model.safetensors").touch()
+    assert len(stages.elsewhere("tiny")) == 3  # no list: all that lie there
+    rows = [dataclasses.asdict(job) for job in (*asked, tune.Job("deft-s", 0, 0), tune.Job("deft", 1, 0))]
+    runtime.write_json(tmp_path / "tiny" / "mllm" / "runs" / "jobs.json", rows)
+    assert [path.parent for path in stages.elsewhere("tiny")] == [job.folder(tmp_path / "tiny") for job in asked]
+    (asked[1].folder(tmp_path / "tiny") / "model.safetensors").unlink()
+    with pytest.raises(licensed.LicensedError, match="deft draw 0 fold 1 of profile tiny is not finished"):
+        stages.elsewhere("tiny")

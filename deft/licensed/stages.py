@@ -127,12 +127,13 @@ def runs_of(recipe: Recipe) -> tuple[list[tune.Job], tune.TuneSettings]:
 
 
 def elsewhere(profile: str) -> list[Path]:
-    """Weights of the profile's own DEFT, draw 0, of every fold that was asked for last; [] where 07 never ran.
-    LicensedError where one of them is not finished: a mean over the others would be another system.
+    """Weights of the profile's own DEFT, draw 0, of every fold that 07 was asked for last (where there is no list of
+    that, of every one that lies there). LicensedError where one of them is not finished: a mean over the others would
+    be another system.
     """
     work, found = paths.work(profile), []
     if not (work / "mllm" / "runs" / "jobs.json").is_file():
-        return found
+        return sorted((work / "mllm" / "runs" / DEFT / "seed0").glob("fold*/model.safetensors"))
     for job in tune.jobs_asked(work):
         if (job.system, job.seed) == (DEFT, 0):
             found.append(job.folder(work) / "model.safetensors")
