@@ -674,7 +674,11 @@ def test_statements_worked_by_hand():
         list(found["unsupported"]) == [3, 6] and list(found["precision"]) == [2, 6] and list(found["recall"]) == [1, 1]
     )
     assert list(found["unit"][UNITS.index(12)]) == [1, 0, 0] and list(found["unit"][UNITS.index(4)]) == [0, 1, 0]
-    assert list(found["motion"]) == [1, 2, 0]  # outward named; up (.2) is real but under half of .5, so it need not be
+    # outward named; up (.2) is real but under half of .5, so it need not be
+    assert list(found["motion"]) == [1, 3, 1, 1]
+    assert grounding.motion_f1(found["motion"]) == pytest.approx(2 * (1 / 3) / (4 / 3))
+    # nine small motions named, the one that is large missed: nothing of what ought to be said is said
+    assert grounding.motion_f1(np.array([9, 9, 0, 1])) == 0
     flow[REGION_INDEX[("lip_corner", "R")]] = 0, -0.3
     assert list(grounding.judge_text(facts, units, region, probability, flow, 0.0)["unsupported_motions"]) == [1, 3]
     assert list(grounding.judge_text(facts, units, region, probability, flow, 0.4)["unsupported_motions"]) == [

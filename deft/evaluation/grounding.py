@@ -38,7 +38,7 @@ FIELDS = {
     "unsupported_motions": (2,),
     "precision": (2,),
     "recall": (2,),
-    "motion": (3,),
+    "motion": (4,),
     "bleu": (10,),
     "rouge1": (2,),
 }
@@ -58,7 +58,8 @@ def judge_text(
 
     units_true (17, 2) intensity; region_true (36, 2) px; probability (17, 2); flow (36, 2) px; noise px.
     'unit' (17, 3) and 'side' (34, 3) TP, FP, FN · 'unsupported*' (2,) [unsupported, statements] · 'precision' (2,)
-    [supported by the truth, statements] · 'recall' (2,) [true unit-sides named, true unit-sides] · 'motion' (3,).
+    [supported by the truth, statements] · 'recall' (2,) [true unit-sides named, true unit-sides] · 'motion' (4,)
+    [true motions named, motions named, salient motions named, salient motions].
     """
     units, motions = dict.fromkeys(facts.units), dict.fromkeys(facts.motions)  # said twice is said once
     said, true = unit_array(units) > 0, np.asarray(units_true) > 0
@@ -78,7 +79,7 @@ def judge_text(
         "unsupported_motions": np.array([bad_m, total_m]),
         "precision": np.array([sum(by_truth_u) + sum(by_truth_m), total_u + total_m]),
         "recall": np.array([int((said & true).sum()), int(true.sum())]),
-        "motion": np.array([len(named & real), len(named - real), len(salient - named)]),
+        "motion": np.array([len(named & real), len(named), len(named & salient), len(salient)]),
     }
 
 
@@ -93,6 +94,17 @@ def true_motions(region_true: bytes) -> tuple[frozenset, frozenset]:
     real = {key: px for key, px in size.items() if px >= TRUE_PX}
     largest = max(real.values(), default=0.0)
     return frozenset(real), frozenset(key for key, px in real.items() if px >= SALIENT * largest)
+
+
+def motion_f1(counts: np.ndarray) -> np.ndarray:
+    """Counts 'motion' (..., 4) -> (...) harmonic mean of the share of named motions that are true and of the share of
+    salient motions that are named. 0 where nothing is named or nothing right.
+
+    Small motions may be named and need not be: true ones are no false alarms, and none of them makes up for a salient
+    one that is missed."""
+    a, b, c, d = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    precision, recall = a / np.maximum(b, 1), c / np.maximum(d, 1)
+    return 2 * precision * recall / np.maximum(precision + recall, 1e-12)
 
 
 # ---------------------------------------------------------------- likeness to the reference
@@ -195,7 +207,7 @@ def summary(mine: Spoken, seed: int = 7) -> dict[str, float]:
     for column, name in (("unit_f1", "unit"), ("unit_side_f1", "side")):
         if (often := mine.often(name)).any():
             row |= metrics.interval(mine.sample(name), macro_f1(often), seed=seed).columns(column)
-    row |= metrics.interval(mine.sample("motion"), metrics.f1_of_counts, seed=seed).columns("motion_f1")
+    row |= metrics.interval(mine.sample("motion"), motion_f1, seed=seed).columns("motion_f1")
     for name in ("unsupported", "unsupported_units", "unsupported_motions", "precision", "recall"):
         row |= metrics.interval(mine.sample(name), metrics.share, seed=seed).columns(name)
     if mine.judged["rouge1"][:, 1].any():

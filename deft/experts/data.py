@@ -282,7 +282,7 @@ def augment(
             if jitter.drop:
                 table = table * (torch.rand(len(x), len(REGIONS), 1, generator=generator) >= jitter.drop)
             x = torch.cat([table.flatten(1), x[:, -1:]], dim=1)
-        elif key in ("region_true", "direction"):
+        elif key in ("region_true", "direction", "furrows"):
             x = x * gain.view(-1, *(1,) * (x.ndim - 1))
         elif key == "landmarks":
             x = x + 2.0 * shift.float()[:, None]  # px of 128

@@ -94,7 +94,8 @@ def local_contrast(pair: Tensor, floor: float = 0.02) -> Tensor:
 class Rgb(Expert):
     """inputs: pair (B, 6, 64, 64) float32 in [0, 1], channels 0-2 the aligned onset, 3-5 the mean of apex and hold."""
 
-    name, keys, jitter, has_units = "rgb", INPUTS["rgb"], Jitter(noise=0.02, shift=2), True
+    # No gain: it scales motion, and a picture cannot be shown with its motion scaled. `light` changes its contrast.
+    name, keys, jitter, has_units = "rgb", INPUTS["rgb"], Jitter(gain=0.0, noise=0.02, shift=2), True
 
     def __init__(self):
         super().__init__()

@@ -390,7 +390,9 @@ def posterior(
     if not 0 < reliability < 1:
         raise ValueError(f"reliability is a share between 0 and 1, got {reliability}")
     rate = np.broadcast_to(np.asarray(rate, np.float64), (len(UNITS),))[:, None]
-    missed = rate * (1 - reliability) / (1 - rate * reliability)  # moved although not written
+    # Moved although not written. Reliable is: written if it moved, and moved if it is written, so that as much is
+    # written as moves.
+    missed = rate * (1 - reliability) / (1 - rate)
     return expit(logit(np.clip(p, 1e-6, 1 - 1e-6)) - logit(rate) + logit(np.where(annotated, reliability, missed)))
 
 

@@ -235,9 +235,10 @@ def counts(text: str, clip: Clip) -> Counter:
         sides_found=int((said & true).sum()),
         sides=int(true.sum()),
         texts=1,
-        motion_tp=len(named & clip.real),
-        motion_fp=len(named - clip.real),
-        motion_fn=len(clip.salient - named),
+        motion_right=len(named & clip.real),
+        motion_named=len(named),
+        motion_found=len(clip.salient & named),
+        motion_salient=len(clip.salient),
     )
     for column, mine, theirs in (("u", said.any(1), true.any(1)), ("s", said.ravel(), true.ravel())):
         for place in np.flatnonzero(mine | theirs):
@@ -272,13 +273,17 @@ def row(draws: list[Counter], like: list[Counter] | None = None) -> dict[str, fl
     def f1(tp, fp, fn):
         return 2 * tp / max(2 * tp + fp + fn, 1)
 
+    def balance(c):
+        shares = c["motion_right"] / max(c["motion_named"], 1), c["motion_found"] / max(c["motion_salient"], 1)
+        return 2 / sum(1 / one for one in shares) if all(shares) else 0.0
+
     out = {
         "unsupported": share(lambda c: c["bad_units"] + c["bad_motions"], lambda c: c["units"] + c["motions"]),
         "unsupported_units": share(lambda c: c["bad_units"], lambda c: c["units"]),
         "unsupported_motions": share(lambda c: c["bad_motions"], lambda c: c["motions"]),
         "precision": share(lambda c: c["right"], lambda c: c["units"] + c["motions"]),
         "recall": share(lambda c: c["sides_found"], lambda c: c["sides"]),
-        "motion_f1": float(np.mean([f1(c["motion_tp"], c["motion_fp"], c["motion_fn"]) for c in draws])),
+        "motion_f1": float(np.mean([balance(c) for c in draws])),
         "statements_per_text": sum(c["units"] + c["motions"] for c in draws) / sum(c["texts"] for c in draws),
     }
     for column, letter in (("unit_f1", "u"), ("unit_side_f1", "s")):

@@ -250,7 +250,8 @@ def of_answers(
     for where, numbers in subsets:
         score = held.get(f"{ALONE.get(where['system'])}_units")
         if score is not None:
-            numbers["unit_auroc"] = unit_auroc(np.asarray(held["units_true"]) > 0, score)
+            here = np.asarray(held["condition"]) == where["condition"]
+            numbers["unit_auroc"] = unit_auroc(np.asarray(held["units_true"])[here] > 0, np.asarray(score)[here])
     found = {"T2": recognised, "T3": subsets}
     if all(held.get(name) is not None for name in ("units_true", "region_true", "probability", "flow", "noise")):
         said = spoken(frame, held)

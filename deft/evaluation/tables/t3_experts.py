@@ -54,7 +54,7 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
                 cells, row["note"] = compared("all_minus", *map(sample, pair), metrics.uf1, seed)
                 row |= cells | compared("all_minus_nll", *map(nll_sample, pair), metrics.share, seed)[0]
             if "+" not in experts:
-                row |= _unit_auroc(answers, experts, seed)
+                row |= _unit_auroc(answers, experts, condition, seed)
                 row |= probes.get(experts, {})
             rows.append(row)
     if not rows:
@@ -64,20 +64,20 @@ def t3(source: str | Answers, seed: int = 7) -> pd.DataFrame:
     return pd.DataFrame(rows).round(4)
 
 
-def _unit_auroc(answers: Answers, expert: str, seed: int) -> dict:
-    """Macro AUROC over the (unit, side) pairs of which 10 clips show and 10 do not; empty for an expert without a
-    unit head.
+def _unit_auroc(answers: Answers, expert: str, condition: str, seed: int) -> dict:
+    """Of the clips of a condition: macro AUROC over the (unit, side) pairs of which 10 clips show and 10 do not; empty
+    for an expert without a unit head.
     """
     score = answers.unit_scores(expert)
     if score is None:
         return {}
-    truth = (answers.units_true > 0).reshape(len(score), -1)
+    here = (answers.clips["condition"] == condition).to_numpy()
+    score, clips = score[here].reshape(here.sum(), -1), answers.clips[here].reset_index(drop=True)
+    truth = (answers.units_true[here] > 0).reshape(len(score), -1)
     often = (truth.sum(axis=0) >= OFTEN) & ((~truth).sum(axis=0) >= OFTEN)
     if not often.any():
         return {}
-    return metrics.auroc_interval(
-        truth[:, often], score.reshape(len(score), -1)[:, often], answers.clips, seed=seed
-    ).columns("unit_auroc")
+    return metrics.auroc_interval(truth[:, often], score[:, often], clips, seed=seed).columns("unit_auroc")
 
 
 def _together(part: pd.DataFrame) -> list[str]:
