@@ -372,6 +372,15 @@ def test_the_head_reads_the_same_state_beside_the_likelihood(work):
     assert np.allclose(head, alone.softmax(-1), atol=1e-5)
 
 
+def test_the_temperature_sharpens_the_classes_and_moves_no_answer(work):
+    bench = tune.read_bench(work, facts=False)
+    words, model = tune.build(work, "deft", tune.TuneSettings(class_temperature=0.5), 1)
+    sharp, head = score.emotion_scores(model.eval(), words, bench, np.arange(5), head=True)
+    model.config.class_temperature = 1.0
+    plain, same = score.emotion_scores(model, words, bench, np.arange(5), head=True)
+    assert np.allclose(sharp, plain**2 / (plain**2).sum(1, keepdims=True), atol=1e-6) and np.array_equal(head, same)
+
+
 def test_cached_generation_equals_uncached(tokenizer):
     model = fresh(tokenizer, trained=True)
     features = made_up(3)

@@ -117,7 +117,7 @@ def reading(
             part = np.asarray(rows[first : first + batch])
             many = {k: v.expand(len(part), *v.shape[1:]) for k, v in asked.items()}
             found = score.option_scores(model, many, features_of(data, model.streams, part), options)
-            said.append(found.softmax(-1).cpu().numpy())
+            said.append(score.class_probability(model, found))
     return np.concatenate(said)
 
 

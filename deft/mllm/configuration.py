@@ -28,6 +28,7 @@ class DeftLLMConfig(PreTrainedConfig):
     its table of words. experts: {stream: sha256} of the experts whose features it was tuned on. tokens: projected
     tokens of each stream, 0 for a model that is shown soft words alone; words_shown: False for one that is shown none.
     unit_tokens: ids of the tokens added for unit names, whose rows of the base's table learn.
+    class_temperature: divides the log likelihoods of the classes before they become probabilities; it moves no answer.
     """
 
     model_type = "deft-llm"
@@ -54,6 +55,7 @@ class DeftLLMConfig(PreTrainedConfig):
         experts: Mapping[str, str] | None = None,
         words_shown: bool = True,
         unit_tokens: Sequence[int] = (),
+        class_temperature: float = 1.0,
         **kwargs: Any,
     ):
         if isinstance(text_config, dict):
@@ -72,7 +74,7 @@ class DeftLLMConfig(PreTrainedConfig):
         self.emotion_weight, self.unit_weight = emotion_weight, unit_weight
         self.align_weight, self.disentangle_weight = align_weight, disentangle_weight
         self.named_base, self.rows, self.experts = dict(named_base or {}), rows, dict(experts or {})
-        self.words_shown, self.unit_tokens = words_shown, list(unit_tokens)
+        self.words_shown, self.unit_tokens, self.class_temperature = words_shown, list(unit_tokens), class_temperature
         super().__init__(**kwargs)
 
     @classmethod

@@ -46,7 +46,9 @@ class TuneSettings:
     into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on the
     corpus before the folds (`deft.mllm.instruct`), 0 for none. chat: the base's chat template stands around the prompt
     (`prompt.chat_frame`). school: steps of schooling a base from elsewhere on text (`deft.mllm.school`), 0 for none.
-    unit_tokens: unit names that the base's tokenizer splits are tokens of their own (`hub.single_tokens`)."""
+    unit_tokens: unit names that the base's tokenizer splits are tokens of their own (`hub.single_tokens`).
+    class_temperature: of the class probabilities; for all systems that of DEFT on benchmarks of other seeds
+    (docs/decisions.md)."""
 
     epochs: int = 10
     batch: int = 32
@@ -66,6 +68,7 @@ class TuneSettings:
     chat: bool = False
     school: int = 0
     unit_tokens: bool = False
+    class_temperature: float = 0.75
 
     def optimisation(self, steps: int, seed: int) -> dict[str, Any]:
         """What the Trainer is told of batches, optimiser and schedule for a run of `steps`."""

@@ -127,6 +127,11 @@ def option_scores(
     return total, out.last_hidden_state[torch.arange(len(mask), device=mask.device), batch["prompt_end"]].float()
 
 
+def class_probability(model: DeftLLMForConditionalGeneration, likelihood: torch.Tensor) -> np.ndarray:
+    """Log likelihoods (B, C) of the classes -> their probabilities at the model's temperature."""
+    return (likelihood / model.config.class_temperature).softmax(-1).cpu().numpy()
+
+
 def emotion_scores(
     model: DeftLLMForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
@@ -149,7 +154,7 @@ def emotion_scores(
                     f"the likelihoods of rows {part.tolist()[:8]} ... are not finite: weights or features are"
                     " damaged; rerun 06_experts and 07_joint_tuning"
                 )
-            said.append(likelihood.softmax(-1).cpu().numpy())
+            said.append(class_probability(model, likelihood))
             if head:
                 with torch.inference_mode():
                     read.append(model.emotion_head(pooled).softmax(-1).cpu().numpy())

@@ -112,7 +112,9 @@ def build(
     classes.taught_words(tokenizer, text, settings.classes, seed)
     sizes = {"rank": settings.rank, "alpha": 2 * settings.rank, "classes": settings.classes}
     shown = {"tokens": TOKENS if "tokens" in entry.shows else 0, "words_shown": "words" in entry.shows}
-    config = DeftLLMConfig.of(text, tokenizer, entry.streams, **sizes, **shown, seed=seed)
+    config = DeftLLMConfig.of(
+        text, tokenizer, entry.streams, **sizes, **shown, seed=seed, class_temperature=settings.class_temperature
+    )
     model = DeftLLMForConditionalGeneration(config, text)
     if settings.school:
         school.begin(model, school.folder_of(work, draw, base))
