@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
                 "--runs", type=int, default=5, help="how many complete runs there shall be (default: 5)"
             )
             command.add_argument(
-                "--limits", default="none,avx2", help="instruction sets, taken in turn: none, avx2 (default: both)"
+                "--limits", default="none,avx2", help="none, avx2 or openblas-haswell, in turn (default: none,avx2)"
             )
             command.add_argument(
                 "--threads", default="2,1", help="threads of the matrix library, taken in turn (default: 2,1)"
@@ -284,9 +284,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 given.trial,
                 given.fresh,
             )
-            if given.carry:
-                produce.carry(given.profile)
-            return produce.spread_only(given.profile) if given.spread_only else produce.reference_runs(wanted)
+            with produce.alone(given.profile):
+                if given.carry:
+                    produce.carry(given.profile)
+                return produce.spread_only(given.profile) if given.spread_only else produce.reference_runs(wanted)
         if given.command == "data-check":
             from deft.clips.readers.check import check
 

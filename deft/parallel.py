@@ -147,8 +147,9 @@ def _in_processes(function: Callable, arguments: Sequence[tuple], workers: int) 
                     "a worker process was ended from outside, most likely for want of memory; finished runs are kept:"
                     " start again, with fewer workers (DEFT_JOBS=1) if it comes back"
                 ) from error
-            except Exception as error:
-                raise RuntimeError(
+            except Exception as error:  # a user's mistake stays one, which the commands say without a traceback
+                kind = next((kind for kind in (ValueError, OSError) if isinstance(error, kind)), RuntimeError)
+                raise kind(
                     f"{arguments[waiting[future]][0]} failed: {error}; finished runs are kept, start again to go on"
                 ) from error
             yield waiting[future], result

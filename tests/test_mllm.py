@@ -696,7 +696,7 @@ def test_workers_are_kept_between_calls_and_made_anew_in_other_surroundings_or_a
     monkeypatch.setenv("DEFT_WORK", "elsewhere")  # what a child reads when it starts
     other = workers()
     assert not other & kept
-    with pytest.raises(RuntimeError, match="x failed: invalid literal"):
+    with pytest.raises(ValueError, match="x failed: invalid literal"):  # a mistake in the input stays one
         parallel.in_parallel(int, [("x",), ("1",)], workers=2)
     last = workers()
     assert not last & other

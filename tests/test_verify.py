@@ -711,6 +711,9 @@ def test_runs_of_other_code_are_not_kept_in_silence(tmp_path, monkeypatch, capsy
     assert produce.reference_runs(plan) == 2 and not made and "run1 under" in capsys.readouterr().out
     produce.carry("tiny")
     assert produce.reference_runs(plan) == 0 and made == ["run0", "run1"]
+    with produce.alone("tiny"), pytest.raises(RunError, match="another reference of profile 'tiny' is going on"):
+        with produce.alone("tiny"):
+            pass
 
 
 def test_runs_are_carried_twice_and_lose_nothing(tmp_path, monkeypatch):

@@ -41,12 +41,12 @@ class TuneSettings:
     """One recipe for every system. swap, drop: chance that structure is another clip's, that a stream is missing. hide:
     chance that the tokens of a stream are missing while its soft words stay. rehearse: share of examples about clips
     that never existed (below). still: share about clips of the corpus without any unit, whose answer is that nothing
-    moves (off until the numbers are made anew). shown: if given, each example shows the streams of one of these
-    (letters), drawn. draw: number of the first draw; a job's seed counts on from it. classes: what clips are told apart
-    into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on the
-    corpus before the folds (`deft.mllm.instruct`), 0 for none. chat: the base's chat template stands around the prompt
-    (`prompt.chat_frame`). school: steps of schooling a base from elsewhere on text (`deft.mllm.school`), 0 for none.
-    unit_tokens: unit names that the base's tokenizer splits are tokens of their own (`hub.single_tokens`).
+    moves (off: it costs recognition, docs/decisions.md). shown: if given, each example shows the streams of one of
+    these (letters), drawn. draw: number of the first draw; a job's seed counts on from it. classes: what clips are told
+    apart into, in the order of the head. groups: of `batch` examples, that make one step together. instruct: epochs on
+    the corpus before the folds (`deft.mllm.instruct`), 0 for none. chat: the base's chat template stands around the
+    prompt (`prompt.chat_frame`). school: steps of schooling a base from elsewhere on text (`deft.mllm.school`), 0 for
+    none. unit_tokens: unit names that the base's tokenizer splits are tokens of their own (`hub.single_tokens`).
     class_temperature: of the class probabilities; for all systems that of DEFT on benchmarks of other seeds
     (docs/decisions.md)."""
 

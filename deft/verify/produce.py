@@ -15,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deft import cache, config, paths, runtime
 from deft.closure import Closure
-from deft.run import RunError, book, driver, execute, stale
+from deft.run import RunError, book, driver, execute, lock, stale
 from deft.run.chain import Chain
 from deft.verify import reference
 
@@ -304,6 +305,11 @@ def spread_only(profile: str) -> int:
         f" of {len(found['left_out'])} runs judged by the others"
     )
     return 0
+
+
+def alone(profile: str) -> AbstractContextManager[None]:
+    """Hold the lock of a profile's reference while runs are carried, made and counted: see `lock.held`."""
+    return lock.held(paths.work(f"{profile}-reference"), f"another reference of profile {profile!r}")
 
 
 def carry(profile: str) -> int:
