@@ -10,6 +10,7 @@ import pytest
 
 from deft import artifacts, config, paths, runtime
 from deft.run import readme
+from deft.verify import second
 
 TEXT = (paths.ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
@@ -37,6 +38,12 @@ def test_the_artifact_table_is_the_register():
 
 def test_the_outcome_is_the_reference():
     assert readme.block(TEXT, "verdicts") == readme.outcome(), "run `python -m deft.run.readme`"
+
+
+def test_the_page_of_the_second_benchmark_is_both_references():
+    page = second.PAGE.read_text(encoding="utf-8")
+    for name, content in (("verdicts", second.both()), ("tables", second.tables())):
+        assert readme.block(page, name) == content, "run `python -m deft.verify.second`"
 
 
 def test_every_verdict_is_told_with_what_decides_it(tmp_path, monkeypatch):

@@ -60,6 +60,10 @@ def made(tmp_path_factory):
     patch.setattr(artifacts, "REGISTRY", tuple(a for a in artifacts.REGISTRY if a.id in MADE))
     patch.setattr(figure_world, "SYSTEMS", (*figure_world.SYSTEMS, "deft-m", "lr-experts", "bayes-experts"))
     figure_world.make(PROFILE)
+    truth, rng = Answers.of_work(PROFILE).units_true > 0, np.random.default_rng(3)
+    for expert in ("texture", "motion", "rgb"):
+        heard = (truth + rng.normal(0, 1, truth.shape) > 0.5).astype(np.float32)
+        runtime.save_array(paths.work(PROFILE) / "features" / "bench", f"{expert}_units", heard)
     for path in (paths.figures(PROFILE) / "tables").glob("T*.csv"):
         path.unlink()
     for id in ("T2", "T3", "T7"):
@@ -817,6 +821,8 @@ def test_recomputed_numbers_are_many_and_right(world):
     for id, least in (("T2", 60), ("T3", 15), ("T7", 30)):
         compared, words = recompute.differences(again[id], cells.rows(paths.figures(PROFILE) / "tables" / f"{id}.csv"))
         assert compared >= least and not words, (id, compared, words)
+    by_condition = [numbers["unit_auroc"] for where, numbers in again["T3"] if where["system"] == "deft-m"]
+    assert len(set(by_condition)) == 2, "each condition has an AUROC of its own clips"
 
 
 def test_numbers_that_rest_on_several_draws_of_the_experts_are_right(world):

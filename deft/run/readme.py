@@ -34,7 +34,7 @@ WORDS = {
 def _match(text: str, name: str) -> re.Match:
     match = re.search(rf"(<!-- {name}: generated[^>]*-->\n)(.*?)(<!-- end {name} -->)", text, re.S)
     if match is None:
-        raise ValueError(f"README.md has no generated block {name!r}")
+        raise ValueError(f"the page has no generated block {name!r}")
     return match
 
 
@@ -44,9 +44,31 @@ def block(text: str, name: str) -> str:
 
 
 def replace(text: str, name: str, content: str) -> str:
-    """README text with one generated block replaced."""
+    """A page's text with one generated block replaced."""
     match = _match(text, name)
     return f"{text[: match.start()]}{match[1]}{content}\n{match[3]}{text[match.end() :]}"
+
+
+def holding(claim: dict) -> str:
+    """How many checks of a claim of claims.json hold."""
+    return f"{sum(check['outcome'] == 'holds' for check in claim['checks'])} of {len(claim['checks'])}"
+
+
+def number(check: dict | None) -> str:
+    """Value and interval of a check; empty where there is none."""
+    if check is None or check["value"] is None:
+        return ""
+    bounds = "" if check["low"] is None else f" [{check['low']:.3f}, {check['high']:.3f}]"
+    return f"{check['value']:.3f}{bounds}"
+
+
+def decisive(claim: dict) -> str:
+    """The first check that fails, else the first that is undecided, with its number."""
+    order = {"fails": 0, "undecided": 1, "holds": 2}
+    first = min(claim["checks"], key=lambda check: order[check["outcome"]], default=None)
+    if first is None:
+        return claim["note"]
+    return "all hold" if first["outcome"] == "holds" else f"{first['outcome']}: *{first['rule']}*: {number(first)}"
 
 
 def outcome(reference: Path = REFERENCE) -> str:
@@ -64,27 +86,11 @@ def outcome(reference: Path = REFERENCE) -> str:
         "|---|---|---|---|---|",
     ]
     for claim in found["claims"]:
-        checks = claim["checks"]
-        hold = sum(check["outcome"] == "holds" for check in checks)
-        order = {"fails": 0, "undecided": 1, "holds": 2}
-        decisive = min(checks, key=lambda check: order[check["outcome"]], default=None)
-        words = (
-            claim["note"]
-            if decisive is None
-            else (
-                "all hold"
-                if decisive["outcome"] == "holds"
-                else (
-                    f"{decisive['outcome']}: *{decisive['rule']}*: {decisive['value']:.3f}"
-                    + ("" if decisive["low"] is None else f" [{decisive['low']:.3f}, {decisive['high']:.3f}]")
-                )
-            )
-        )
         shares = Counter(verdicts[claim["claim"]] for verdicts in runs).most_common()
-        told = ", ".join(f"{verdict} {number}" for verdict, number in shares)
+        told = ", ".join(f"{verdict} {times}" for verdict, times in shares)
         rows.append(
-            f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {hold} of {len(checks)} |"
-            f" {words} |"
+            f"| **{claim['claim']}** {claim['words']} | **{claim['verdict']}** | {told} | {holding(claim)} |"
+            f" {decisive(claim)} |"
         )
     figure, caption = (
         (reference / "F1.png").relative_to(paths.ROOT).as_posix(),
@@ -174,16 +180,28 @@ def speed(bench: Path = BENCH) -> str:
     return "\n".join([*lines, "", f"Measured on {'; '.join(where)}: medians of arms that took turns in one run."])
 
 
+def renew(page: Path, blocks: dict[str, str]) -> None:
+    """Put new contents into generated blocks of a page, whole or not at all."""
+    text = page.read_text(encoding="utf-8")
+    for name, content in blocks.items():
+        text = replace(text, name, content)
+    with runtime.atomic(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(f"written: {page}")
+
+
 def main(path: Path = README) -> int:
     """Rewrite the generated parts of the page; returns 0."""
-    text = path.read_text(encoding="utf-8")
-    text = replace(text, "verdicts", outcome())
-    text = replace(text, "artifacts", artifacts.readme_table())
-    text = replace(text, "profiles", profiles_table(block(text, "profiles")))
-    text = replace(text, "speed", speed())
-    with runtime.atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    print(f"written: {path}")
+    old = block(path.read_text(encoding="utf-8"), "profiles")
+    renew(
+        path,
+        {
+            "verdicts": outcome(),
+            "artifacts": artifacts.readme_table(),
+            "profiles": profiles_table(old),
+            "speed": speed(),
+        },
+    )
     return 0
 
 

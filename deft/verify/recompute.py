@@ -213,6 +213,7 @@ def of_work(work: Path) -> dict[str, list[tuple[dict[str, str], dict[str, float]
     courses, noise = array("motion", "bench", "courses.npy"), array("motion", "bench", "noise.npy")
     held = {
         "clip": list(clips["clip"]) if len(clips) else [],
+        "condition": list(clips["condition"]) if len(clips) else [],
         "units_true": units,
         "region_true": array("motion", "bench", "region_true.npy"),
         "probability": array("evidence", "bench", "probability.npy"),
