@@ -28,7 +28,7 @@ from deft.unimer.check import parse
 from deft.unimer.facts import text_facts
 
 TINY = language.LanguageSettings(
-    hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=1e-2
+    hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=5e-3, lr_words=1e-2
 )
 
 
@@ -524,7 +524,7 @@ def test_classes_that_no_text_names_are_learned_by_their_words(work):
     asked = [one for s in range(12) for one in tune.plan(tokenizer, bench, rows, model.streams, settings, s)]
     asked = [one for one in asked if one["kind"] == "reasoning"][:36]
     batch = tune.collate(asked, tokenizer, bench, model.streams)
-    for _ in range(60):
+    for _ in range(80):
         out = model(**batch)
         optimizer.zero_grad()
         out.loss.backward()

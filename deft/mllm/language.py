@@ -34,6 +34,7 @@ from deft.clips.facs import COARSE, EMOTIONS
 from deft.mllm import base as bases
 from deft.mllm import hub, prompt
 from deft.mllm.detectors import Detectors
+from deft.mllm.muon import Muon
 from deft.unimer.facts import Facts, text_facts, unit_array
 from deft.unimer.kinds import KINDS, SCHOOLED, vocabulary
 
@@ -66,10 +67,11 @@ class LanguageSettings:
     layers: int = 4
     heads: int = 4
     intermediate: int = 320
-    text_steps: int = 500
-    soft_steps: int = 1000
+    text_steps: int = 150
+    soft_steps: int = 300
     batch: int = 24
-    lr: float = 1.2e-3  # with it 900 steps say as much as 1,500 at 2e-3 (docs/decisions.md)
+    lr: float = 1.2e-3  # of matrices (docs/decisions.md#text-pretraining)
+    lr_words: float = 3e-3  # of embeddings and norms
     flat: bool = False
     seed: int = 7
 
@@ -306,10 +308,10 @@ def pretrain(settings: LanguageSettings, folder: Path, detectors: Path, log: Cal
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
     products.install(model)
     steps = settings.text_steps + settings.soft_steps
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    # Warm-up, then level until the last third: soft words, which come second, must meet a model that still learns.
+    optimizer = Muon(model, settings.lr, settings.lr_words, apart=(model.get_input_embeddings(),))
+    # Warm-up, then level for the first third: soft words, which come second, must meet a model that still learns.
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / 50, max(0.03, (steps - s) / (steps / 3)))
+        optimizer, lambda s: min(1.0, (s + 1) / 20, max(0.03, (steps - s) / (steps / 1.5)))
     )
     restart.sweep(folder.parent)
     place = restart.Place(folder / ".checkpoints", state.key)

@@ -8,7 +8,7 @@ from deft import artifacts, paths, runtime
 from deft.evaluation.tables import present
 from deft.run import readme
 
-PAGE = paths.ROOT / "docs" / "sim2.md"
+PAGE = paths.ROOT / "docs/sim2.md"
 SECOND = paths.ROOT / "figures" / "sim2" / "reference"
 
 
