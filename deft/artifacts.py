@@ -252,7 +252,7 @@ REGISTRY: tuple[Artifact, ...] = (
         "13_meflow",
         "deft.evaluation.flow_effect.t8b",
         ("clips/corpus", "faces/corpus", "meflow"),
-        Cells(("method",), EXACT, (Rule(STATISTICAL, rows={"method": ("meflow",)}),)),
+        Cells(("method",), EXACT, (Rule(STATISTICAL, ("uf1*",)), Rule(STATISTICAL, rows={"method": ("meflow",)}))),
     ),
     _table(
         "T9",

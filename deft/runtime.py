@@ -285,10 +285,13 @@ def peak_memory_gib() -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
+BESIDE = ("bench.csv", "reference")  # committed files that no table is made from
+
+
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Short git commit of the repository, with `+` when tracked files differ from it, the timings of `make bench`
-    aside, which nothing reads; `unknown` outside git.
+    """Short git commit of the repository, with `+` when tracked files differ from it; `unknown` outside git. What makes
+    no number does not count: the timings of `make bench`, and a reference, which `make reference` itself writes anew.
     """
 
     def git(*arguments):
@@ -298,7 +301,9 @@ def commit() -> str:
 
     try:
         return git("rev-parse", "--short=7", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no", ":(exclude)figures/*/bench.csv") else ""
+            "+"
+            if git("status", "--porcelain", "--untracked-files=no", *(f":(exclude)figures/*/{n}" for n in BESIDE))
+            else ""
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
