@@ -23,9 +23,7 @@ from deft.mllm import command, detectors, language, tune
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_bench
 
-BASE = language.LanguageSettings(
-    hidden=32, layers=1, heads=1, intermediate=48, text_steps=6, soft_steps=6, batch=2, lr=1e-2, lr_words=1e-2
-)
+BASE = language.LanguageSettings(hidden=32, layers=1, heads=1, intermediate=48, text_steps=6, soft_steps=6, batch=2)
 SETTINGS = tune.TuneSettings(epochs=2, batch=6, rank=2)
 
 

@@ -16,9 +16,7 @@ from deft.mllm import detectors, language, score, tune
 from deft.run import book
 from deft.run.chain import Chain
 
-TINY = language.LanguageSettings(
-    hidden=32, layers=1, heads=2, intermediate=48, text_steps=4, soft_steps=4, batch=4, lr=1e-2, lr_words=1e-2
-)
+TINY = language.LanguageSettings(hidden=32, layers=1, heads=2, intermediate=48, text_steps=4, soft_steps=4, batch=4)
 SETTINGS = tune.TuneSettings(epochs=1, batch=8)
 JOBS = tune.jobs_of(["deft-m"], 2, [1])
 

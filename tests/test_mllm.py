@@ -27,9 +27,7 @@ from deft.mllm.model import DeftLLMConfig, DeftLLMForConditionalGeneration
 from deft.unimer.check import parse
 from deft.unimer.facts import text_facts
 
-TINY = language.LanguageSettings(
-    hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4, lr=5e-3, lr_words=1e-2
-)
+TINY = language.LanguageSettings(hidden=32, layers=2, heads=2, intermediate=48, text_steps=120, soft_steps=20, batch=4)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -73,7 +73,7 @@ def test_before_it_learns_its_loss_is_that_of_text_pretraining(work, shift):
 def test_adapters_alone_learn_and_folds_start_from_them(work, tmp_path):
     """That they learn to read soft words takes minutes: `python -m tests.schooling`."""
     plain = language.LanguageSettings(
-        hidden=32, layers=1, heads=2, intermediate=64, text_steps=40, soft_steps=0, batch=8, lr=1e-2, lr_words=1e-2
+        hidden=32, layers=1, heads=2, intermediate=64, text_steps=40, soft_steps=0, batch=8
     )
     there = tmp_path / "plain"
     language.pretrain(plain, there, detectors.path_of(work), log=lambda line: None)

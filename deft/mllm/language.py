@@ -54,6 +54,7 @@ PROMPT_WORDS = (
     "right",
     "both",
 )
+WIDTH = 128  # of the base for which rates were chosen; as wide, as much smaller (Yang et al., arXiv 2203.03466)
 KIND_WEIGHTS = {"reasoning": 5.0, "fine": 2.0}  # every other kind counts 1: reasoning is the answer we score
 
 
@@ -70,8 +71,8 @@ class LanguageSettings:
     text_steps: int = 150
     soft_steps: int = 300
     batch: int = 24
-    lr: float = 1.2e-3  # of matrices (docs/decisions.md#text-pretraining)
-    lr_words: float = 3e-3  # of embeddings and norms
+    lr: float = 1.2e-3  # of matrices, at WIDTH (docs/decisions.md#text-pretraining)
+    lr_words: float = 3e-3  # of embeddings and norms, at WIDTH
     flat: bool = False
     seed: int = 7
 
@@ -308,7 +309,8 @@ def pretrain(settings: LanguageSettings, folder: Path, detectors: Path, log: Cal
     model, words = build_base(tokenizer, settings), prompt.unit_words(tokenizer)
     products.install(model)
     steps = settings.text_steps + settings.soft_steps
-    optimizer = Muon(model, settings.lr, settings.lr_words, apart=(model.get_input_embeddings(),))
+    wider = settings.hidden / WIDTH
+    optimizer = Muon(model, settings.lr / wider, settings.lr_words / wider, apart=(model.get_input_embeddings(),))
     # Warm-up, then level for the first third: soft words, which come second, must meet a model that still learns.
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / 20, max(0.03, (steps - s) / (steps / 1.5)))
