@@ -35,6 +35,8 @@ STATISTICAL = "statistical"  # trained, or turned over by the last digits of mea
 # processor gives another value
 MACHINE = "machine"  # not compared: time and memory, and p values (`P_VALUES`)
 CELL_KINDS = (EXACT, STATISTICAL, MACHINE)
+MADE_AT = ", made at "  # between file and commit of such a row's source
+COMMITTED = "committed"  # kind of a row: simulated, and taken from the committed reference of another benchmark
 NOT_PRODUCTS = ("manifest.json", *paths.COMMITTED)  # what lies beside the products and is not in their manifest
 
 
@@ -156,6 +158,7 @@ REGISTRY: tuple[Artifact, ...] = (
             ("protocol", "system", "set", "condition"),
             STATISTICAL,
             (
+                Rule(MACHINE, rows={"kind": (COMMITTED,)}),  # held against its source: `deft.verify.integrity.taken`
                 Rule(EXACT, rows={"kind": ("reported", "not built")}),
                 P_VALUES,
                 COUNTED,
@@ -388,25 +391,33 @@ def stamp(profile: str, seed: int, commit: str = "") -> str:
 
 
 def read_table(id: str, profile: str) -> DataFrame:
-    """The CSV of a table as a data frame. FileNotFoundError names the notebook that makes it."""
+    """The CSV of a table as a data frame, without rows of other runs (`own`). FileNotFoundError names the notebook
+    that makes it.
+    """
     import pandas as pd
 
     path = paths.figures(profile) / "tables" / f"{id}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: run {get(id).notebook} first")
-    return pd.read_csv(path)
+    return own(pd.read_csv(path))
 
 
-def benchmarks(profile: str) -> dict[str, Path]:
-    """{benchmark: folder with T2.csv}: of this run, and of every benchmark with a committed reference that it did not
-    answer.
+def own(table: DataFrame) -> DataFrame:
+    """A table without the rows that were taken from a committed reference."""
+    return table[table["kind"] != COMMITTED] if "kind" in table else table
+
+
+def benchmarks(profile: str = "") -> dict[str, Path]:
+    """{benchmark: folder with T2.csv}: of this run (without a profile of none), and of every benchmark with a committed
+    reference that it did not answer.
     """
     import pandas as pd
 
     found: dict[str, Path] = {}
-    for folder in (paths.figures(profile) / "tables", *sorted((paths.ROOT / "figures").glob("*/reference"))):
+    mine = [paths.figures(profile) / "tables"] if profile else []
+    for folder in (*mine, *sorted((paths.ROOT / "figures").glob("*/reference"))):
         if (folder / "T2.csv").is_file():
-            version = pd.read_csv(folder / "T2.csv", usecols=["benchmark"])["benchmark"].dropna().iloc[0]
+            version = own(pd.read_csv(folder / "T2.csv", usecols=["kind", "benchmark"]))["benchmark"].dropna().iloc[0]
             found.setdefault(version, folder)
     return found
 

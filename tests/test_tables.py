@@ -183,7 +183,7 @@ def test_auroc_agrees_with_scikit_learn():
 
 
 def test_t2_pools_folds_averages_seeds_and_keeps_kinds_apart(world):
-    table = tables.t2(PROFILE)
+    table = artifacts.own(tables.t2(PROFILE))
     frame = tables.predictions(PROFILE)
     deft = table[(table["system"] == "deft") & (table["condition"] == "broken") & (table["set"] == "bench")].iloc[0]
     rows = frame[(frame["system"] == "deft") & (frame["condition"] == "broken") & (frame["set"] == "bench")]
@@ -206,7 +206,7 @@ def test_t2_pools_folds_averages_seeds_and_keeps_kinds_apart(world):
 
 
 def test_t2_holds_deft_against_the_systems_of_other_papers(world):
-    table = tables.t2(PROFILE)
+    table = artifacts.own(tables.t2(PROFILE))
     here = table[(table["condition"] == "broken") & (table["set"] == "bench")].set_index("system")
     net, hand = here.loc["ststnet"], here.loc["lbptop"]
     assert (net["family"], net["benchmark"], net["parameters"], net["draws"]) == ("another paper", "sim-v1", 2485, 2)
@@ -455,7 +455,21 @@ def test_tables_are_saved_and_bear_verdicts(world):
     assert beside.loc["LR on region flow", ("sim-v2", "DEFT less it, broken")] == tables.quote(row, "deft_minus")
 
 
+def test_t2_holds_the_other_benchmark_too_and_says_whose_numbers_they_are(world):
+    table = tables.t2(PROFILE)
+    taken = table[table.kind == artifacts.COMMITTED]
+    assert set(taken.benchmark) == {"sim-v2"} and taken.source.str.startswith("figures/sim2/reference/T2.csv").all()
+    committed = artifacts.own(pd.read_csv(paths.ROOT / "figures" / "sim2" / "reference" / "T2.csv"))
+    assert len(taken) == (committed.kind == "simulated").sum()
+    mine = taken[(taken.system == "deft") & (taken["set"] == "bench")].set_index("condition").uf1
+    theirs = committed[(committed.system == "deft") & (committed["set"] == "bench")].set_index("condition").uf1
+    assert mine.to_dict() == theirs.to_dict()
+    tables.save(table, "T2", PROFILE)
+    assert artifacts.COMMITTED not in set(artifacts.read_table("T2", PROFILE).kind)  # nobody else meets them
+
+
 def _cells(table, **where):
+    table = artifacts.own(table)
     for column, value in where.items():
         table = table[table[column] == value]
     assert len(table) == 1

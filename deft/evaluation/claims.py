@@ -67,7 +67,7 @@ def read(source: str | Path | Mapping[str, pd.DataFrame], table: str) -> pd.Data
     path = (source if isinstance(source, Path) else paths.figures(source) / "tables") / f"{table}.csv"
     if not path.is_file():
         raise Missing(f"{table} was not made")
-    return pd.read_csv(path)
+    return artifacts.own(pd.read_csv(path))
 
 
 def _row(table: pd.DataFrame, where: Mapping[str, str]) -> pd.Series:

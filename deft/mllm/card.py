@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deft.artifacts import COMMITTED
+
 SIMULATED_ONLY = "trained on simulated faces only"  # how the source of such a model ends
 LIMITS = (
     (
@@ -29,7 +31,11 @@ def metrics(table: Path, system: str) -> list[list[str]]:
     if not table.is_file():
         return []
     with open(table, encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] == system and "set" in row]
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["system"] == system and "set" in row and row.get("kind") != COMMITTED
+        ]
     return [
         [row["set"], row["condition"], f"{float(row['clips']):.0f}"]
         + [f"{float(row[m]):.3f} [{float(row[f'{m}_low']):.3f}, {float(row[f'{m}_high']):.3f}]" for m in MEASURES]

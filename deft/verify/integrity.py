@@ -162,6 +162,36 @@ def recomputed(profile: str) -> list[Problem]:
     return found
 
 
+def taken(profile: str) -> list[Problem]:
+    """Rows of T2 that stand for another benchmark against the committed reference that they name."""
+    path, found, name = paths.figures(profile) / "tables" / "T2.csv", [], "tables/T2.csv"
+    rows = [row for row in cells.rows(path) if row.get("kind") == artifacts.COMMITTED] if path.is_file() else []
+    for source in dict.fromkeys(row["source"] for row in rows):
+        file, _, commit = source.partition(artifacts.MADE_AT)
+        there = paths.ROOT / file
+        if not there.is_file() or reference.claims_of(there.parent).get("commit") != commit:
+            words = f"holds rows of {source}, which is not there any more; run"
+            words += f" `python -m deft run --profile {profile} --only 09_tables --force`"
+            found.append(Problem(UNCHECKED, name, words))
+            continue
+        keys = (*artifacts.get("T2").cells.keys, "benchmark")
+        wanted = {tuple(row[key] for key in keys): row for row in cells.rows(there) if row["kind"] == "simulated"}
+        mine = {tuple(row[key] for key in keys): row for row in rows if row["source"] == source}
+        for key in {**wanted, **mine}:
+            one, other = mine.get(key, {}), wanted.get(key, {})
+            apart = [c for c in {**one, **other} if c not in ("kind", "source") and _told(one, c) != _told(other, c)]
+            if apart:
+                words = f"{' · '.join(key)}, {apart[0]}: {one.get(apart[0])!r} stands there, {file} has"
+                found.append(Problem(ALTERED, name, f"{words} {other.get(apart[0])!r}"))
+    return found
+
+
+def _told(row: dict[str, str], column: str) -> float | str:
+    """A cell as a number where it is one: 504 and 504.0 are the same."""
+    text = row.get(column, "")
+    return float(text) if cells.NUMBER.match(text) else text
+
+
 def _seed(profile: str) -> int:
     """The seed of the intervals, as claims.json tells it; that file's own damage is named by `verdicts`."""
     try:

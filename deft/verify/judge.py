@@ -165,6 +165,7 @@ def judge(profile: str, notebooks: Path = paths.NOTEBOOKS) -> dict:
         if not list((mine / "tables").glob("T*.csv")):
             raise RunError(f"profile {profile!r} has no tables at {mine / 'tables'}; run `make reproduce` first")
         problems += [*integrity.pages(profile), *integrity.recomputed(profile), *integrity.verdicts(profile)]
+        problems += integrity.taken(profile)
         if not list(where.glob("T*.csv")):
             raise RunError(
                 f"profile {profile!r} has no reference at {where}; nothing to compare with. The repository keeps one"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deft import artifacts
+from deft import artifacts, paths, runtime
 from deft.evaluation import metrics, reported
 from deft.evaluation.source import Answers
 from deft.evaluation.tables.common import (
@@ -24,7 +24,8 @@ ALPHA = 0.05
 
 
 def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
-    """Main results: every system, tie kept and broken, bench and held-back, then the published numbers.
+    """Main results: every system, tie kept and broken, bench and held-back; the same of the committed reference of
+    every other benchmark (`kind` committed, with its file and commit under `source`); then the published numbers.
 
     `nll`: mean negative log probability of the true class (lower is better), for systems with scores. `deft_minus*`:
     UF1 of DEFT less that of the row's system on the same clips and draws; `deft_minus_nll*`: the same of NLL.
@@ -56,6 +57,7 @@ def t2(source: str | Answers, seed: int = 7) -> pd.DataFrame:
             compared_ = [row for row in rows if (row["set"], row["condition"]) == (part, condition) and "p_holm" in row]
             for row, p in zip(compared_, metrics.holm([row["p_holm"] for row in compared_])):
                 row["p_holm"] = p
+    rows += _elsewhere(answers.benchmark)
     for line in reported.load().itertuples():
         rows.append(
             {
@@ -79,7 +81,7 @@ def by_benchmark(profile: str) -> pd.DataFrame:
     """
     told = {}
     for version, folder in artifacts.benchmarks(profile).items():
-        rows = pd.read_csv(folder / "T2.csv")
+        rows = artifacts.own(pd.read_csv(folder / "T2.csv"))
         rows = rows[rows["set"] == "bench"].set_index("system")
         for head, name, condition in (
             ("UF1, tie kept", "uf1", "kept"),
@@ -89,6 +91,18 @@ def by_benchmark(profile: str) -> pd.DataFrame:
             here = rows[rows["condition"] == condition]
             told[version, head] = {spoken(system): quote(row, name) for system, row in here.iterrows()}
     return pd.DataFrame(told).fillna("")
+
+
+def _elsewhere(benchmark: str) -> list[dict]:
+    """Simulated rows of T2 of the committed references of all benchmarks but this one."""
+    rows = []
+    for folder in [folder for version, folder in artifacts.benchmarks().items() if version != benchmark]:
+        table = pd.read_csv(folder / "T2.csv")
+        of = runtime.read_json(folder / "claims.json")["commit"]
+        source = f"{(folder / 'T2.csv').relative_to(paths.ROOT).as_posix()}{artifacts.MADE_AT}{of}"
+        taken = table[table["kind"] == "simulated"].assign(kind=artifacts.COMMITTED, source=source)
+        rows += taken.astype(object).where(taken.notna(), None).to_dict("records")
+    return rows
 
 
 def _system_rows(
@@ -213,21 +227,36 @@ AGAINST = (
 )
 PAGE = Page(
     (
-        Part("the benchmark's subjects", SYSTEM, COLUMNS, _recognised, {"set": "bench", "family": OURS}),
+        Part(
+            "the benchmark's subjects",
+            SYSTEM,
+            COLUMNS,
+            _recognised,
+            {"kind": "simulated", "set": "bench", "family": OURS},
+        ),
         Part(
             "the benchmark's subjects, systems of other papers",
             SYSTEM,
             AGAINST,
             _against,
-            {"set": "bench", "family": THEIRS},
+            {"kind": "simulated", "set": "bench", "family": THEIRS},
         ),
-        Part("held-back subjects", SYSTEM, COLUMNS, _recognised, {"set": "heldback", "family": OURS}),
+        Part(
+            "held-back subjects", SYSTEM, COLUMNS, _recognised, {"kind": "simulated", "set": "heldback", "family": OURS}
+        ),
         Part(
             "held-back subjects, systems of other papers",
             SYSTEM,
             AGAINST,
             _against,
-            {"set": "heldback", "family": THEIRS},
+            {"kind": "simulated", "set": "heldback", "family": THEIRS},
+        ),
+        Part(
+            "another benchmark, its committed run",
+            (Column("Benchmark", "benchmark"), *SYSTEM),
+            COLUMNS,
+            lambda part: ["Not made by this run; file and commit of each row stand in the CSV."],
+            {"kind": artifacts.COMMITTED, "set": "bench"},
         ),
         Part(
             "published numbers, real faces, other protocols",
