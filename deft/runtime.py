@@ -285,7 +285,7 @@ def peak_memory_gib() -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
-BESIDE = ("bench.csv", "reference")  # committed files that no table is made from
+BESIDE = ("bench.csv", "reference/**")  # committed files that no table is made from
 
 
 @lru_cache(maxsize=1)
@@ -302,7 +302,7 @@ def commit() -> str:
     try:
         return git("rev-parse", "--short=7", "HEAD") + (
             "+"
-            if git("status", "--porcelain", "--untracked-files=no", *(f":(exclude)figures/*/{n}" for n in BESIDE))
+            if git("status", "--porcelain", "--untracked-files=no", *(f":(exclude,glob)figures/*/{n}" for n in BESIDE))
             else ""
         )
     except (OSError, subprocess.SubprocessError):

@@ -1,5 +1,7 @@
 """Seeds, whole-or-nothing files, provenance, the environment check, and the register of artifacts."""
 
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,21 @@ def test_seeds_depend_on_every_part_and_on_nothing_else():
     assert len({runtime.seed_of(s, w, i) for s in (7, 8) for w in ("flow", "text") for i in range(50)}) == 200
     assert runtime.seed_of(7, "a", 0) == 5407280161341069699  # another value would silently change every result
     assert (runtime.rng(7, "a").random(4) == runtime.rng(7, "a").random(4)).all()
+
+
+def test_what_makes_no_number_does_not_mark_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    names = ("figures/demo/bench.csv", "figures/demo/reference/runs/run0/run.json", "deft/x.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1\n")
+    for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=n", "-c", "user.email=e@e", "commit", "-qm", "m"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    commit = runtime.commit.__wrapped__  # the cached one tells of this process's repository
+    clean = commit()
+    for name, marked in zip(names, (False, False, True)):
+        (tmp_path / name).write_text("2\n")
+        assert commit() == clean + "+" * marked, name
 
 
 def test_atomic_leaves_nothing_half_written(tmp_path):
