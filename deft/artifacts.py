@@ -158,7 +158,6 @@ REGISTRY: tuple[Artifact, ...] = (
             ("protocol", "system", "set", "condition"),
             STATISTICAL,
             (
-                Rule(MACHINE, rows={"kind": (COMMITTED,)}),  # held against its source: `deft.verify.integrity.taken`
                 Rule(EXACT, rows={"kind": ("reported", "not built")}),
                 P_VALUES,
                 COUNTED,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from deft.mllm import language
 from deft.mllm.muon import LENGTH, Muon, orthogonal
 
 
@@ -78,3 +79,18 @@ def test_it_goes_on_from_its_state():
         step(whole, one, seed)
         step(again, optimizer, seed)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters()))
+
+
+@pytest.mark.parametrize("hidden", [64, 128, 256])
+def test_rates_of_text_pretraining_fall_as_the_base_grows_wider(hidden, tmp_path, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def asked(model, lr, others, apart):
+        raise Asked(lr, others)
+
+    monkeypatch.setattr(language, "Muon", asked)
+    (tmp_path / "detectors").write_text("")  # never read: rates are asked for first
+    with pytest.raises(Asked) as found:
+        language.pretrain(language.LanguageSettings(hidden=hidden), tmp_path / "base", tmp_path / "detectors")
+    assert found.value.args == pytest.approx((1.2e-3 * 128 / hidden, 3e-3 * 128 / hidden))
