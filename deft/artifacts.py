@@ -421,6 +421,15 @@ def benchmarks(profile: str = "") -> dict[str, Path]:
     return found
 
 
+def elsewhere(benchmark: str) -> dict[str, Path]:
+    """{source: folder}: the committed references of all benchmarks but this one, by the words that a row taken from
+    one carries as its source (file and commit).
+    """
+    others = [folder for version, folder in benchmarks().items() if version != benchmark]
+    made = {folder: runtime.read_json(folder / "claims.json").get("commit") for folder in others}
+    return {f"{(f / 'T2.csv').relative_to(paths.ROOT).as_posix()}{MADE_AT}{made[f]}": f for f in others}
+
+
 def save_figure(fig: Figure, found: str, id: str, profile: str, seed: int = 7) -> None:
     """Stamp the matplotlib figure and write it, at the size at which it is drawn, as PNG and PDF under
     figures/<profile>; beside them its caption.

@@ -356,6 +356,10 @@ def test_rows_of_another_benchmark_are_held_against_the_reference_they_name(worl
     edit(path, artifacts.MADE_AT, artifacts.MADE_AT + "0000000 not ", count=-1)
     assert {p.state for p in integrity.taken(PROFILE)} == {integrity.UNCHECKED}
     assert "tables/T2.csv" in named(judged(world))
+    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(header + "".join(row for row in rows if artifacts.COMMITTED not in row), encoding="utf-8")
+    (problem,) = integrity.taken(PROFILE)  # all of them taken away is noticed as well
+    assert problem.state == integrity.UNCHECKED and "holds no row of figures/sim2/reference" in problem.words
 
 
 def test_an_edited_run_of_the_reference_is_refused(world):

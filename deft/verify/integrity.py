@@ -165,17 +165,26 @@ def recomputed(profile: str) -> list[Problem]:
 def taken(profile: str) -> list[Problem]:
     """Rows of T2 that stand for another benchmark against the committed reference that they name."""
     path, found, name = paths.figures(profile) / "tables" / "T2.csv", [], "tables/T2.csv"
-    rows = [row for row in cells.rows(path) if row.get("kind") == artifacts.COMMITTED] if path.is_file() else []
-    for source in dict.fromkeys(row["source"] for row in rows):
-        file, _, commit = source.partition(artifacts.MADE_AT)
-        there = paths.ROOT / file
-        if not there.is_file() or reference.claims_of(there.parent).get("commit") != commit:
-            words = f"holds rows of {source}, which is not there any more; run"
-            words += f" `python -m deft run --profile {profile} --only 09_tables --force`"
-            found.append(Problem(UNCHECKED, name, words))
+    table = cells.rows(path) if path.is_file() else []
+    rows = [row for row in table if row.get("kind") == artifacts.COMMITTED]
+    there: dict[str, Path] = {}
+    for benchmark in dict.fromkeys(row["benchmark"] for row in table if row.get("kind") == "simulated"):
+        there |= artifacts.elsewhere(benchmark)
+    held = dict.fromkeys(row["source"] for row in rows)
+    for source in {**there, **held}:
+        if source not in there or source not in held:
+            words = f"holds rows of {source}, which is not there any more"
+            words = words if source in held else f"holds no row of {source}"
+            again = f"python -m deft run --profile {profile} --only 09_tables --force"
+            found.append(Problem(UNCHECKED, name, f"{words}; run `{again}`"))
             continue
+        file = source.partition(artifacts.MADE_AT)[0]
         keys = (*artifacts.get("T2").cells.keys, "benchmark")
-        wanted = {tuple(row[key] for key in keys): row for row in cells.rows(there) if row["kind"] == "simulated"}
+        wanted = {
+            tuple(row[key] for key in keys): row
+            for row in cells.rows(there[source] / "T2.csv")
+            if row["kind"] == "simulated"
+        }
         mine = {tuple(row[key] for key in keys): row for row in rows if row["source"] == source}
         for key in {**wanted, **mine}:
             one, other = mine.get(key, {}), wanted.get(key, {})

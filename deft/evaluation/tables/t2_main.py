@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deft import artifacts, paths, runtime
+from deft import artifacts
 from deft.evaluation import metrics, reported
 from deft.evaluation.source import Answers
 from deft.evaluation.tables.common import (
@@ -96,10 +96,8 @@ def by_benchmark(profile: str) -> pd.DataFrame:
 def _elsewhere(benchmark: str) -> list[dict]:
     """Simulated rows of T2 of the committed references of all benchmarks but this one."""
     rows = []
-    for folder in [folder for version, folder in artifacts.benchmarks().items() if version != benchmark]:
+    for source, folder in artifacts.elsewhere(benchmark).items():
         table = pd.read_csv(folder / "T2.csv")
-        of = runtime.read_json(folder / "claims.json")["commit"]
-        source = f"{(folder / 'T2.csv').relative_to(paths.ROOT).as_posix()}{artifacts.MADE_AT}{of}"
         taken = table[table["kind"] == "simulated"].assign(kind=artifacts.COMMITTED, source=source)
         rows += taken.astype(object).where(taken.notna(), None).to_dict("records")
     return rows
