@@ -10,7 +10,6 @@ amounts at full strength are set by eye, and scaled once by the information targ
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,8 @@ from deft.clips.simulator import gains
 from deft.clips.simulator.motion import smoothstep
 from deft.clips.simulator.person import Identity
 from deft.clips.simulator.shapes import blob, box_of
+from deft.clips.simulator.skin import Skin
 
-Painter = Any  # deft.clips.simulator.appearance.Painter, which imports this module
 CUES = (
     *("sclera_L", "sclera_R", "lower_lid_L", "lower_lid_R", "dimple_L", "dimple_R"),
     *("lip_red", "lip_bulge", "mouth_dark", "teeth", "chin_boss"),
@@ -76,7 +75,7 @@ def shade(layer: np.ndarray, cues: tuple[Cue, ...], which: str, amount: np.ndarr
             layer[cue.box][..., :3] *= np.maximum(1.0 + depth * cue.change, 0.0)
 
 
-def paint(painter: Painter, lit: np.ndarray) -> tuple[Cue, ...]:
+def paint(painter: Skin, lit: np.ndarray) -> tuple[Cue, ...]:
     """The maps of a person; lit: the resting skin in linear light (n, n, 3). None without the device."""
     if "cues" not in painter.who.devices:
         return ()
@@ -90,7 +89,7 @@ def paint(painter: Painter, lit: np.ndarray) -> tuple[Cue, ...]:
     )
 
 
-def _lids(p: Painter) -> dict[tuple[str, str], np.ndarray]:
+def _lids(p: Skin) -> dict[tuple[str, str], np.ndarray]:
     g, v, maps = p.g, p.eye_height, {}
     upper, lower = g.lids(np.clip((p.ax - g.eye_x) / g.eye_half, -1, 1))
     across = np.exp(-0.5 * ((p.ax - g.eye_x) / (0.62 * g.eye_half)) ** 4)
@@ -112,7 +111,7 @@ def _lids(p: Painter) -> dict[tuple[str, str], np.ndarray]:
     return maps
 
 
-def _chin(p: Painter) -> dict[tuple[str, str], np.ndarray]:
+def _chin(p: Skin) -> dict[tuple[str, str], np.ndarray]:
     g, x, y, maps = p.g, p.x, p.y, {}
     boss = 0.26 * blob(x, y, 0, g.chin_y - 0.165, 0.085, 0.048)
     fold = 0.42 * blob(x, y, 0, g.mouth_y + g.lip_down + 0.048, 0.105, 0.018)
@@ -125,7 +124,7 @@ def _chin(p: Painter) -> dict[tuple[str, str], np.ndarray]:
     return maps
 
 
-def _vermilion(p: Painter) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _vermilion(p: Skin) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(coverage by red, how far a point lies from the lip line to the border 0..1, height over the upper border,
     depth below the lower border; face units).
     """
@@ -136,7 +135,7 @@ def _vermilion(p: Painter) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     return red, np.clip(towards, 0, 1), top - p.y, p.y - bottom
 
 
-def _mouth(p: Painter) -> dict[tuple[str, str], np.ndarray]:
+def _mouth(p: Skin) -> dict[tuple[str, str], np.ndarray]:
     g = p.g
     red, towards, above, under = _vermilion(p)
     below = p.y - g.lip_line(p.x)
@@ -152,7 +151,7 @@ def _mouth(p: Painter) -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _red(p: Painter, lit: np.ndarray) -> np.ndarray:
+def _red(p: Skin, lit: np.ndarray) -> np.ndarray:
     """The outer part of the red turns to skin: the colour of the skin around over that of the lips."""
     red, towards, above, under = _vermilion(p)
     around = (red < 0.02) & (np.maximum(above, under) < 0.05) & (p.ax < 0.8 * p.g.mouth_half)

@@ -24,14 +24,13 @@ from deft.clips.simulator.appearance import (
     FRONT,
     SKIN_LOWER,
     SKIN_UPPER,
-    SUPER,
     UNDER,
     Face,
     Layers,
     face_of,
-    over,
 )
 from deft.clips.simulator.camera import Camera, compose, invert
+from deft.clips.simulator.canvas import SUPER, over
 from deft.clips.simulator.identity import sample_identity
 from deft.clips.simulator.motion import BLINK, LOWER, UPPER, Timing, furrow_amounts, parse_actions, smoothstep
 from deft.clips.simulator.person import Identity
