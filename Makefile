@@ -63,7 +63,7 @@ data-check: $(ENV)            ## what your copy of a data set holds: make data-c
 	@"$(PY)" -m deft data-check $${DATA:+"--root=$$DATA"} $${STRICT:+--strict} $${ERRATA:+--errata} -- "$$DATASET"
 
 licensed: $(ENV)              ## the chain on your data: make licensed PROTOCOL=megc2019 | DATASET=casme2 [DATA=folder] [FOLDS=loso] [LANDMARKS=folder|facemesh] [ERRATA=1]
-	@test -n "$$DATASET$$PROTOCOL" || { echo "make licensed DATASET=casme2 [FOLDS=loso], or PROTOCOL=megc2019|casme2-5|samm-5|cube-3|cube-4|cube-7|dfme-7|'cross:a+b>c'|units [DATASET=casme2+samm]; [DATA=folder] [LANDMARKS=folder] [ERRATA=1] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
+	@test -n "$$DATASET$$PROTOCOL" || { echo "make licensed DATASET=casme2 [FOLDS=loso], or PROTOCOL=megc2019|casme2-5|samm-5|smic-3|cube-3|cube-4|cube-7|cube-c-4|dfme-7|objective-5|'cross:a+b>c'|units [DATASET=casme2+samm]; [DATA=folder] [LANDMARKS=folder] [ERRATA=1] [PROFILE=demo]; without DATA it is \$$DEFT_DATA/casme2"; exit 2; }
 	@"$(PY)" -m deft licensed --profile="$$PROFILE" $${DATA:+"--root=$$DATA"} $${FOLDS:+"--folds=$$FOLDS"} $${PROTOCOL:+"--protocol=$$PROTOCOL"} \
 	  $${LANDMARKS:+"--landmarks=$$LANDMARKS"} $${ERRATA:+--errata} -- $${DATASET:+"$$DATASET"}
 

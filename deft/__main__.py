@@ -180,7 +180,8 @@ def parser() -> argparse.ArgumentParser:
     licensed.add_argument(
         "--protocol",
         default="",
-        help="of the field: megc2019 casme2-5 samm-5 cube-3 cube-4 cube-7 dfme-7 cross:a+b>c units (default: none)",
+        help="of the field: megc2019 casme2-5 samm-5 smic-3 cube-3 cube-4 cube-7 cube-c-4 dfme-7 objective-5"
+        " cross:a+b>c units (default: none)",
     )
     licensed.add_argument(
         "--landmarks",

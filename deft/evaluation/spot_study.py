@@ -115,7 +115,8 @@ PAGE = Page(
             _told,
         ),
     ),
-    "Hit: intersection over union of at least .5 with a true interval. STRS: product of the two F1s."
+    "Hit: intersection over union of at least .5 with a true interval. F1, recognition: harmonic mean of macro"
+    " precision and macro recall over the hits (not UF1). STRS: product of the two F1s."
     " Brackets: 95 % intervals over people.",
 )
 

@@ -121,8 +121,9 @@ PAGE = Page(
         ),
     ),
     "Unit F1: macro over units that occur often enough. Unsupported: share of the stated units that neither true nor"
-    " measured motion bears out; precision and recall: of all statements, against the truth alone. The template has no"
-    " language model; its motions are read off the flow that judges, so compare units with it. Text checked: without"
-    " units that neither experts nor flow bear out, without motions that the flow does not show, nothing said twice."
+    " measured motion bears out; precision: share of the stated units and motions that the truth bears out; recall:"
+    " share of the true unit sides that are named. The template has no language model; its motions are read off the"
+    " flow that judges, so compare units with it. Text checked: without units that neither experts nor flow bear out,"
+    " without motions that the flow does not show, nothing said twice."
     " Brackets: 95 % intervals over subjects within looks and over draws. METEOR is left out (needs WordNet).",
 )
