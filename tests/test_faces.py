@@ -118,6 +118,16 @@ def test_the_face_and_its_eyes_are_found(clip, points):
     assert face.eyes_found and np.linalg.norm(face.eyes - true, axis=1).max() < 0.15 * np.linalg.norm(true[1] - true[0])
 
 
+@pytest.mark.parametrize("wide", [1, 3])  # the face fills the picture; it fills a third of it
+def test_what_is_not_looked_for_changes_no_face(clip, wide):
+    """The nine voters, asked for every size, find the same box."""
+    gray = cv2.cvtColor(clip.frames[0], cv2.COLOR_RGB2GRAY)
+    gray = np.pad(gray, [(0, 0), (0, (wide - 1) * gray.shape[1])], mode="edge")
+    views = (gray, cv2.GaussianBlur(gray, (0, 0), 2), cv2.equalizeHist(gray))
+    every = detect._agreed([box for view in views for box in detect._candidates(view, detect.SMALLEST)])
+    assert detect._votes(gray) == every and len(every) == 1
+
+
 def test_no_face_and_several_faces_are_said(clip):
     with pytest.raises(detect.FaceError, match="no face found"):
         detect.find_face(np.full((120, 160, 3), 128, np.uint8))

@@ -43,25 +43,28 @@ def content(folder):
     return {path.name: path.read_bytes() for path in Path(folder).glob("*.npz")}
 
 
-def test_any_engine_gives_the_same_bytes(clips, tmp_path):
-    table = prepare.prepare(clips, tmp_path / "threads")
-    assert list(table["error"]) == ["", ""] and list(table["clip"]) == [c.id for c in clips]
+@pytest.fixture(scope="module")
+def threads(clips, tmp_path_factory):
+    """What the usual engine makes of the clips: its table and its files."""
+    folder = tmp_path_factory.mktemp("threads")
+    return prepare.prepare(clips, folder), content(folder)
+
+
+def test_any_engine_gives_the_same_bytes(clips, threads, tmp_path):
+    table, files = threads
+    assert list(table["error"]) == ["", ""] and list(table["clip"]) == [c.id for c in clips] and len(files) == 2
     prepare.prepare(clips, tmp_path / "one", jobs=1)
     with joblib.parallel_config("loky", n_jobs=2):
         prepare.prepare(clips, tmp_path / "processes")
-    assert (
-        content(tmp_path / "threads") == content(tmp_path / "one") == content(tmp_path / "processes")
-        and len(content(tmp_path / "one")) == 2
-    )
+    assert files == content(tmp_path / "one") == content(tmp_path / "processes")
 
 
-def test_dask_gives_the_same_bytes(clips, tmp_path):
+def test_dask_gives_the_same_bytes(clips, threads, tmp_path):
     import distributed
 
-    prepare.prepare(clips, tmp_path / "threads")
-    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None), joblib.parallel_config("dask"):
+    with distributed.Client(n_workers=1, threads_per_worker=2, dashboard_address=None), joblib.parallel_config("dask"):
         prepare.prepare(clips, tmp_path / "dask")
-    assert content(tmp_path / "threads") == content(tmp_path / "dask")
+    assert threads[1] == content(tmp_path / "dask")
 
 
 def test_what_is_finished_is_kept_and_a_bad_clip_is_named(clips, tmp_path):

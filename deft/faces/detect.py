@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WORKING = 320  # px, longer side of the picture the cascades see
 SMALLEST = 32  # px there: a face fills a tenth of the picture's longer side or more
 FRONTAL = ("haarcascade_frontalface_default.xml", "haarcascade_frontalface_alt2.xml", "haarcascade_frontalface_alt.xml")
+MINOR = 0.4  # of the largest face's side: what is smaller is background clutter or a picture on a wall
 AGREE = 3  # of the nine votes (three cascades, three versions of the picture)
 STEADY = 0.7  # share of their union that two boxes of a face that keeps its place have at least
 
@@ -73,19 +74,18 @@ def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return max(width, 0) * max(height, 0) / max(min(a[2] * a[3], b[2] * b[3]), 1)
 
 
-def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
-    """Candidate boxes with their votes: three cascades look at three versions of the picture (as it is, smoothed,
-    equalised).
-
-    One cascade alone misses a fringe over glasses or takes a shoulder for a face; a box that several of the nine agree
-    on is a face. Boxes are grouped when they share half their union; a group that lies in a better one is dropped."""
-    views = (gray, cv2.GaussianBlur(gray, (0, 0), 2), cv2.equalizeHist(gray))
-    found = [
-        tuple(map(int, box))
-        for view in views
-        for name in FRONTAL
-        for box in cascade(name).detectMultiScale(view, 1.08, 3, minSize=(SMALLEST, SMALLEST))
+def _candidates(view: np.ndarray, smallest: int) -> list[tuple[int, ...]]:
+    """What three cascades take for faces of `smallest` px or more."""
+    size = (smallest, smallest)
+    return [
+        tuple(map(int, box)) for name in FRONTAL for box in cascade(name).detectMultiScale(view, 1.08, 3, minSize=size)
     ]
+
+
+def _agreed(found: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The boxes that several of nine voters agree on. They are grouped when they share half their union; a group that
+    lies in a better one is dropped, and so are faces under `MINOR` of the largest one's side.
+    """
     groups = []
     for box in sorted(found, key=lambda box: -box[2]):
         near = [group for group in groups if union_share(box, np.median(group, 0)) > 0.5]
@@ -95,14 +95,46 @@ def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
         box = tuple(int(v) for v in np.median(group, 0))
         if len(group) >= AGREE and all(overlap(box, other) < 0.3 for other in kept):
             kept.append(box)
-    return kept
+    return [box for box in kept if box[2] >= MINOR * max(box[2] for box in kept)]
+
+
+def _votes(gray: np.ndarray) -> list[tuple[int, ...]]:
+    """Boxes of the faces of a picture: three cascades look at three versions of it (as it is, smoothed, equalised).
+
+    One cascade alone misses a fringe over glasses or takes a shoulder for a face; a box that several of the nine agree
+    on is a face. Windows of half the size are four times as many, so what `_agreed` would drop is not looked for, and
+    where the picture as it is shows one place alone, the others vote on that size only."""
+    views = (cv2.GaussianBlur(gray, (0, 0), 2), cv2.equalizeHist(gray))
+    smallest = 3 * SMALLEST // 2
+    found = _candidates(gray, smallest)
+    largest = max(found, key=lambda box: box[2], default=(0, 0, 0, 0))
+    if (needed := max(SMALLEST, int(0.7 * MINOR * largest[2]))) < smallest:  # the nine may agree on a smaller box
+        found, smallest = _candidates(gray, needed), needed
+    if all(union_share(box, largest) > 0.5 for box in found):
+        smallest = max(smallest, largest[2] // 2)
+    faces = _agreed(found + [box for view in views for box in _candidates(view, smallest)])
+    if faces or smallest == SMALLEST:
+        return faces
+    return _agreed([box for view in (gray, *views) for box in _candidates(view, SMALLEST)])
 
 
 def find_face(frame: np.ndarray) -> Face:
     """The one face of a frame (H, W, 3) RGB or (H, W) uint8, in px of that frame. No face, or several, is a FaceError.
 
-    A face much smaller than the largest (under 0.4 of its side) is background clutter or a picture on a wall and is
-    ignored."""
+    A face under `MINOR` of the largest one's side is ignored."""
+    small, box, scale, border = _only(frame)
+    eyes, found = _eyes(cv2.createCLAHE(2.0, (8, 8)).apply(small), box)
+    return Face(_full(box, scale, border), (eyes - border) / scale, found)
+
+
+def _full(box: tuple[int, ...], scale: float, border: int) -> tuple[int, ...]:
+    """A box of the working picture in px of the frame."""
+    x, y, w, h = box
+    return tuple(int(round(v)) for v in ((x - border) / scale, (y - border) / scale, w / scale, h / scale))
+
+
+def _only(frame: np.ndarray) -> tuple[np.ndarray, tuple[int, ...], float, int]:
+    """The working picture of a frame (gray, its border added), the box there of its only face, scale and border."""
     frame = np.asarray(frame)
     gray = (
         cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
@@ -122,24 +154,13 @@ def find_face(frame: np.ndarray) -> Face:
             f"no face found in the frame that is aligned ({width}x{height}): the face must be frontal, upright and"
             " wider than about 60 px; crop closer or give OpenFace landmarks"
         )
-    largest = max(box[2] for box in boxes)
-    boxes = [box for box in boxes if box[2] >= 0.4 * largest]
     if len(boxes) > 1:
         places = "; ".join(
             f"x {int((x - border) / scale)}, y {int((y - border) / scale)}, {int(w / scale)} px wide"
             for x, y, w, _ in boxes
         )
         raise FaceError(f"{len(boxes)} faces found ({places}): crop the video to one person")
-    box = boxes[0]
-    eyes, found = _eyes(cv2.createCLAHE(2.0, (8, 8)).apply(small), box)
-    return Face(
-        tuple(
-            int(round(v))
-            for v in ((box[0] - border) / scale, (box[1] - border) / scale, box[2] / scale, box[3] / scale)
-        ),
-        (eyes - border) / scale,
-        found,
-    )
+    return small, boxes[0], scale, border
 
 
 def _eyes(gray: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -212,13 +233,14 @@ def check_stays(frames: np.ndarray | Footage, face: Face, onset: int) -> None:
     """
     for position in sorted({len(frames) // 2, len(frames) - 1} - {onset}):
         try:
-            later = find_face(frames[position])
+            _, *found = _only(frames[position])
         except FaceError as error:
             if "faces found" in str(error):
                 raise FaceError(f"frame {position}: {error}") from error
             continue  # a missed detection in a later frame is the cascade's; the onset decides
-        if overlap(face.box, later.box) < 0.4:
+        later = _full(*found)
+        if overlap(face.box, later) < 0.4:
             raise FaceError(
-                f"the face jumps from {face.box} in frame {onset} to {later.box} in frame {position}: a cut, another"
+                f"the face jumps from {face.box} in frame {onset} to {later} in frame {position}: a cut, another"
                 " person, or a large head movement; give a shorter clip"
             )
