@@ -139,23 +139,16 @@ def clips_of_motion():
     return replace(inputs, landmarks=np.repeat(points[None], len(inputs), 0)), labels
 
 
-@pytest.mark.parametrize("name", ["mellm", "mpt"])
-def test_each_learns_where_the_skin_moves(name, clips_of_motion, monkeypatch):
+def test_mellm_learns_where_the_skin_moves(clips_of_motion):
+    """As every network does (test_peer_networks), from words about regions."""
     inputs, labels = clips_of_motion
-    classes = CLASSES
-    if name == "mpt":  # a window's mean does not tell up from down on skins that nobody shares, but where it moves
-        labels, classes = np.where(labels == "aside", "eye", "mouth"), ("mouth", "eye")
-        monkeypatch.setattr(mpt, "SCALES", (4.0,))
-        monkeypatch.setattr(mpt, "RECIPE", replace(mpt.RECIPE, batch=6))
-        monkeypatch.setattr(masked, "EPOCHS", 2)
-    peer = catalogue.build(name, classes, 3)
-    if name != "mpt":
-        peer.form = replace(peer.form, recipe=replace(peer.form.recipe, batch=8))
+    peer = catalogue.build("mellm", CLASSES, 3)
+    peer.form = replace(peer.form, recipe=replace(peer.form.recipe, batch=8))
     told = peer.fit(inputs, labels).history
     assert told[-1]["loss"] < 0.6 * told[0]["loss"] and told[-1]["accuracy"] > 0.8
     found = peer.scores(inputs.take(inputs.may_choose))
     assert found.sum(1) == pytest.approx(np.ones(12)) and isinstance(getattr(peer, "best", peer), NetworkPeer)
-    assert (np.array(classes)[found.argmax(1)] == labels[inputs.may_choose]).mean() >= 0.66
+    assert (np.array(CLASSES)[found.argmax(1)] == labels[inputs.may_choose]).mean() >= 0.66
 
 
 def test_au_llm_fits_what_it_is_shown():
