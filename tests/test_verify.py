@@ -442,6 +442,21 @@ def test_false_alarm_is_rare_over_references_and_a_shift_is_seen():
     assert np.mean(alarms) <= 0.02 and all(seen)
 
 
+def test_an_odd_cell_widens_its_own_table_alone():
+    rng = np.random.default_rng(5)
+    runs = [{**one, **{("T6", *key[1:]): value for key, value in fleet(rng, 1)[0].items()}} for one in fleet(rng, 5)]
+    plain = spread.measure(spread.of_runs(runs), list("abcde"), simulations=250)
+    odd = next(key for key in runs[2] if key[0] == "T6")
+    runs[2][odd] += 5.0  # which four runs never showed
+    told = spread.measure(spread.of_runs(runs), list("abcde"), simulations=250)
+    assert told["left_out"][2]["cell"] == list(odd) and told["left_out_beyond_simulated"] >= 1
+    assert told["reach"]["T6"] > 3 * told["simulated"]["reach"]["T6"]
+    assert told["reach"]["T2"] < 1.3 * plain["reach"]["T2"] and told["critical"] < 1.3 * plain["critical"]
+    one = spread.ratios(spread.of_runs(runs).without(2), np.array(list(runs[2].values())), told["least_prior"])
+    worst = spread.largest(spread.of_runs(runs), one, told["reach"])[0]
+    assert worst <= told["critical"] * 1.001  # judged by what was raised, no reference run is refused
+
+
 def test_moderation_draws_variances_together_as_far_as_they_agree():
     """True deviations: one for all, one for each row, one for each cell."""
     layout = spread.of_runs([{("T2", f"r{i // 4}", f"c{i % 4}"): 0.0 for i in range(400)}] * 2).layout

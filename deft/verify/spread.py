@@ -16,7 +16,7 @@ Three steps:
   correlated as the runs' residuals are, shrunk), the whole procedure is repeated on each, and each critical value is
   the .995 quantile of its statistic. How strongly variances are drawn together at least is what makes the intervals
   narrowest at that false alarm. Then every reference run is judged by the others. If one of them lies beyond, the
-  critical value is raised to it.
+  reach of its table, or the critical drift, is raised to it.
 """
 
 from __future__ import annotations
@@ -367,6 +367,7 @@ def measure(
     )
     simulated, left_out = quantile[floor], []
     reach = {name: round(float(value), 3) for name, value in zip(names_of, reaches[floor])}
+    raised = dict(reach)
     if spread.complete > MINIMUM_RUNS:
         for run, name in enumerate(names[: spread.complete]):
             t = ratios(spread.without(run), spread.values[run], floor)
@@ -380,20 +381,29 @@ def measure(
                     "drift": round(float(drift(t)), 3),
                 }
             )
-    critical = [
-        max([float(value), *(entry[name] for entry in left_out)])
-        for name, value in zip(("largest", "drift"), simulated)
+            for table, own in spread.tables.items():  # the others keep theirs: one odd table must not blind them
+                raised[table] = max(raised[table], round(float(np.abs(t[own]).max() / simulated[0]), 3))
+    critical = [float(simulated[0]), max([float(simulated[1]), *(entry["drift"] for entry in left_out)])]
+    wider = np.array([reach[name] / raised[name] for name in names_of])
+    alarm = [
+        float(
+            (
+                ((part[floor][:, :-2] / reaches[floor] * wider).max(axis=1) > critical[0])
+                | (part[floor][:, -2] > critical[1])
+            ).mean()
+        )
+        for part in (loose, tight)
     ]
-    alarm = [float((part > critical).any(axis=1).mean()) for part in together[floor]]
     return {
         "cells": len(spread.keys),
         "runs": spread.runs,
         "critical": round(critical[0], 3),
-        "reach": reach,
+        "reach": raised,
         "critical_drift": round(critical[1], 3),
         "simulated": {
             "critical": round(float(simulated[0]), 3),
             "critical_drift": round(float(simulated[1]), 3),
+            "reach": reach,
             "simulations": simulations,
             "seed": seed,
             "false_alarm": round(max(alarm), 4),
