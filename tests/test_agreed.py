@@ -1,6 +1,7 @@
 """Protocols on licensed data, on made-up sets: any class list is trained and scored, who is tested never trained, and
 every row says how much of the published protocol it stands on."""
 
+import json
 from dataclasses import replace
 
 import made_sets  # noqa: F401 (sets in every layout)
@@ -14,11 +15,11 @@ from deft import __main__ as command_line
 from deft import licensed, paths, runtime
 from deft.clips.facs import EMOTIONS
 from deft.clips.readers import fixtures
-from deft.clips.store import ClipStore
+from deft.clips.store import ClipStore, write_shard
 from deft.evaluation import printed, protocols
 from deft.evaluation.protocols import units
 from deft.evaluation.protocols.members import ProtocolError
-from deft.licensed import agreed, material
+from deft.licensed import agreed, material, stages
 from deft.mllm import classes, examples, language, prompt, score, tune
 from deft.unimer.facts import Facts, UnitFact
 
@@ -71,6 +72,25 @@ def test_others_and_repression_are_trained_and_answered(world):
     index = ClipStore(recipe.work / "clips" / "bench").index
     assert len(rows) == len(index) == 9 and set(index["emotion"]) == set(FIVE)
     assert {row["label"]: row["truth"] for row in rows}["repression"] == "repression"
+
+
+def test_a_class_that_was_mended_in_the_sheet_is_tuned_anew(world):
+    """Classes beyond the five emotions stand beside the clips alone, not in the records that are trained on."""
+    _, recipe, _, _ = world
+    jobs, settings = stages.runs_of(recipe)
+    before = tune.state_of(jobs[0], recipe.work, settings)
+    shard = sorted((recipe.work / "clips" / "bench").glob("*.npz"))[0]
+    kept = shard.read_bytes()
+    with np.load(shard) as arrays:
+        header, others = json.loads(str(arrays["_header"])), {n: arrays[n] for n in arrays.files if n[0] != "_"}
+    assert before and set(FIVE) & {row["emotion"] for row in header["rows"]}
+    try:
+        mended = [{**row, "emotion": "others"} for row in header["rows"]]
+        write_shard(shard, mended, header["plan"], **others)
+        assert not tune.state_of(jobs[0], recipe.work, settings)
+    finally:
+        shard.write_bytes(kept)
+    assert tune.state_of(jobs[0], recipe.work, settings)
 
 
 def test_nobody_is_tested_where_they_train(world):

@@ -73,6 +73,22 @@ def test_a_statement_is_narrowed_to_the_sides_that_are_borne_out():
     assert turned.facts.units == (UnitFact(7, "L"),) and parse(turned.text) == turned.facts
 
 
+def test_the_wider_of_two_statements_stays_in_either_order():
+    experts, measured = told(TRUE)
+    for pair in ("au4 left , au4 both", "au4 both , au4 left"):
+        said = checked(f"class : anger . evidence : {pair} .", experts, measured)
+        assert said.facts.units == (UnitFact(4),) and parse(said.text).units == said.facts.units
+        assert [one.why for one in said.dropped] == [AGAIN]
+
+
+def test_a_class_beyond_the_five_emotions_stays():
+    experts, measured = told(TRUE)
+    written = "class : repression . evidence : au4 both , au12 both . reasoning : the inner brows sink ."
+    said = checked(written, experts, measured, named="repression")
+    assert said.dropped and said.text.startswith("class : repression . evidence : au4")
+    assert checked(written, experts, measured, False, "repression").dropped[0].text == "class : repression"
+
+
 def test_nothing_is_said_twice_and_a_good_text_stays_as_it_is():
     experts, measured = told(TRUE)
     text = (

@@ -107,6 +107,10 @@ def test_a_name_that_two_subjects_share_needs_its_subject(clips, points, tmp_pat
         Folder.of(tmp_path, [clips[0], twin])
     with pytest.raises(FaceError, match="no such folder; LANDMARKS="):
         Folder.of(tmp_path / "none", clips)
+    (tmp_path / "sub09").mkdir()
+    (tmp_path / "EP92_01f.csv").rename(tmp_path / "sub09" / "EP92_01f.csv")
+    with pytest.raises(FaceError, match="no CSV for any"):  # a protocol may leave subject 09 out
+        Folder.of(tmp_path, clips)
 
 
 def test_prepared_clips_stand_on_the_points_that_were_given(clips, points, tmp_path):

@@ -748,6 +748,17 @@ def test_a_csv_may_not_lead_out_of_its_folder(tmp_path):
     assert len(clips[0].frames) == 0 and "leads out of the folder" in at(report, 2, "frames")
 
 
+def test_a_name_that_two_people_share_needs_the_person(tmp_path):
+    """Frames of one person never stand in for another's, who might be tested on them."""
+    fixtures.Writer(tmp_path, True).pictures("anna/smile", 0, 4, "{}.jpg")
+    rows = [f"smile,{who},200,0,2,4,12,happiness" for who in ("anna", "bob")]
+    (tmp_path / "clips.csv").write_text(
+        "\n".join(["clip,subject,fps,onset,apex,offset,action_units,emotion", *rows, ""])
+    )
+    clips, report = deft.clips.read("csv", tmp_path)
+    assert {clip.subject: len(clip.frames) for clip in clips} == {"anna": 5, "bob": 0} and len(report)
+
+
 def test_a_broken_part_of_dfme_leaves_the_others(tmp_path):
     fixtures.write("dfme", tmp_path)
     (tmp_path / "testA_full_with_AU.xlsx").write_bytes(b"no workbook")

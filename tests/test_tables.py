@@ -466,6 +466,7 @@ def test_t2_holds_the_other_benchmark_too_and_says_whose_numbers_they_are(world)
     assert mine.to_dict() == theirs.to_dict()
     tables.save(table, "T2", PROFILE)
     assert artifacts.COMMITTED not in set(artifacts.read_table("T2", PROFILE).kind)  # nobody else meets them
+    assert artifacts.COMMITTED not in set(claims.read({"T2": table}, "T2").kind)
 
 
 def _cells(table, **where):

@@ -36,6 +36,7 @@ from deft.unimer.facts import (
     TimeFact,
     UnitFact,
     facts_from_units,
+    group_regions,
     hard_negatives,
     stated_by,
     supports,
@@ -188,6 +189,30 @@ def test_agreement_in_time():
 def test_parse_of_loose_times(text, told, denied):
     found = parse(text)
     assert list(found.times) == [TimeFact(*t) for t in told] and list(found.denied) == [TimeFact(*t) for t in denied]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["au12 isn't active .", "I cannot see au12 .", "neither au12 nor au6 is active .", "au12 doesn’t show ."],
+)
+def test_shortened_and_paired_denials_deny(text):
+    from deft.verify.reader import statements
+
+    found = parse(text)
+    assert not found.units and found.denied and not statements(text)[0]
+
+
+def test_who_denies_both_sides_is_wrong_where_one_moves_and_where_nothing_was_measured():
+    one = np.full((17, 2), 0.05)
+    one[UNITS.index(12), 0] = 0.95
+    text = "no , au12 lip corner puller is not active ."
+    for measured, right in ((one, 0.0), (np.full((17, 2), 0.05), 1.0), (None, 0.0)):
+        assert check(text, Evidence(None, 0.08, measured))["precision"] == right
+    region = np.zeros((36, 2))
+    for vectors, right in ((region, 1.0), (None, 0.0)):
+        assert check("no , the lip corners do not move up .", Evidence(vectors, 0.08))["precision"] == right
+    region[group_regions("lip corner", "L")[0], 1] = -0.5
+    assert check("no , the lip corners do not move up .", Evidence(region, 0.08))["precision"] == 0.0
 
 
 @pytest.mark.parametrize(

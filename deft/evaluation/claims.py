@@ -63,7 +63,7 @@ def read(source: str | Path | Mapping[str, pd.DataFrame], table: str) -> pd.Data
     if isinstance(source, Mapping):
         if table not in source:
             raise Missing(f"{table} was not made")
-        return source[table]
+        return artifacts.own(source[table])
     path = (source if isinstance(source, Path) else paths.figures(source) / "tables") / f"{table}.csv"
     if not path.is_file():
         raise Missing(f"{table} was not made")

@@ -26,16 +26,19 @@ class Folder:
     @classmethod
     def of(cls, path: Path, clips: Iterable[RecordedClip]) -> Folder:
         """Looks below `path`, without case and zero-padding, for <id>.csv, <subject>/<filename>.csv,
-        <subject>_<filename>.csv, or <filename>.csv where only one subject has clips of that name. FaceError when there
-        is none of all.
+        <subject>_<filename>.csv, or, in `path` itself, <filename>.csv where only one subject has clips of that name
+        (further down it may be a subject's who is not among `clips`). FaceError when there is none of all.
         """
         if not path.is_dir():
             raise FaceError(f"{path}: no such folder; LANDMARKS= names one with a CSV of 68 points per clip")
         tails: dict[tuple[str, ...], Path] = {}
+        plain: dict[str, Path] = {}
         for file in sorted(path.rglob("*.csv")):
             parts = tuple(same(part) for part in file.relative_to(path).with_suffix("").parts)
             for length in (1, 2):
                 tails.setdefault(parts[-length:], file)
+            if len(parts) == 1:
+                plain.setdefault(parts[0], file)
         clips = list(clips)
         owners: dict[str, set] = {}
         for clip in clips:
@@ -45,8 +48,8 @@ class Folder:
             name, subjects = same(clip.filename), [same(clip.subject), same(f"sub{clip.subject}")]
             wanted = [(same(clip.id),), *((one, name) for one in subjects)]
             wanted += [(same(f"{one}_{clip.filename}"),) for one in (clip.subject, f"sub{clip.subject}")]
-            wanted += [(name,)] if len(owners[name]) == 1 else []
-            if file := next((tails[tail] for tail in wanted if tail in tails), None):
+            alone = plain.get(name) if len(owners[name]) == 1 else None
+            if file := next((tails[tail] for tail in wanted if tail in tails), alone):
                 found[clip.id] = file
         if not found:
             raise FaceError(

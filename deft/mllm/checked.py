@@ -48,17 +48,21 @@ class Checked:
     dropped: tuple[Dropped, ...] = ()
 
 
-def checked(text: str | Facts, experts: np.ndarray, measured: Evidence, moving: bool = True) -> Checked:
+def checked(
+    text: str | Facts, experts: np.ndarray, measured: Evidence, moving: bool = True, named: str = ""
+) -> Checked:
     """A text before it is said. experts: (17, 2) calibrated unit probabilities of the experts; measured: region flow
-    and its evidence; moving: whether anything moves on the face (`deft.motion.stillness`).
+    and its evidence; moving: whether anything moves on the face (`deft.motion.stillness`); named: the word of the class
+    that the text states, where it may be none of the five emotions.
 
     A text of which nothing is dropped stays as it was written; any other is said anew in the plain words of the
     grammar. ValueError for probabilities of another shape."""
     facts = text if isinstance(text, Facts) else parse(text)
     if np.shape(experts) != (len(UNITS), len(SIDES)):
         raise ValueError(f"unit probabilities of the experts have shape {np.shape(experts)}, expected (17, 2)")
+    emotion = facts.emotion or named
     if not moving:
-        words = (f"class : {facts.emotion}",) if facts.emotion else ()
+        words = (f"class : {emotion}",) if emotion else ()
         return Checked(NOTHING, Facts(), tuple(Dropped(w, STILL) for w in (*words, *map(say, facts.stated))))
     dropped = [Dropped(say(fact), AGAIN) for fact in facts.repeated]
     units = _borne_out(
@@ -69,7 +73,7 @@ def checked(text: str | Facts, experts: np.ndarray, measured: Evidence, moving: 
     kept = Facts(facts.emotion, facts.coarse, units, motions)
     if not dropped and isinstance(text, str):
         return Checked(text, kept)
-    said = KINDS["reasoning"].put(replace(kept, emotion=kept.emotion or NONE), None)
+    said = KINDS["reasoning"].put(replace(kept, emotion=emotion or NONE), None)
     return Checked(said, kept, tuple(dropped))
 
 
@@ -85,6 +89,7 @@ def _borne_out(facts: Sequence[Fact], holds: Callable[[Fact], bool], dropped: li
             why = AGAIN if again and said == fact else UNHEARD
             dropped.append(Dropped(say(fact), why, "" if said is None or again else say(said)))
         if said is not None and not again:
+            dropped += [Dropped(say(known), AGAIN) for known in kept if _covers(said, known)]
             kept = [known for known in kept if not _covers(said, known)] + [said]
     return tuple(kept)
 

@@ -31,7 +31,7 @@ from deft.clips.footage import Footage, Frames
 from deft.experts import data, draws, frozen, pretrain
 from deft.experts.calibrate import Calibration
 from deft.faces import landmarks
-from deft.mllm import card, prompt, score
+from deft.mllm import card, classes, prompt, score
 from deft.mllm.checked import checked
 from deft.mllm.data import TuningData, heard
 from deft.mllm.model import DeftLLMForConditionalGeneration
@@ -209,12 +209,13 @@ class DeftPipeline:
         likelihood = score.emotion_scores(self.model, self.tokenizer, bench, row)[0]
         (written,) = score.answers(self.model, self.tokenizer, bench, row)
         units = heard(bench, self.model.unit_streams)[0]
-        said, classes = checked(written, units, clip.evidence, clip.moving), self.model.config.classes
+        names = self.model.config.classes
+        said = checked(written, units, clip.evidence, clip.moving, classes.word(classes.read(written, names)))
         return {
             "moving": clip.moving,
-            "emotion": classes[int(likelihood.argmax())] if clip.moving else "",
+            "emotion": names[int(likelihood.argmax())] if clip.moving else "",
             "sure": bool(clip.moving and likelihood.max() >= CLASS_THRESHOLD),
-            "scores": {e: float(p) for e, p in zip(classes, likelihood)},
+            "scores": {e: float(p) for e, p in zip(names, likelihood)},
             "units": unit_rows(units) if clip.moving else [],
             "text": said.text,
             "written": written,

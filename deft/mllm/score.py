@@ -326,14 +326,23 @@ def _answered(
     names, about = model.config.classes, {"seed": job.seed, "fold": job.fold, "set": which}
     found = lines(clips, rows, likelihood, head, texts, names, system=job.system, **about)
     if check and text and job.system == DEFT:
-        said = check_texts(texts, heard(clips, model.unit_streams)[rows], work, which, rows)
+        said = check_texts(texts, heard(clips, model.unit_streams)[rows], work, which, rows, names)
         added = lines(clips, rows, likelihood, head, [one.text for one in said], names, system=CHECKED, **about)
         found += [{**line, "dropped": len(one.dropped)} for line, one in zip(added, said)]
     return found
 
 
-def check_texts(texts: Sequence[str], experts: np.ndarray, work: Path, which: str, rows: np.ndarray) -> list[Checked]:
-    """Texts about clips `rows` of set `which`, checked. experts: (N, 17, 2) unit probabilities of these clips."""
+def check_texts(
+    texts: Sequence[str],
+    experts: np.ndarray,
+    work: Path,
+    which: str,
+    rows: np.ndarray,
+    names: Sequence[str] = EMOTIONS,
+) -> list[Checked]:
+    """Texts about clips `rows` of set `which`, checked. experts: (N, 17, 2) unit probabilities of these clips; names:
+    the classes that a text may state.
+    """
     probability, courses, noise = (
         np.asarray(runtime.load_array(Path(work) / stage / which, name)[rows])
         for stage, name in (("evidence", "probability"), ("motion", "courses"), ("motion", "noise"))
@@ -341,7 +350,7 @@ def check_texts(texts: Sequence[str], experts: np.ndarray, work: Path, which: st
     moving = stillness.moves(courses, noise)
     clips = measured(probability, courses, noise)
     return [
-        checked(text, units, clip.evidence, bool(moves))
+        checked(text, units, clip.evidence, bool(moves), classes.word(classes.read(text, names)))
         for text, units, clip, moves in zip(texts, experts, clips, moving, strict=True)
     ]
 

@@ -259,6 +259,7 @@ def state_of(
         *([instructed_of(work, entry.base, job.seed)] if settings.instruct else ()),
         detectors.path_of(work, job.seed),
         work / "clips" / "folds.csv",
+        *([work / "clips" / "bench"] if tuple(settings.classes) != EMOTIONS else ()),  # such classes stand there alone
         (
             work / "unimer" / "bench.jsonl"
             if entry.construction == "both"

@@ -7,7 +7,7 @@ probability, a time by the courses."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -153,7 +153,7 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
         supported = measured.bears_out(fact)
         statements.append({"text": say(fact), "kind": fact.kind, "supported": supported, "why": _why(fact, measured)})
     for fact in facts.denied:
-        supported = not measured.bears_out(fact)
+        supported = _measured(fact, measured) and not any(measured.bears_out(one) for one in _sides(fact))
         statements.append(
             {"text": "not : " + say(fact), "kind": "denied", "supported": supported, "why": _why(fact, measured)}
         )
@@ -165,6 +165,20 @@ def check(text: str | Facts, evidence: Evidence | Mapping) -> dict:
         "statements": statements,
         "unknown": facts.unknown,
     }
+
+
+def _sides(fact: Fact) -> list[Fact]:
+    """A fact about both sides as one about each: who denies both says of neither that it moves."""
+    if isinstance(fact, TimeFact):
+        return [fact]
+    return [replace(fact, side=side) for side in sides_of(fact.side)]
+
+
+def _measured(fact: Fact, evidence: Evidence) -> bool:
+    if isinstance(fact, TimeFact):
+        return True
+    known = evidence.probability if isinstance(fact, UnitFact) else evidence.region
+    return known is not None and (not isinstance(fact, UnitFact) or fact.code in UNIT_INDEX)
 
 
 def _why(fact: Fact, evidence: Evidence) -> str:

@@ -7,6 +7,7 @@ counted.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,7 +31,8 @@ _EVENT = MappingProxyType(
 )
 _WEAK = ("start", "first")  # "starts to fade", "starts first": the other word says what is meant
 _DENYING = frozenset({"not", "never"})  # "no , it stays" answers a question; "it does not stay" denies
-_NEGATION = _DENYING | {"no", "absent", "without"}
+_SHORTENED = re.compile(r"\b(?:(can)not|([a-z]+)n['’]t)\b", re.IGNORECASE)
+_NEGATION = _DENYING | {"no", "absent", "without", "neither", "nor"}
 _NOUNS = frozenset({"motion", "movement", "shift", "displacement"})  # "upward shift of ...": the region follows
 _NAMES = sorted(((NAMES[unit].split(), unit) for unit in UNITS), key=lambda row: -len(row[0]))
 
@@ -49,7 +51,7 @@ def _tables() -> tuple[dict[str, list[tuple[list[str], str]]], frozenset[str]]:
 def parse(text: str) -> Facts:
     """Any text -> Facts. Unknown words are passed over and counted in `.unknown`; a repeated fact is kept once, and in
     `.repeated` for every further time."""
-    words = tokens(str(text))
+    words = tokens(_SHORTENED.sub(r"\1\2 not", str(text)))
     emotion, coarse, found = "", "", {name: [] for name in LISTS}
     for sentence in _sentences(words):
         negative = not _NEGATION.isdisjoint(sentence)

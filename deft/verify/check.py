@@ -8,6 +8,8 @@ run recorded (`integrity.as_kept`), no more."""
 from __future__ import annotations
 
 import json
+import zlib
+from zipfile import BadZipFile
 
 from deft import config, paths, runtime
 from deft.run import RunError
@@ -51,7 +53,7 @@ def found(profile: str) -> dict:
             {"claim": claim, "verdict": verdict}
             for claim, verdict in reference.verdicts_of(reference.claims_of(where)).items()
         ]
-    except (RunError, ValueError, OSError, KeyError) as error:
+    except (RunError, ValueError, OSError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         problems = [integrity.Problem(integrity.UNCHECKED, "reference", str(error))]
     result["integrity"] = [{"state": p.state, "what": p.what, "words": p.words} for p in problems]
     differs = any(entry["differs"] for entry in result["tables"].values()) or any(

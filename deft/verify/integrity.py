@@ -12,8 +12,10 @@ import itertools
 import json
 import os
 import re
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 from deft import artifacts, paths, runtime
 from deft.run import RunError
@@ -134,7 +136,7 @@ def recomputed(profile: str) -> list[Problem]:
     try:
         again = recompute.of_work(work)
         anew = making.again_from_answers(Answers.of_work(profile), folder, _seed(profile))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         return [
             Problem(
                 ALTERED,

@@ -66,11 +66,12 @@ MOTION = re.compile(
     rf"(?P<region>{REGION.pattern})|\b(?P<way>{'|'.join(sorted(WORDS, key=len, reverse=True))})\b(?P<noun>"
     r" (?:motion|movement|shift|displacement)\b)?|(?P<comma>,)"
 )
-NOT = re.compile(r"\b(?:no|not|absent|without|never)\b")
+NOT = re.compile(r"\b(?:no|not|absent|without|never|neither|nor)\b")
 
 
 def _words(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower()))
+    whole = re.sub(r"\b([a-z]+)n['’]t\b|\b(can)not\b", r"\1\2 not", text.lower())
+    return " ".join(re.findall(r"[a-z0-9]+|[^\sa-z0-9]", whole))
 
 
 NAMES = {
