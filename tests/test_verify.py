@@ -368,6 +368,16 @@ def test_an_edited_run_of_the_reference_is_refused(world):
     assert result["exit"] != 0 and any("run1" in p["words"] for p in result["integrity"])
 
 
+def test_a_clip_shard_cut_short_is_said_and_the_rest_is_judged(world):
+    place = paths.work(PROFILE) / "clips" / "bench" / "cut.npz"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(place, units_true=np.zeros((4, 17, 2)))
+    place.write_bytes(place.read_bytes()[:-100])
+    result = judged(world)
+    assert result["exit"] == 1 and result["verdicts"]
+    assert any("BadZipFile" in p["words"] for p in result["integrity"])
+
+
 # ---------------------------------------------------------------- what cannot be checked
 def test_without_runs_it_could_not_be_checked(world):
     shutil.rmtree(paths.figures(PROFILE) / "reference" / "runs")
