@@ -133,6 +133,11 @@ def test_no_face_and_several_faces_are_said(clip):
         detect.find_face(np.full((120, 160, 3), 128, np.uint8))
     with pytest.raises(detect.FaceError, match="2 faces found"):
         detect.find_face(np.hstack([clip.frames[0], clip.frames[0]]))
+    half = cv2.resize(clip.frames[0], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    beside = np.full_like(clip.frames[0], 120)
+    beside[: len(half), : len(half)] = half
+    with pytest.raises(detect.FaceError, match="2 faces found"):  # the smaller one is looked for as well
+        detect.find_face(np.hstack([clip.frames[0], beside]))
 
 
 def test_a_cut_is_said_and_a_movement_or_a_lamp_is_not(clip):

@@ -757,6 +757,11 @@ def test_a_name_that_two_people_share_needs_the_person(tmp_path):
     )
     clips, report = deft.clips.read("csv", tmp_path)
     assert {clip.subject: len(clip.frames) for clip in clips} == {"anna": 5, "bob": 0} and len(report)
+    (tmp_path / "anna" / "smile").rename(tmp_path / "smile")
+    text = (tmp_path / "clips.csv").read_text()
+    assert [len(clip.frames) for clip in deft.clips.read("csv", tmp_path)[0]] == [0, 0]  # whose they are is not said
+    (tmp_path / "clips.csv").write_text(text.replace("bob", "anna").replace("0,2,4", "0,1,3", 1))
+    assert [len(clip.frames) for clip in deft.clips.read("csv", tmp_path)[0]] == [4, 5]  # one person's, two movements
 
 
 def test_a_broken_part_of_dfme_leaves_the_others(tmp_path):

@@ -7,12 +7,11 @@ clip and subject are needed. frames: a folder of numbered pictures or a video, r
 or video named like the clip. Moments are the numbers in the pictures' names; frames of a video are counted from 0.
 coarse (negative, positive, surprise) follows from the emotion where it is left out. Other columns are ignored."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from deft.clips.readers import layout
 from deft.clips.readers.layout import APEX, EMOTION, OFFSET, ONSET, UNITS, Entry, Layout, frame_rate
-from deft.clips.readers.library import climbs
+from deft.clips.readers.library import climbs, same
 from deft.clips.readers.sheets import Column, Table
 
 COARSE = ("negative", "positive", "surprise")
@@ -50,10 +49,12 @@ LAYOUT = Layout(
 def entries(table: Table, form: Layout) -> Iterator[Entry]:
     """One entry per row, its frames where the column `frames` says (below the root)."""
     found = list(layout.entries(table, form))
-    shared = Counter(entry.filename.casefold() for entry in found)
+    people: dict[str, set[str]] = {}
+    for entry in found:
+        people.setdefault(same(entry.filename), set()).add(same(entry.subject))
     for entry in found:
         entry.frames_at = entry.row.text("frames")
-        if not entry.frames_at and shared[entry.filename.casefold()] > 1:  # the name alone may be another person's clip
+        if not entry.frames_at and len(people[same(entry.filename)]) > 1:  # the name alone may be another person's clip
             entry.frames_at = f"{entry.subject}/{entry.filename}"
         if climbs(entry.frames_at):
             entry.odd("frames", "leads out of the folder of the CSV; not followed")
